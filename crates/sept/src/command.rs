@@ -1,0 +1,402 @@
+//! What is wanted: a builder in the manner of `std::process::Command`. It touches nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::id_map::{IdRange, Setgroups, SubIds};
+use crate::mount::{Create, Mount, Propagation};
+use crate::namespace::{Namespace, Namespaces};
+use crate::stdio::Stdio;
+
+/// A process to be started in new namespaces.
+///
+/// What [`std::process::Command`] has keeps its name and meaning here. Only what is asked for
+/// is done: `lo` stays down in a new network namespace, and `/proc` stays as it is; but a new
+/// mount namespace is private, unless [`propagation`](Self::propagation) says otherwise.
+///
+/// ```no_run
+/// use sept::{Command, Namespace};
+///
+/// let status = Command::new("sh")
+///     .unshare([Namespace::User, Namespace::Uts, Namespace::Pid])
+///     .map_uid(1234, 0, 1)
+///     .map_gid(1234, 0, 1)
+///     .hostname("inner")
+///     .status()?;
+/// # Ok::<(), sept::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Command {
+    pub(crate) program: CString,
+    pub(crate) args: Vec<CString>,
+    pub(crate) env_cleared: bool,
+    pub(crate) env: BTreeMap<OsString, Option<OsString>>,
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) dir_or_root: bool,
+    pub(crate) stdio: [Option<Stdio>; 3],
+    pub(crate) namespaces: Namespaces,
+    pub(crate) uid_map: Vec<IdRange>,
+    pub(crate) gid_map: Vec<IdRange>,
+    pub(crate) subids: Option<SubIds>,
+    pub(crate) map_all: bool,
+    pub(crate) setgroups: Option<Setgroups>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) groups: Option<Vec<u32>>,
+    pub(crate) hostname: Option<CString>,
+    pub(crate) domainname: Option<CString>,
+    pub(crate) monotonic: Option<i64>,
+    pub(crate) boottime: Option<i64>,
+    pub(crate) propagation: Option<Propagation>,
+    pub(crate) root: Option<PathBuf>,
+    pub(crate) read_only: bool,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) create: Create,
+    pub(crate) loopback: bool,
+    pub(crate) new_session: bool,
+    pub(crate) controlling_terminal: bool,
+    pub(crate) foreground: bool,
+    pub(crate) no_new_privs: bool,
+    pub(crate) refuse_terminal_injection: bool,
+    pub(crate) keep: Option<Vec<RawFd>>,
+    pub(crate) init: bool,
+    pub(crate) die_with_parent: bool,
+    pub(crate) fault: Option<(usize, i32)>,
+    /// The first setter that was given something impossible; told at `plan`.
+    pub(crate) problem: Option<String>,
+}
+
+impl Command {
+    /// A command for `program`, a path or a name to be looked up in `PATH` (inside the new root).
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut problem = None;
+        let program = c_string("the program's name", program.as_ref(), &mut problem);
+        Self {
+            args: vec![program.clone()],
+            program,
+            env_cleared: false,
+            env: BTreeMap::new(),
+            dir: None,
+            dir_or_root: false,
+            stdio: [None, None, None],
+            namespaces: Namespaces::NONE,
+            uid_map: Vec::new(),
+            gid_map: Vec::new(),
+            subids: None,
+            map_all: false,
+            setgroups: None,
+            uid: None,
+            gid: None,
+            groups: None,
+            hostname: None,
+            domainname: None,
+            monotonic: None,
+            boottime: None,
+            propagation: None,
+            root: None,
+            read_only: false,
+            mounts: Vec::new(),
+            create: Create::Own,
+            loopback: false,
+            new_session: false,
+            controlling_terminal: false,
+            foreground: false,
+            no_new_privs: false,
+            refuse_terminal_injection: false,
+            keep: None,
+            init: false,
+            die_with_parent: false,
+            fault: None,
+            problem,
+        }
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        let arg = c_string("an argument", arg.as_ref(), &mut self.problem);
+        self.args.push(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Self {
+        args.into_iter().for_each(|arg| {
+            self.arg(arg);
+        });
+        self
+    }
+
+    /// Sets what the program sees as its own name, argument zero.
+    pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.args[0] = c_string("argument zero", name.as_ref(), &mut self.problem);
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        if key.is_empty() || key.as_bytes().contains(&b'=') {
+            self.reject(format!("the environment variable name {key:?} is empty or holds '='"));
+        }
+        c_string("an environment variable", key, &mut self.problem);
+        c_string("an environment variable", value, &mut self.problem);
+        self.env.insert(key.to_owned(), Some(value.to_owned()));
+        self
+    }
+
+    /// Sets variables of the environment.
+    pub fn envs(
+        &mut self,
+        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+    ) -> &mut Self {
+        variables.into_iter().for_each(|(key, value)| {
+            self.env(key, value);
+        });
+        self
+    }
+
+    /// Takes a variable out of the environment.
+    pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Self {
+        if self.env_cleared {
+            self.env.remove(key.as_ref());
+        } else {
+            self.env.insert(key.as_ref().to_owned(), None);
+        }
+        self
+    }
+
+    /// Begins with an empty environment, instead of the caller's.
+    pub fn env_clear(&mut self) -> &mut Self {
+        self.env_cleared = true;
+        self.env.clear();
+        self
+    }
+
+    /// The working directory, as seen inside. A link of procfs on the way, as `/proc/self/fd/3`, is refused.
+    pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Self {
+        self.dir = Some(dir.as_ref().to_path_buf());
+        self.dir_or_root = false;
+        self
+    }
+
+    /// The working directory if it exists inside, else `/`; `PWD` says which it became.
+    pub fn current_dir_or_root(&mut self, dir: impl AsRef<Path>) -> &mut Self {
+        self.dir = Some(dir.as_ref().to_path_buf());
+        self.dir_or_root = true;
+        self
+    }
+
+    /// Standard input: inherited by `spawn` and `status`, closed off by `output`, unless set.
+    pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
+        self.stdio[0] = Some(stdio.into());
+        self
+    }
+
+    /// Standard output: inherited by `spawn` and `status`, captured by `output`, unless set.
+    pub fn stdout(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
+        self.stdio[1] = Some(stdio.into());
+        self
+    }
+
+    /// Standard error: inherited by `spawn` and `status`, captured by `output`, unless set.
+    pub fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
+        self.stdio[2] = Some(stdio.into());
+        self
+    }
+
+    /// Adds namespaces to be new for the command.
+    pub fn unshare(&mut self, kinds: impl IntoIterator<Item = Namespace>) -> &mut Self {
+        kinds.into_iter().for_each(|kind| self.namespaces.insert(kind));
+        self
+    }
+
+    /// Adds a range to the user id map: `count` ids from `inside` on are those from `outside` on.
+    pub fn map_uid(&mut self, inside: u32, outside: u32, count: u32) -> &mut Self {
+        self.uid_map.push(IdRange { inside, outside, count });
+        self
+    }
+
+    /// Adds a range to the group id map.
+    pub fn map_gid(&mut self, inside: u32, outside: u32, count: u32) -> &mut Self {
+        self.gid_map.push(IdRange { inside, outside, count });
+        self
+    }
+
+    /// Maps the caller's user and group to 0 inside: `unshare --map-root-user`.
+    pub fn map_root(&mut self) -> &mut Self {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        self.map_uid(0, uid, 1).map_gid(0, gid, 1)
+    }
+
+    /// Maps the caller and its subordinate ids of `/etc/subuid` and `/etc/subgid`.
+    pub fn map_subids(&mut self, layout: SubIds) -> &mut Self {
+        self.subids = Some(layout);
+        self
+    }
+
+    /// The caller's own maps, unchanged: every id inside is the same outside. Needs CAP_SETUID and CAP_SETGID.
+    pub fn map_all(&mut self) -> &mut Self {
+        self.map_all = true;
+        self
+    }
+
+    /// Whether setgroups(2) may be used inside. Without it: denied where the kernel demands that, else allowed.
+    pub fn setgroups(&mut self, policy: Setgroups) -> &mut Self {
+        self.setgroups = Some(policy);
+        self
+    }
+
+    /// The user id to run as, as seen inside.
+    pub fn uid(&mut self, id: u32) -> &mut Self {
+        self.uid = Some(id);
+        self
+    }
+
+    /// The group id to run as, as seen inside.
+    pub fn gid(&mut self, id: u32) -> &mut Self {
+        self.gid = Some(id);
+        self
+    }
+
+    /// The supplementary groups, as seen inside. Empty drops them all.
+    pub fn groups(&mut self, groups: impl IntoIterator<Item = u32>) -> &mut Self {
+        self.groups = Some(groups.into_iter().collect());
+        self
+    }
+
+    /// The hostname inside, at most 64 bytes. Needs a new uts namespace.
+    pub fn hostname(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.hostname = Some(c_string("the hostname", name.as_ref(), &mut self.problem));
+        self
+    }
+
+    /// The NIS domain name inside, at most 64 bytes. Needs a new uts namespace.
+    pub fn domainname(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.domainname = Some(c_string("the domain name", name.as_ref(), &mut self.problem));
+        self
+    }
+
+    /// Seconds to add to the monotonic clock inside. Needs a new time namespace.
+    pub fn monotonic_offset(&mut self, seconds: i64) -> &mut Self {
+        self.monotonic = Some(seconds);
+        self
+    }
+
+    /// Seconds to add to the boot-time clock inside. Needs a new time namespace.
+    pub fn boottime_offset(&mut self, seconds: i64) -> &mut Self {
+        self.boottime = Some(seconds);
+        self
+    }
+
+    /// How mounts pass between the caller's mount namespace and the new one; private without it.
+    pub fn propagation(&mut self, propagation: Propagation) -> &mut Self {
+        self.propagation = Some(propagation);
+        self
+    }
+
+    /// The directory that becomes `/`, by pivot_root(2). Needs a new mount namespace.
+    pub fn root(&mut self, dir: impl AsRef<Path>) -> &mut Self {
+        self.root = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
+    /// Makes the root, with all mounts below it, read-only (before [`mount`](Self::mount)s are made).
+    pub fn read_only(&mut self) -> &mut Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Adds a mount; they are made in the order given.
+    pub fn mount(&mut self, mount: Mount) -> &mut Self {
+        self.mounts.push(mount);
+        self
+    }
+
+    /// Where missing mount points may be made; only in tmpfs of the command's own without it.
+    pub fn create(&mut self, create: Create) -> &mut Self {
+        self.create = create;
+        self
+    }
+
+    /// Sets the interface `lo` up. Needs a new network namespace.
+    pub fn loopback(&mut self) -> &mut Self {
+        self.loopback = true;
+        self
+    }
+
+    /// Begins a new session, setsid(2).
+    pub fn new_session(&mut self) -> &mut Self {
+        self.new_session = true;
+        self
+    }
+
+    /// Begins a new session with standard input as its controlling terminal.
+    pub fn controlling_terminal(&mut self) -> &mut Self {
+        self.new_session = true;
+        self.controlling_terminal = true;
+        self
+    }
+
+    /// Puts the command into a process group of its own, in the foreground of the terminal on standard input.
+    ///
+    /// In a new pid namespace the caller's group has no number; a shell that wants to give the terminal back to it at
+    /// its end, as dash, fails at that.
+    pub fn foreground(&mut self) -> &mut Self {
+        self.foreground = true;
+        self
+    }
+
+    /// No program inside gains privileges by exec: prctl(PR_SET_NO_NEW_PRIVS), Linux 3.5.
+    pub fn no_new_privs(&mut self) -> &mut Self {
+        self.no_new_privs = true;
+        self
+    }
+
+    /// Refuses the ioctls TIOCSTI and TIOCLINUX, by which a program types into a terminal that it shares.
+    pub fn refuse_terminal_injection(&mut self) -> &mut Self {
+        self.refuse_terminal_injection = true;
+        self
+    }
+
+    /// Closes all descriptors but 0, 1, 2 and these. Without it: those that are not close-on-exec are kept.
+    pub fn keep_fds(&mut self, descriptors: impl IntoIterator<Item = RawFd>) -> &mut Self {
+        self.keep = Some(descriptors.into_iter().collect());
+        self
+    }
+
+    /// Puts a reaper in as PID 1, which passes signals on and collects orphans. Needs a new pid namespace.
+    ///
+    /// The reaper is a copy of the calling process, as by fork(2): its cost grows with the caller's memory.
+    pub fn init(&mut self) -> &mut Self {
+        self.init = true;
+        self
+    }
+
+    /// Kills the command when the *thread* that spawns it ends: prctl(PR_SET_PDEATHSIG).
+    pub fn die_with_parent(&mut self) -> &mut Self {
+        self.die_with_parent = true;
+        self
+    }
+
+    /// For tests: makes the step of this index (from 1) fail with this errno.
+    #[doc(hidden)]
+    pub fn inject_fault(&mut self, step: usize, errno: i32) -> &mut Self {
+        self.fault = Some((step, errno));
+        self
+    }
+
+    fn reject(&mut self, problem: String) {
+        self.problem.get_or_insert(problem);
+    }
+}
+
+/// `text` as a C string. A NUL byte is remembered, and told once, when the command is planned.
+pub(crate) fn c_string(what: &str, text: &OsStr, problem: &mut Option<String>) -> CString {
+    CString::new(text.as_bytes()).unwrap_or_else(|_| {
+        problem.get_or_insert_with(|| format!("{what} holds a NUL byte: {text:?}"));
+        CString::default()
+    })
+}

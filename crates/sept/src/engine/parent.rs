@@ -1,0 +1,256 @@
+//! The parent's side: clones, does its duties, waits for exec, and turns a failure into an error.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command as Helper, Stdio};
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use rustix::event::Timespec;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
+use rustix::thread::futex;
+
+use super::child;
+use super::prepare::Prepared;
+use super::wire;
+use crate::error::{Advice, Error};
+use crate::host::advice;
+use crate::plan::Duty;
+use crate::plan::step::Step;
+use crate::sys::{self, Change};
+
+/// A child that has become the command, or is parked.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    pub prepared: Box<Prepared>,
+    /// Whether the child still uses the memory of `prepared`.
+    pub parked: bool,
+}
+
+/// How long the parent waits before it looks at signals and deadlines: set-up takes a tenth of it.
+const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// A child that changes its ids in shared memory makes that memory "not dumpable", and an undumpable process may
+/// not write its own id maps. So such a child is alone while it works; all others work side by side.
+static IDS: RwLock<()> = RwLock::new(());
+
+enum Turn {
+    Alone(RwLockWriteGuard<'static, ()>, Option<DumpableBehavior>),
+    Shared(#[allow(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
+}
+
+impl Turn {
+    fn take(changes_ids: bool) -> Self {
+        if changes_ids {
+            let guard = IDS.write().unwrap_or_else(PoisonError::into_inner);
+            Self::Alone(guard, rustix::process::dumpable_behavior().ok())
+        } else {
+            Self::Shared(IDS.read().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Self::Alone(_guard, Some(saved)) = self {
+            let _ = rustix::process::set_dumpable_behavior(*saved);
+        }
+    }
+}
+
+/// Starts the child, and comes back when it has become the command or is parked.
+///
+/// While that takes longer than usual, `stop` is asked every 20 ms whether to give up.
+pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> Result<Started, Error> {
+    let turn = Turn::take(prepared.plan.changes_ids());
+    let cloned = clone(&prepared)?;
+    let mut started = Started { pid: cloned.pid, pidfd: cloned.pidfd, prepared, parked: false };
+    let done = duties(&started).and_then(|()| started.wait(stop));
+    drop(turn);
+    match done {
+        Ok(parked) => {
+            started.parked = parked;
+            Ok(started)
+        }
+        Err(error) => {
+            started.end();
+            Err(error)
+        }
+    }
+}
+
+#[expect(clippy::borrowed_box, reason = "the box is what keeps it in its place")]
+fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned, Error> {
+    child::clone(prepared).map_err(|errno| {
+        let kinds = prepared.plan.namespaces;
+        let what = if kinds.is_empty() {
+            "create a process".to_owned()
+        } else {
+            format!("create a process with new namespaces ({kinds})")
+        };
+        Error::Clone { what, errno: errno.raw_os_error(), advice: advice::clone(kinds, errno) }
+    })
+}
+
+fn duties(started: &Started) -> Result<(), Error> {
+    let plan = &started.prepared.plan;
+    if plan.duties.is_empty() {
+        return Ok(());
+    }
+    plan.duties.iter().try_for_each(|duty| perform(duty, started))?;
+    let go = &started.prepared.control.go;
+    go.store(wire::GO, Release);
+    let _ = futex::wake(go, futex::Flags::empty(), 1);
+    Ok(())
+}
+
+fn perform(duty: &Duty, started: &Started) -> Result<(), Error> {
+    match duty {
+        Duty::Write { file, content } => {
+            let write = || {
+                let proc = started.prepared.proc.as_ref().ok_or(Errno::BADF)?;
+                let path = format!("{}/{file}", started.pid);
+                let file = rustix::fs::openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::io::write(&file, content.as_bytes())
+            };
+            let failed = |errno: Errno| Error::Duty {
+                what: duty.to_string(),
+                errno: Some(errno.raw_os_error()),
+                advice: advice::write_map(file, errno),
+            };
+            write().map(drop).map_err(failed)
+        }
+        Duty::Helper { program, args } => run_helper(program, args, started.pid),
+    }
+}
+
+/// newuidmap(1) by absolute path, with an empty environment: it has privileges, and the caller's `PATH` decides nothing.
+fn run_helper(program: &str, args: &[u32], pid: i32) -> Result<(), Error> {
+    let found = ["/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"]
+        .into_iter()
+        .map(|dir| format!("{dir}/{program}"))
+        .find(|path| rustix::fs::access(path.as_str(), rustix::fs::Access::EXEC_OK).is_ok());
+    let Some(path) = found else {
+        return Err(Error::Duty {
+            what: format!("run {program}"),
+            errno: Some(libc::ENOENT),
+            advice: advice::no_helper(),
+        });
+    };
+    let ids = std::iter::once(pid.to_string()).chain(args.iter().map(u32::to_string));
+    let output = Helper::new(&path).args(ids).env_clear().stdin(Stdio::null()).output();
+    let failed = |errno, advice| Error::Duty { what: format!("map ids with {path}"), errno, advice };
+    match output {
+        Err(error) => Err(failed(error.raw_os_error(), Advice::default())),
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+            Err(failed(None, advice::helper_refused(&said)))
+        }
+    }
+}
+
+impl Started {
+    /// Lets a parked child go on to exec.
+    pub(crate) fn release(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
+        let spoken = match &self.prepared.gate {
+            Some((_, writer)) => rustix::io::write(writer, b"!"),
+            None => Ok(0),
+        };
+        self.prepared.control.life.compare_exchange(wire::PARKED, wire::RUNNING, Release, Acquire).ok();
+        spoken.map_err(|errno| super::prepare::duty("start the parked child", errno))?;
+        self.wait(stop)?;
+        self.parked = false;
+        Ok(())
+    }
+
+    /// Waits until the child has become the command (`false`) or is parked (`true`).
+    fn wait(&self, stop: &mut dyn FnMut() -> bool) -> Result<bool, Error> {
+        let control = &self.prepared.control;
+        let steps = &self.prepared.plan.steps;
+        loop {
+            match control.life.load(Acquire) {
+                // The end of the shared memory means exec only if exec was what the child was at.
+                wire::GONE if self.at() + 1 == steps.len() => return Ok(false),
+                wire::GONE => return Err(self.died()),
+                wire::PARKED => return Ok(true),
+                wire::FAILED => return Err(self.failure()),
+                _ => {}
+            }
+            let slept = futex::wait(&control.life, futex::Flags::empty(), wire::RUNNING, Some(&SLICE));
+            if slept == Err(Errno::TIMEDOUT) || slept == Err(Errno::INTR) {
+                if stop() {
+                    return Err(self.stopped());
+                }
+                // A child with memory of its own, or one that was killed, does not clear the word.
+                if self.has_ended() && control.life.load(Acquire) == wire::RUNNING {
+                    return Err(self.died());
+                }
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now)) == Ok(1)
+    }
+
+    fn at(&self) -> usize {
+        self.prepared.control.step.load(Acquire) as usize
+    }
+
+    fn stopped(&self) -> Error {
+        let at = self.at();
+        Error::Died { what: self.step_in_words(at), step: at + 1, signal: Some(libc::SIGKILL) }
+    }
+
+    fn died(&self) -> Error {
+        let at = self.at();
+        let signal = match sys::wait_pidfd(self.pidfd.as_fd(), true, false) {
+            Ok(Change::Ended(ended)) if ended.status & 0x7f != 0 => Some(ended.status & 0x7f),
+            _ => None,
+        };
+        Error::Died { what: self.step_in_words(at), step: at + 1, signal }
+    }
+
+    fn step_in_words(&self, at: usize) -> String {
+        self.prepared.plan.steps.get(at).map_or_else(|| "begin".to_owned(), Step::to_string)
+    }
+
+    /// The failed child is still there, so that its files can be looked at as it sees them.
+    fn failure(&self) -> Error {
+        let control = &self.prepared.control;
+        let at = self.at();
+        let errno = control.errno.load(Acquire);
+        let plan = &self.prepared.plan;
+        let (program, advice) = match plan.steps.get(at) {
+            Some(Step::Exec(_)) => {
+                let tried = (control.candidate.load(Acquire) as usize).checked_sub(1);
+                let path = tried.and_then(|n| self.prepared.programs.get(n));
+                let (program, advice) = advice::exec(self.pid, path.map(|path| path.as_c_str()), errno);
+                (Some(program), advice)
+            }
+            Some(step) => (None, advice::step(step, plan, errno)),
+            None => (None, Advice::default()),
+        };
+        Error::Step {
+            what: self.step_in_words(at),
+            step: at + 1,
+            of: plan.steps.len(),
+            errno,
+            advice,
+            program,
+        }
+    }
+
+    /// Kills the child, whatever it is at, and waits until nothing is left of it.
+    pub(crate) fn end(&self) {
+        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        // ECHILD: `died` has collected it.
+        let _ = sys::wait_pidfd(self.pidfd.as_fd(), true, false);
+    }
+}

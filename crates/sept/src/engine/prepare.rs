@@ -1,0 +1,226 @@
+//! Everything that the child will need, made before the clone: after it nothing may allocate.
+
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::process::PidfdFlags;
+
+use crate::command::Command;
+use crate::engine::wire::Control;
+use crate::error::{Advice, Error, describe};
+use crate::mount::Mount;
+use crate::plan::Plan;
+use crate::plan::step::{Source, Step, shown};
+use crate::sys::{Shared, Stack, Strings};
+
+/// A plan with all memory and descriptors that it takes.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub plan: Plan,
+    pub control: Shared<Control>,
+    pub stack: Stack,
+    /// The command's stack, where the first child stays as a reaper.
+    pub second_stack: Option<Stack>,
+    /// What to try to execute, in order.
+    pub programs: Vec<CString>,
+    pub argv: Strings,
+    pub envp: Strings,
+    /// The environment for when the working directory became `/`.
+    pub envp_at_root: Option<Strings>,
+    /// The caller's /proc, known to be a procfs.
+    pub proc: Option<OwnedFd>,
+    /// This process, by which the child sees whether it still lives.
+    pub parent: Option<OwnedFd>,
+    /// The child's standard input, output and error, where they change; all over 2.
+    pub stdio: [Option<OwnedFd>; 3],
+    /// The parent's ends of pipes.
+    pub pipes: [Option<OwnedFd>; 3],
+    /// Where a parked child waits, and where the parent speaks.
+    pub gate: Option<(OwnedFd, OwnedFd)>,
+    pub fault: Option<(usize, i32)>,
+}
+
+/// Prepares `plan`.
+pub(crate) fn prepare(command: &Command, plan: Plan) -> Result<Prepared, Error> {
+    check_sources(&plan)?;
+    check_directory(command)?;
+    let (mut stdio, mut pipes) = ([None, None, None], [None, None, None]);
+    for (n, wanted) in command.stdio.iter().enumerate() {
+        if let Some(wanted) = wanted {
+            (stdio[n], pipes[n]) =
+                wanted.open(n == 0).map_err(|error| io_duty("set up standard streams", &error))?;
+        }
+    }
+    let env = environment(command);
+    let needs_proc = plan.steps.iter().any(|step| {
+        matches!(step, Step::DenySetgroups | Step::MapUid(_) | Step::MapGid(_) | Step::OffsetClocks(_))
+    }) || !plan.duties.is_empty();
+    let waits = |step: &Step| matches!(step, Step::DieWithParent | Step::AwaitMaps | Step::Park);
+    let parent = plan.steps.iter().any(waits).then(own_pidfd).transpose()?;
+    let parks = plan.steps.contains(&Step::Park);
+    let gate = parks
+        .then(|| rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC))
+        .transpose()
+        .map_err(|errno| duty("make a pipe", errno))?;
+    let memory = |errno| duty("get memory for the child", errno);
+    Ok(Prepared {
+        control: Shared::new(Control::new()).map_err(memory)?,
+        stack: Stack::new().map_err(memory)?,
+        second_stack: command.init.then(Stack::new).transpose().map_err(memory)?,
+        programs: programs(command, &env),
+        argv: Strings::new(command.args.clone()),
+        envp_at_root: command.dir_or_root.then(|| Strings::new(at_root(&env))),
+        envp: Strings::new(joined(env)),
+        proc: needs_proc.then(open_proc).transpose()?,
+        parent,
+        stdio,
+        pipes,
+        gate,
+        fault: command.fault,
+        plan,
+    })
+}
+
+pub(crate) fn duty(what: &str, errno: Errno) -> Error {
+    Error::Duty { what: what.to_owned(), errno: Some(errno.raw_os_error()), advice: Advice::default() }
+}
+
+pub(crate) fn io_duty(what: &str, error: &io::Error) -> Error {
+    Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice: Advice::default() }
+}
+
+fn own_pidfd() -> Result<OwnedFd, Error> {
+    rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+        .map_err(|errno| duty("open a pidfd of this process", errno))
+}
+
+/// A decoy on /proc would take the id maps for itself (CVE-2019-16884): only a procfs will do.
+fn open_proc() -> Result<OwnedFd, Error> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty()).map_err(|errno| duty("open /proc", errno))?;
+    let is_proc = rustix::fs::fstatfs(&proc).is_ok_and(|fs| fs.f_type as u64 == PROC_SUPER_MAGIC);
+    if is_proc {
+        return Ok(proc);
+    }
+    Err(Error::Duty {
+        what: "use /proc".to_owned(),
+        errno: None,
+        advice: Advice::new("no proc file system is mounted there", "mount -t proc proc /proc"),
+    })
+}
+
+/// The sources of binds must be there before anything is touched.
+fn check_sources(plan: &Plan) -> Result<(), Error> {
+    for step in &plan.steps {
+        let (what, path) = match step {
+            Step::Mount { source: Source::Bind { path, .. }, .. } => ("bind", path),
+            Step::CloneRoot { dir, .. } => ("use as root", dir),
+            _ => continue,
+        };
+        let refused =
+            |errno: i32| Error::invalid(format!("cannot {what} {}: {}", shown(path), describe(errno)));
+        let stat = rustix::fs::stat(path.as_c_str()).map_err(|errno| refused(errno.raw_os_error()))?;
+        let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+        if matches!(step, Step::CloneRoot { .. }) && !directory {
+            return Err(refused(libc::ENOTDIR));
+        }
+    }
+    Ok(())
+}
+
+/// A working directory that can't be inside is refused early; one below a mount to be made is left to the child.
+fn check_directory(command: &Command) -> Result<(), Error> {
+    let (Some(dir), false) = (&command.dir, command.dir_or_root) else { return Ok(()) };
+    let below_mount = |mount: &Mount| Path::new("/").join(dir).starts_with(&mount.target);
+    if command.mounts.iter().any(below_mount) {
+        return Ok(());
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let (base, resolve) = match &command.root {
+        Some(root) => {
+            let root =
+                rustix::fs::open(root, flags, Mode::empty()).map_err(|errno| duty("open the root", errno))?;
+            (Some(root), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+        }
+        None => (None, ResolveFlags::NO_MAGICLINKS),
+    };
+    let base = base.as_ref().map_or(CWD, |fd| rustix::fd::AsFd::as_fd(fd));
+    match rustix::fs::openat2(base, dir, flags, Mode::empty(), resolve) {
+        Ok(_) | Err(Errno::AGAIN | Errno::NOSYS) => Ok(()),
+        Err(errno) => {
+            let advice = match errno {
+                Errno::LOOP => Advice::new(
+                    "it leads through a link of procfs, by which a process could get outside",
+                    "name the directory itself",
+                ),
+                _ if command.root.is_some() => {
+                    Advice { why: vec!["it is looked up inside the new root".to_owned()], fix: vec![] }
+                }
+                _ => Advice::default(),
+            };
+            Err(Error::invalid_with(
+                format!(
+                    "cannot use {} as the working directory: {}",
+                    dir.display(),
+                    describe(errno.raw_os_error())
+                ),
+                advice,
+            ))
+        }
+    }
+}
+
+type Variables = Vec<(OsString, OsString)>;
+
+fn environment(command: &Command) -> Variables {
+    let mut variables: Variables = if command.env_cleared { Vec::new() } else { env::vars_os().collect() };
+    if !command.env.is_empty() {
+        variables.retain(|(key, _)| !command.env.contains_key(key));
+        let set = command.env.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+        variables.extend(set);
+    }
+    variables
+}
+
+fn joined(variables: Variables) -> Vec<CString> {
+    let join = |(key, value): (OsString, OsString)| {
+        let mut text = key.into_vec();
+        text.push(b'=');
+        text.extend_from_slice(value.as_bytes());
+        CString::new(text).ok()
+    };
+    variables.into_iter().filter_map(join).collect()
+}
+
+fn at_root(variables: &Variables) -> Vec<CString> {
+    let mut variables = variables.clone();
+    for (_, value) in variables.iter_mut().filter(|(key, _)| key == "PWD") {
+        *value = OsString::from("/");
+    }
+    joined(variables)
+}
+
+/// The program itself if it has a slash, else its name in each directory of the command's `PATH`.
+fn programs(command: &Command, env: &Variables) -> Vec<CString> {
+    let name = command.program.as_bytes();
+    if name.contains(&b'/') {
+        return vec![command.program.clone()];
+    }
+    let path = env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.as_os_str());
+    let path = path.unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"));
+    let candidate = |dir: &[u8]| {
+        // An empty entry is the working directory, as in execvp(3).
+        let mut text = if dir.is_empty() { b".".to_vec() } else { dir.to_vec() };
+        text.push(b'/');
+        text.extend_from_slice(name);
+        CString::new(text).ok()
+    };
+    path.as_bytes().split(|byte| *byte == b':').filter_map(candidate).collect()
+}

@@ -1,0 +1,55 @@
+//! The protocol between parent and child: a few words in memory that both see.
+
+use std::sync::atomic::{AtomicI32, AtomicU32};
+
+/// [`Control::life`]: the child is at work.
+pub(crate) const RUNNING: u32 = 1;
+/// [`Control::life`]: the child waits before exec.
+pub(crate) const PARKED: u32 = 2;
+/// [`Control::life`]: a step failed; the child waits until the parent has looked at it.
+pub(crate) const FAILED: u32 = 3;
+/// [`Control::life`]: the kernel writes it when the child execs or ends.
+pub(crate) const GONE: u32 = 0;
+
+/// [`Control::go`]: the parent has not spoken yet.
+pub(crate) const WAIT: u32 = 0;
+/// [`Control::go`]: the parent has done its duties.
+pub(crate) const GO: u32 = 1;
+/// [`Control::go`]: the child is to end.
+pub(crate) const GIVE_UP: u32 = 2;
+
+/// [`Control::status`]: the command has not ended.
+pub(crate) const NOT_ENDED: u32 = u32::MAX;
+
+/// What parent and child tell each other.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// The child's state; the parent waits on it.
+    pub life: AtomicU32,
+    /// The parent's word; the child waits on it.
+    pub go: AtomicU32,
+    /// The index of the step that the child is at.
+    pub step: AtomicU32,
+    /// The errno of the step that failed.
+    pub errno: AtomicI32,
+    /// For exec: the number of the candidate that was there and could not be executed, plus one.
+    pub candidate: AtomicU32,
+    /// Set where the child must clear the signal handlers itself.
+    pub by_hand: AtomicU32,
+    /// How the command ended, as wait(2) has it, told by a reaper.
+    pub status: AtomicU32,
+}
+
+impl Control {
+    pub(crate) const fn new() -> Self {
+        Self {
+            life: AtomicU32::new(RUNNING),
+            go: AtomicU32::new(WAIT),
+            step: AtomicU32::new(0),
+            errno: AtomicI32::new(0),
+            candidate: AtomicU32::new(0),
+            by_hand: AtomicU32::new(0),
+            status: AtomicU32::new(NOT_ENDED),
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! One table: kind of step, errno, and facts about the host, looked at after the failure → why, and what to do.
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::error::{Advice, Program};
+use crate::namespace::{Namespace, Namespaces};
+use crate::plan::Plan;
+use crate::plan::step::{Source, Step, shown};
+
+fn sysctl(name: &str) -> Option<i64> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// A clone that the kernel refused.
+pub(crate) fn clone(kinds: Namespaces, errno: Errno) -> Advice {
+    match errno {
+        Errno::NOSPC => no_space(kinds),
+        Errno::PERM if !kinds.contains(Namespace::User) && !kinds.is_empty() => Advice::new(
+            "without a new user namespace this needs CAP_SYS_ADMIN",
+            "add -U (a new user namespace), which gives the right to the others",
+        )
+        .or("run as root"),
+        Errno::PERM => user_namespace_refused(),
+        Errno::USERS => Advice::new("user namespaces may be nested 32 deep", "start it from further out"),
+        Errno::INVAL => {
+            let missing: Vec<_> = kinds
+                .iter()
+                .filter(|kind| !Path::new("/proc/self/ns").join(kind.link()).exists())
+                .map(Namespace::name)
+                .collect();
+            let fix = "use a kernel with it, or leave it out";
+            if missing.is_empty() {
+                Advice::default()
+            } else {
+                Advice::new(format!("this kernel has no {} namespaces", missing.join(", ")), fix)
+            }
+        }
+        Errno::AGAIN => Advice::new(
+            "the limit of processes is reached (RLIMIT_NPROC, kernel.threads-max, or the cgroup's pids.max)",
+            "end other processes, or raise `ulimit -u`",
+        ),
+        _ => Advice::default(),
+    }
+}
+
+fn no_space(kinds: Namespaces) -> Advice {
+    for kind in kinds.iter() {
+        if sysctl(kind.limit()) == Some(0) {
+            let value = if kind == Namespace::User { 15_000 } else { 1024 };
+            return Advice::new(
+                format!("{} is 0 on this host", kind.limit()),
+                format!("sudo sysctl {}={value}", kind.limit()),
+            );
+        }
+    }
+    Advice::new(
+        "perhaps one of the limits user.max_*_namespaces is used up by this user, or namespaces are nested 32 deep",
+        "sudo sysctl user.max_user_namespaces=15000",
+    )
+}
+
+fn user_namespace_refused() -> Advice {
+    if sysctl("kernel.unprivileged_userns_clone") == Some(0) {
+        return Advice::new(
+            "kernel.unprivileged_userns_clone is 0 on this host",
+            "sudo sysctl kernel.unprivileged_userns_clone=1",
+        )
+        .or("run as root");
+    }
+    if in_chroot() {
+        return Advice::new(
+            "the kernel makes no user namespace in a chroot",
+            "start it from outside the chroot",
+        );
+    }
+    let filtered = fs::read_to_string("/proc/self/status")
+        .is_ok_and(|status| status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2')));
+    if filtered {
+        return Advice::new(
+            "a seccomp filter is on this process, and it perhaps refuses new namespaces (as container engines' do)",
+            "start the outer container with a seccomp profile that allows clone and unshare, or with more rights",
+        );
+    }
+    Advice {
+        why: vec![
+            "perhaps the user or group of this process is not mapped in its own user namespace".to_owned(),
+            "perhaps a security module refuses it".to_owned(),
+        ],
+        fix: vec!["run as root".to_owned()],
+    }
+}
+
+/// The root of a process that is not in a chroot is a mount point.
+fn in_chroot() -> bool {
+    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
+    !mounts.lines().any(|line| line.split(' ').nth(4) == Some("/"))
+}
+
+/// A write of an id map by the parent.
+pub(crate) fn write_map(file: &str, errno: Errno) -> Advice {
+    match errno {
+        Errno::PERM if apparmor_restricts() => apparmor(),
+        Errno::PERM => Advice::new(
+            format!(
+                "the kernel refuses this {file}: an id outside is not mapped here, or CAP_SETUID, CAP_SETGID or CAP_SETFCAP is missing"
+            ),
+            "map only ids that this process has itself: see /proc/self/uid_map and gid_map",
+        ),
+        Errno::INVAL => {
+            Advice::new("ranges overlap, or go past what the kernel takes", "see user_namespaces(7)")
+        }
+        _ => Advice::default(),
+    }
+}
+
+/// newuidmap is missing.
+pub(crate) fn no_helper() -> Advice {
+    Advice::new(
+        "ranges of subordinate ids are written by newuidmap and newgidmap, which are not installed",
+        "sudo apt-get install uidmap (Fedora: shadow-utils)",
+    )
+    .or("map only yourself: --map-root-user")
+}
+
+/// newuidmap said no.
+pub(crate) fn helper_refused(said: &str) -> Advice {
+    let why = if said.is_empty() { "it says no more".to_owned() } else { format!("it says: {said}") };
+    Advice::new(why, "compare with /etc/subuid and /etc/subgid; the helpers must be set-user-ID root")
+}
+
+fn apparmor_restricts() -> bool {
+    sysctl("kernel.apparmor_restrict_unprivileged_userns") == Some(1)
+}
+
+fn apparmor() -> Advice {
+    Advice::new(
+        "AppArmor gives unconfined programs no rights in their user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)",
+        "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+    )
+    .or("run as root")
+}
+
+/// Any step but exec.
+pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
+    let user = plan.namespaces.contains(Namespace::User);
+    let refused = matches!(errno, libc::EPERM | libc::EACCES);
+    match step {
+        _ if user && refused && apparmor_restricts() => apparmor(),
+        Step::MapUid(_) | Step::MapGid(_) if refused => write_map("map", Errno::PERM),
+        Step::Mount { source: Source::Proc, .. } if errno == libc::EPERM => covered("proc", "/proc"),
+        Step::Mount { source: Source::Sysfs, .. } if errno == libc::EPERM => covered("sysfs", "/sys"),
+        Step::Mount { target, .. } if errno == libc::ENOENT => Advice::new(
+            format!(
+                "there is no {} inside, and nothing is made on the host's file systems unasked",
+                shown(target)
+            ),
+            format!(
+                "make it outside before (mkdir), or insist: --create=host, which leaves {} there",
+                shown(target)
+            ),
+        ),
+        Step::Mount { target, .. } if errno == libc::ENOTDIR => Advice::new(
+            format!("a directory goes on a directory and a file on a file; {} is the other", shown(target)),
+            "name a mount point of the same kind",
+        ),
+        Step::Mount { target, .. } if errno == libc::ELOOP => Advice::new(
+            format!("{} leads through a link of procfs, or through too many links", shown(target)),
+            "name the place itself",
+        ),
+        Step::Mount { source: Source::Device { path, .. }, .. } if errno == libc::ENODEV => Advice::new(
+            format!("{} on this host is not the device of that name", shown(path)),
+            "mend the host's /dev",
+        ),
+        Step::SetUid(id) | Step::SetGid(id) if errno == libc::EINVAL => Advice::new(
+            format!("{id} is not mapped in the new user namespace"),
+            format!("map it: --map-users {id}:OUTSIDE:1 (--map-groups for a group)"),
+        ),
+        Step::SetUid(_) | Step::SetGid(_) | Step::SetGroups(_) if errno == libc::EPERM => Advice::new(
+            "changing ids needs CAP_SETUID or CAP_SETGID, and setgroups not denied",
+            "leave it out, or map ids with privilege",
+        ),
+        Step::SetHostname(_) | Step::SetDomainname(_) | Step::LoopbackUp | Step::Propagate(_)
+            if refused && user =>
+        {
+            Advice {
+                why: vec!["perhaps a security module or seccomp filter refuses it".to_owned()],
+                fix: vec!["run as root, or outside of the container".to_owned()],
+            }
+        }
+        Step::ChangeDir { .. } if errno == libc::ELOOP => Advice::new(
+            "it leads through a link of procfs, by which a process could get outside",
+            "name the directory itself",
+        ),
+        Step::Foreground if errno == libc::ENOTTY => Advice::new(
+            "standard input is not the controlling terminal of this session",
+            "give the command a terminal of its own: --tty",
+        ),
+        Step::PivotRoot if errno == libc::EINVAL => Advice::new(
+            "the present root is not a mount point that can be pivoted (a chroot, or the initial ramfs)",
+            "start it from outside the chroot",
+        ),
+        Step::CloseOthers(_) if errno == libc::EBADF => {
+            Advice::new("a descriptor to be kept is not open", "open it in the shell: N<file or N>file")
+        }
+        Step::OffsetClocks(_) if errno == libc::ERANGE => {
+            Advice::new("the clock would be negative, or too far in the future", "use a smaller offset")
+        }
+        Step::Mount { .. } | Step::ReadOnlyAll | Step::CloneRoot { .. } if errno == libc::ENOSYS => {
+            Advice::new("mount attributes need Linux 5.12", "use a newer kernel")
+        }
+        _ => Advice::default(),
+    }
+}
+
+/// proc and sysfs are given only to who sees the present one in full.
+fn covered(kind: &str, place: &str) -> Advice {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below = format!("{place}/");
+    let covers: Vec<&str> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|point| point.starts_with(&below))
+        .collect();
+    let why = match covers.as_slice() {
+        [] => format!(
+            "the kernel gives a {kind} only to who already sees a full one, and perhaps there is none here"
+        ),
+        [one] => format!(
+            "parts of the present {place} are covered ({one}); the kernel gives a full {kind} only to who already sees one"
+        ),
+        [one, others @ ..] => format!(
+            "parts of the present {place} are covered ({one} and {} more); the kernel gives a full {kind} only to who already sees one",
+            others.len()
+        ),
+    };
+    Advice::new(why, format!("share the present one: --no-{} --bind {place} {place}", &place[1..]))
+        .or(format!("start the outer container with its {place} unmasked"))
+}
+
+/// exec failed. The child still waits: its files can be seen as it sees them.
+pub(crate) fn exec(pid: i32, tried: Option<&CStr>, errno: i32) -> (Program, Advice) {
+    let Some(tried) = tried else {
+        let advice =
+            Advice::new("it is in no directory of PATH, as seen inside", "name it by its path, or set PATH");
+        return (Program::NotFound, advice);
+    };
+    let path = Path::new(std::ffi::OsStr::from_bytes(tried.to_bytes()));
+    let seen = inside(pid, path);
+    let there = fs::metadata(&seen);
+    match errno {
+        libc::ENOENT | libc::ENOTDIR if there.is_err() => (
+            Program::NotFound,
+            Advice::new(format!("there is no {} inside", path.display()), "check the path and the root"),
+        ),
+        libc::ENOENT => (Program::NotExecutable, missing_interpreter(pid, path, &seen)),
+        // A directory of PATH that is closed to this user hides nothing that is there.
+        libc::EACCES if there.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) => (
+            Program::NotFound,
+            Advice::new("it is in no directory of PATH that this user may search", "name it by its path"),
+        ),
+        libc::EACCES => (Program::NotExecutable, no_access(path, there.ok())),
+        libc::ENOEXEC => (
+            Program::NotExecutable,
+            Advice::new(
+                "it is neither an ELF file for this machine nor a script that begins with #!",
+                "begin the script with #!/bin/sh, or run it by name: sh FILE",
+            ),
+        ),
+        libc::E2BIG => (
+            Program::NotExecutable,
+            Advice::new("arguments and environment are too large", "pass less, or --clear-env"),
+        ),
+        _ => (Program::NotExecutable, Advice::default()),
+    }
+}
+
+/// A path of the child's, from here.
+fn inside(pid: i32, path: &Path) -> PathBuf {
+    let base = PathBuf::from(format!("/proc/{pid}"));
+    match path.strip_prefix("/") {
+        Ok(below) => base.join("root").join(below),
+        Err(_) => base.join("cwd").join(path),
+    }
+}
+
+fn no_access(path: &Path, found: Option<fs::Metadata>) -> Advice {
+    match found {
+        Some(found) if found.is_dir() => {
+            Advice::new(format!("{} is a directory", path.display()), "name a program")
+        }
+        Some(found) if found.permissions().mode() & 0o111 == 0 => Advice::new(
+            format!("{} is not marked executable", path.display()),
+            format!("chmod +x {}", path.display()),
+        ),
+        _ => Advice {
+            why: vec![
+                "perhaps a directory on the way, or the file, is closed to the user inside".to_owned(),
+                "perhaps it lies on a file system mounted noexec".to_owned(),
+            ],
+            fix: vec!["look at it inside: ls -ld on each directory of its path".to_owned()],
+        },
+    }
+}
+
+/// The kernel says ENOENT of a program that is there when what shall interpret it is not.
+fn missing_interpreter(pid: i32, path: &Path, seen: &Path) -> Advice {
+    let mut head = Vec::new();
+    let read = File::open(seen).and_then(|file| file.take(64 * 1024).read_to_end(&mut head));
+    if read.is_err() {
+        return Advice::default();
+    }
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let text = String::from_utf8_lossy(line);
+        let interpreter = text.split_whitespace().next().unwrap_or_default();
+        let returns = if line.ends_with(b"\r") { " (the line ends in a carriage return)" } else { "" };
+        return Advice::new(
+            format!("{} is there, but its #! interpreter {interpreter:?} is not{returns}", path.display()),
+            "install the interpreter inside, or mend the first line",
+        );
+    }
+    match elf_interpreter(&head) {
+        Some(interpreter) if !inside(pid, Path::new(&interpreter)).exists() => Advice::new(
+            format!("{} is there, but its ELF interpreter {interpreter} is not", path.display()),
+            "bind the libraries into the root, or use a static program",
+        ),
+        _ => Advice::default(),
+    }
+}
+
+/// PT_INTERP of a 64-bit or 32-bit little-endian ELF file; elf(5).
+fn elf_interpreter(file: &[u8]) -> Option<String> {
+    let number = |at: usize, size: usize| -> Option<usize> {
+        let bytes = file.get(at..at + size)?;
+        Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    };
+    if file.get(..4)? != b"\x7fELF" {
+        return None;
+    }
+    let wide = *file.get(4)? == 2;
+    let (table, size, count) = if wide {
+        (number(32, 8)?, number(54, 2)?, number(56, 2)?)
+    } else {
+        (number(28, 4)?, number(42, 2)?, number(44, 2)?)
+    };
+    (0..count).find_map(|n| {
+        let header = table.checked_add(n * size)?;
+        let (offset, length) = if wide {
+            (number(header + 8, 8)?, number(header + 32, 8)?)
+        } else {
+            (number(header + 4, 4)?, number(header + 16, 4)?)
+        };
+        let interp = number(header, 4)? == 3;
+        let text = file.get(offset..offset.checked_add(length)?)?;
+        interp.then(|| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
+    })
+}

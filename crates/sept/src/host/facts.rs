@@ -1,0 +1,88 @@
+//! The facts about the caller and its host on which a plan depends.
+
+use std::fs;
+
+use crate::command::Command;
+use crate::error::{Advice, Error};
+use crate::host::subid;
+use crate::id_map::IdRange;
+use crate::namespace::Namespace;
+
+/// What a plan needs to know of this host. Plain data, so that plans can be made for other hosts, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The caller's effective user id.
+    pub uid: u32,
+    /// The caller's effective group id.
+    pub gid: u32,
+    /// The caller's effective capabilities; bit n is capability n of capabilities(7).
+    pub capabilities: u64,
+    /// The caller's own user id map, read only where it is needed.
+    pub uid_map: Vec<IdRange>,
+    /// The caller's own group id map, read only where it is needed.
+    pub gid_map: Vec<IdRange>,
+    /// The caller's subordinate user ids (first, count), read only where they are needed.
+    pub subuids: Vec<(u32, u32)>,
+    /// The caller's subordinate group ids (first, count), read only where they are needed.
+    pub subgids: Vec<(u32, u32)>,
+}
+
+const CAP_SETGID: u32 = 6;
+const CAP_SETUID: u32 = 7;
+
+impl Host {
+    /// The caller's ids and capabilities.
+    pub fn caller() -> Self {
+        let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.effective.bits());
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            capabilities,
+            ..Self::default()
+        }
+    }
+
+    /// The facts that `command` needs, and no others: each costs a read.
+    pub(crate) fn for_command(command: &Command) -> Result<Self, Error> {
+        let mut host = Self::caller();
+        if !command.namespaces.contains(Namespace::User) {
+            return Ok(host);
+        }
+        if command.map_all {
+            host.uid_map = read_map("/proc/self/uid_map")?;
+            host.gid_map = read_map("/proc/self/gid_map")?;
+        }
+        if command.subids.is_some() {
+            (host.subuids, host.subgids) = subid::ranges(host.uid)?;
+        }
+        Ok(host)
+    }
+
+    /// Whether the caller may write any user id map, with CAP_SETUID.
+    pub fn can_map_uids(&self) -> bool {
+        self.capabilities & (1 << CAP_SETUID) != 0
+    }
+
+    /// Whether the caller may write any group id map, with CAP_SETGID.
+    pub fn can_map_gids(&self) -> bool {
+        self.capabilities & (1 << CAP_SETGID) != 0
+    }
+}
+
+fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
+    let text = fs::read_to_string(path).map_err(|error| Error::Duty {
+        what: format!("read {path}"),
+        errno: error.raw_os_error(),
+        advice: Advice::new("a proc file system must be mounted on /proc", "mount -t proc proc /proc"),
+    })?;
+    let parse = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        match (numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Ok(inside)), Some(Ok(outside)), Some(Ok(count))) => {
+                Some(IdRange { inside, outside, count })
+            }
+            _ => None,
+        }
+    };
+    Ok(text.lines().filter_map(parse).collect())
+}

@@ -1,0 +1,41 @@
+//! Isolates processes with Linux namespaces, in the manner of [`std::process::Command`].
+//!
+//! ```no_run
+//! use sept::{Command, Namespace};
+//!
+//! let status = Command::new("sh")
+//!     .unshare([Namespace::User, Namespace::Uts, Namespace::Mount, Namespace::Pid])
+//!     .map_uid(1234, 0, 1) // inside, outside, count
+//!     .map_gid(1234, 0, 1)
+//!     .hostname("inner")
+//!     .status()?;
+//! println!("ended: {status}");
+//! # Ok::<(), sept::Error>(())
+//! ```
+//!
+//! A [`Command`] says what is wanted. [`Command::plan`] lowers it to a [`Plan`], an ordered list of steps that can be
+//! printed; [`Command::spawn`] performs it in one clone, from any thread of any program, at a cost that does not grow
+//! with the caller's memory. An [`Error`] names the step that failed, why, and how to mend it.
+
+mod command;
+mod engine;
+mod error;
+pub mod host;
+mod id_map;
+mod mount;
+mod namespace;
+pub mod plan;
+mod process;
+pub mod signal;
+mod stdio;
+mod sys;
+
+pub use command::Command;
+pub use error::{Advice, Error, Program, describe};
+pub use host::Host;
+pub use id_map::{IdRange, Setgroups, SubIds, parse_id};
+pub use mount::{Access, Create, Mount, Propagation};
+pub use namespace::{Namespace, Namespaces};
+pub use plan::Plan;
+pub use process::{Child, Parked, State, Usage};
+pub use stdio::Stdio;

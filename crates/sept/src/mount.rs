@@ -1,0 +1,92 @@
+//! What can be mounted inside: pure data, in the words of mount(8).
+
+use std::path::{Path, PathBuf};
+
+/// One mount, made in the new mount namespace in the order in which they were given.
+///
+/// The target is resolved inside the new root: symbolic links in it can't lead out, and
+/// links of procfs ("magic links") are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    pub(crate) kind: MountKind,
+    pub(crate) target: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MountKind {
+    Bind { source: PathBuf, access: Access },
+    Tmpfs,
+    Proc,
+    Sysfs,
+    Dev,
+    Mqueue,
+}
+
+/// What may be done with the files of a bind mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read and write; device files don't work, set-user-ID bits count for nothing.
+    ReadWrite,
+    /// Read only, submounts included (mount_setattr(2), Linux 5.12).
+    ReadOnly,
+    /// As `ReadWrite`, and device files work.
+    Devices,
+}
+
+impl Mount {
+    fn new(kind: MountKind, target: &Path) -> Self {
+        Self { kind, target: target.to_path_buf() }
+    }
+
+    /// The caller's `source`, a file or a directory with all mounts below it, at `target`.
+    pub fn bind(source: impl AsRef<Path>, target: impl AsRef<Path>, access: Access) -> Self {
+        Self::new(MountKind::Bind { source: source.as_ref().to_path_buf(), access }, target.as_ref())
+    }
+
+    /// A new empty tmpfs (mode 0755), see tmpfs(5).
+    pub fn tmpfs(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::Tmpfs, target.as_ref())
+    }
+
+    /// A fresh procfs, of the pid namespace that the command is in; see proc(5).
+    pub fn proc(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::Proc, target.as_ref())
+    }
+
+    /// A fresh read-only sysfs where the command has a network namespace of its own, else the caller's, read-only.
+    pub fn sysfs(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::Sysfs, target.as_ref())
+    }
+
+    /// A small /dev: null, zero, full, random, urandom, tty; own pts and shm; ptmx, fd, stdin, stdout, stderr.
+    pub fn dev(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::Dev, target.as_ref())
+    }
+
+    /// The POSIX message queues of the command's ipc namespace; see mq_overview(7).
+    pub fn mqueue(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::Mqueue, target.as_ref())
+    }
+}
+
+/// How mounts and unmounts pass between the caller's mount namespace and the new one; mount_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Neither way.
+    Private,
+    /// From the caller's into the new one only.
+    Slave,
+    /// Both ways.
+    Shared,
+    /// As it is at the caller's.
+    Unchanged,
+}
+
+/// Where a missing mount point may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Create {
+    /// Only in a tmpfs that this command mounted itself.
+    Own,
+    /// Also on the file system that is there, and it stays there.
+    Host,
+}

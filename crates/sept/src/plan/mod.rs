@@ -1,0 +1,257 @@
+//! From what is wanted to a list of steps. Pure: it touches nothing.
+//!
+//! ALL rules of order are here, each with its reason.
+
+mod ids;
+mod root;
+pub mod step;
+
+use std::ffi::{CString, OsStr};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::command::Command;
+use crate::error::{Advice, Error};
+use crate::host::Host;
+use crate::mount::Propagation;
+use crate::namespace::{Namespace, Namespaces};
+use step::Step;
+
+/// What will be done, in order. [`Display`](fmt::Display) prints it as a numbered list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The namespaces that the clone makes.
+    pub namespaces: Namespaces,
+    /// What the parent does right after the clone.
+    pub duties: Vec<Duty>,
+    /// What the child does.
+    pub steps: Vec<Step>,
+}
+
+/// What only the parent has the right to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Duty {
+    /// Writes `content` to this file of `/proc/PID`.
+    Write {
+        /// `uid_map`, `gid_map` or `setgroups`.
+        file: &'static str,
+        /// What to write.
+        content: String,
+    },
+    /// Runs newuidmap(1) or newgidmap(1) for the child, with these arguments after the pid.
+    Helper {
+        /// Its name.
+        program: &'static str,
+        /// Inside, outside, count, and again.
+        args: Vec<u32>,
+    },
+}
+
+impl fmt::Display for Duty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write { file, content } => {
+                write!(f, "write {} to /proc/PID/{file}", content.trim_end().replace('\n', ", "))
+            }
+            Self::Helper { program, args } => {
+                write!(f, "run {program} PID")?;
+                args.iter().try_for_each(|number| write!(f, " {number}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespaces.is_empty() {
+            writeln!(f, "clone: no new namespace")?;
+        } else {
+            writeln!(f, "clone: new {}", self.namespaces)?;
+        }
+        for duty in &self.duties {
+            writeln!(f, "parent: {duty}")?;
+        }
+        for (n, step) in self.steps.iter().enumerate() {
+            writeln!(f, "{:2}. {step}", n + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// The plan for `command` on a host with these facts.
+    pub(crate) fn lower(command: &Command, host: &Host, park: bool) -> Result<Self, Error> {
+        validate(command)?;
+        let mut steps = Vec::with_capacity(16);
+        let mut duties = Vec::new();
+        // First of all: a child whose parent is gone must not go on.
+        if command.die_with_parent {
+            steps.push(Step::DieWithParent);
+        }
+        // Ids before anything that makes files: without a map their owner would be nobody (EOVERFLOW).
+        ids::map(command, host, &mut steps, &mut duties)?;
+        identity(command, &mut steps);
+        // Before the mounts: it needs nothing of them, and what it waits for (a lock) is the longest.
+        if command.loopback {
+            steps.push(Step::LoopbackUp);
+        }
+        root::mounts(command, &mut steps)?;
+        if command.stdio.iter().any(Option::is_some) {
+            steps.push(Step::Redirect);
+        }
+        // After Redirect: the terminal is the new standard input.
+        if command.new_session {
+            steps.push(Step::NewSession);
+        }
+        if command.controlling_terminal {
+            steps.push(Step::ControllingTerminal);
+        }
+        if command.foreground {
+            steps.push(Step::Foreground);
+        }
+        // After the root: it is a path inside. Before the ids: a root outside may enter what its user may not.
+        if let Some(dir) = &command.dir {
+            let or_root = command.dir_or_root;
+            steps.push(Step::ChangeDir { dir: path("the working directory", dir)?, or_root });
+        }
+        privileges(command, &mut steps);
+        // After every step that opens something.
+        if let Some(keep) = &command.keep {
+            let mut keep: Vec<i32> = keep.iter().copied().filter(|fd| *fd > 2).collect();
+            keep.sort_unstable();
+            keep.dedup();
+            steps.push(Step::CloseOthers(keep));
+        }
+        if command.init {
+            steps.push(Step::Reap);
+        }
+        if park {
+            steps.push(Step::Park);
+        }
+        steps.push(Step::Exec(command.program.clone()));
+        Ok(Self { namespaces: command.namespaces, duties, steps })
+    }
+
+    /// Whether a step changes user or group ids.
+    pub(crate) fn changes_ids(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::SetUid(_) | Step::SetGid(_) | Step::SetGroups(_)))
+    }
+}
+
+/// More supplementary groups than this are refused: the child has no memory for them.
+pub(crate) const MOST_GROUPS: usize = 256;
+
+/// Names and clocks: needed by nothing else.
+fn identity(command: &Command, steps: &mut Vec<Step>) {
+    if command.monotonic.is_some() || command.boottime.is_some() {
+        let line =
+            |clock: &str, seconds: Option<i64>| seconds.map_or(String::new(), |s| format!("{clock} {s} 0\n"));
+        let text = line("monotonic", command.monotonic) + &line("boottime", command.boottime);
+        steps.push(Step::OffsetClocks(CString::new(text).unwrap_or_default()));
+    }
+    steps.extend(command.hostname.clone().map(Step::SetHostname));
+    steps.extend(command.domainname.clone().map(Step::SetDomainname));
+}
+
+/// From more rights to fewer, each with the rights that it needs still there.
+fn privileges(command: &Command, steps: &mut Vec<Step>) {
+    // A filter needs no_new_privs or CAP_SYS_ADMIN; a change of user ends the latter. So where there is no
+    // no_new_privs, the filter comes first.
+    if command.refuse_terminal_injection && !command.no_new_privs {
+        steps.push(Step::RefuseTerminalInjection);
+    }
+    // Groups before the user: a user other than root may change neither.
+    steps.extend(command.groups.clone().map(Step::SetGroups));
+    steps.extend(command.gid.map(Step::SetGid));
+    steps.extend(command.uid.map(Step::SetUid));
+    // The kernel forgets the parent-death signal at each change of ids.
+    if command.die_with_parent && (command.uid.is_some() || command.gid.is_some()) {
+        steps.push(Step::DieWithParent);
+    }
+    if command.no_new_privs {
+        steps.push(Step::NoNewPrivs);
+        if command.refuse_terminal_injection {
+            steps.push(Step::RefuseTerminalInjection);
+        }
+    }
+}
+
+/// Refuses what contradicts itself, before anything is touched.
+fn validate(command: &Command) -> Result<(), Error> {
+    if let Some(problem) = &command.problem {
+        return Err(Error::invalid(problem.clone()));
+    }
+    if command.program.is_empty() {
+        return Err(Error::invalid("the program's name is empty"));
+    }
+    let needs: [(bool, &str, Namespace); 8] = [
+        (
+            command.hostname.is_some() || command.domainname.is_some(),
+            "a hostname or domain name",
+            Namespace::Uts,
+        ),
+        (command.monotonic.is_some() || command.boottime.is_some(), "a clock offset", Namespace::Time),
+        (command.root.is_some() || command.read_only, "a root of its own", Namespace::Mount),
+        (!command.mounts.is_empty(), "a mount", Namespace::Mount),
+        (command.propagation.is_some(), "mount propagation", Namespace::Mount),
+        (command.loopback, "setting lo up", Namespace::Net),
+        (command.init, "a reaper as PID 1", Namespace::Pid),
+        (
+            command.map_all
+                || command.subids.is_some()
+                || !command.uid_map.is_empty()
+                || !command.gid_map.is_empty()
+                || command.setgroups.is_some(),
+            "an id map or setgroups policy",
+            Namespace::User,
+        ),
+    ];
+    for (wanted, what, kind) in needs {
+        if wanted && !command.namespaces.contains(kind) {
+            return Err(Error::invalid_with(
+                format!("{what} needs a new {kind} namespace, which was not asked for"),
+                Advice { why: vec![], fix: vec![format!("ask for a new {kind} namespace, too")] },
+            ));
+        }
+    }
+    for (what, name) in [("hostname", &command.hostname), ("domain name", &command.domainname)] {
+        if let Some(name) = name
+            && name.as_bytes().len() > 64
+        {
+            return Err(Error::invalid(format!(
+                "the {what} is {} bytes long; the kernel takes at most 64",
+                name.as_bytes().len()
+            )));
+        }
+    }
+    if command.groups.as_ref().is_some_and(|groups| groups.len() > MOST_GROUPS) {
+        return Err(Error::invalid(format!("more than {MOST_GROUPS} supplementary groups were asked for")));
+    }
+    let open = matches!(command.propagation, Some(Propagation::Shared | Propagation::Unchanged));
+    if command.root.is_some() && open {
+        return Err(Error::invalid_with(
+            "a root of its own needs private or slave mount propagation",
+            Advice::new(
+                "pivot_root(2) refuses a shared root",
+                "leave the propagation out, or say private or slave",
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// A path as a C string.
+fn path(what: &str, path: &Path) -> Result<CString, Error> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() {
+        return Err(Error::invalid(format!("{what} is an empty path")));
+    }
+    CString::new(bytes).map_err(|_| Error::invalid(format!("{what} holds a NUL byte: {path:?}")))
+}
+
+/// A target below another one.
+fn below(base: &Path, name: &str) -> PathBuf {
+    base.join(OsStr::new(name))
+}

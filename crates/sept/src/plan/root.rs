@@ -1,0 +1,117 @@
+//! Mounts and the root: what is lowered to which steps.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use crate::command::Command;
+use crate::error::{Advice, Error};
+use crate::mount::{Access, Create, Mount, MountKind, Propagation};
+use crate::namespace::Namespace;
+use crate::plan::step::{Source, Step};
+use crate::plan::{below, path};
+
+/// Name, major and minor number of the device files of a small /dev; see Documentation/admin-guide/devices.txt.
+const DEVICES: [(&str, (u32, u32)); 6] = [
+    ("null", (1, 3)),
+    ("zero", (1, 5)),
+    ("full", (1, 7)),
+    ("random", (1, 8)),
+    ("urandom", (1, 9)),
+    ("tty", (5, 0)),
+];
+
+const LINKS: [(&str, &str); 6] = [
+    ("ptmx", "pts/ptmx"),
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+];
+
+pub(super) fn mounts(command: &Command, steps: &mut Vec<Step>) -> Result<(), Error> {
+    if !command.namespaces.contains(Namespace::Mount) {
+        return Ok(());
+    }
+    // First of the mounts: none of the others may be seen on the host.
+    let propagation = command.propagation.unwrap_or(Propagation::Private);
+    if propagation != Propagation::Unchanged {
+        steps.push(Step::Propagate(propagation));
+    }
+    // Read-only before the own mounts: a tmpfs of the command's own stays writable.
+    match &command.root {
+        Some(dir) => {
+            steps.push(Step::CloneRoot { dir: path("the root", dir)?, read_only: command.read_only });
+        }
+        None if command.read_only => steps.push(Step::ReadOnlyAll),
+        None => {}
+    }
+    // Before the pivot: the kernel gives proc and sysfs only to who still sees the host's.
+    for mount in &command.mounts {
+        lower(command, mount, steps)?;
+    }
+    if command.root.is_some() {
+        steps.push(Step::PivotRoot);
+    }
+    Ok(())
+}
+
+fn lower(command: &Command, mount: &Mount, steps: &mut Vec<Step>) -> Result<(), Error> {
+    if !mount.target.is_absolute() {
+        return Err(Error::invalid_with(
+            format!("the mount point {:?} is not an absolute path", mount.target),
+            Advice { why: vec![], fix: vec!["name it from the root on, as it is seen inside".to_owned()] },
+        ));
+    }
+    let target = path("a mount point", &mount.target)?;
+    let source = match &mount.kind {
+        MountKind::Bind { source, access } => {
+            Source::Bind { path: path("the source of a bind", source)?, access: *access }
+        }
+        MountKind::Tmpfs => Source::Tmpfs(0o755),
+        MountKind::Proc => proc_source(command)?,
+        MountKind::Sysfs if command.namespaces.contains(Namespace::Net) => Source::Sysfs,
+        MountKind::Sysfs => Source::Bind { path: c"/sys".to_owned(), access: Access::ReadOnly },
+        MountKind::Mqueue => Source::Mqueue,
+        MountKind::Dev => return dev(command, &mount.target, target, steps),
+    };
+    steps.push(Step::Mount { source, target, create: command.create });
+    Ok(())
+}
+
+/// proc shows the pid namespace of who mounts it; in a user namespace only one's own may be shown.
+fn proc_source(command: &Command) -> Result<Source, Error> {
+    let new = |kind| command.namespaces.contains(kind);
+    if new(Namespace::User) && !new(Namespace::Pid) {
+        return Err(Error::invalid_with(
+            "a fresh proc needs a new pid namespace",
+            Advice::new(
+                "in a new user namespace the kernel refuses a proc of the caller's pid namespace",
+                "ask for a new pid namespace, too",
+            )
+            .or("share the present one: --bind /proc /proc"),
+        ));
+    }
+    Ok(Source::Proc)
+}
+
+/// A tmpfs with the few devices that programs expect, an own devpts, and the links to descriptors.
+fn dev(command: &Command, base: &Path, target: CString, steps: &mut Vec<Step>) -> Result<(), Error> {
+    steps.push(Step::Mount { source: Source::Tmpfs(0o755), target, create: command.create });
+    let mut mount = |source, name: &str| -> Result<(), Error> {
+        let target = path("a mount point", &below(base, name))?;
+        steps.push(Step::Mount { source, target, create: Create::Own });
+        Ok(())
+    };
+    for (name, number) in DEVICES {
+        let outside = path("a device", &below(Path::new("/dev"), name))?;
+        mount(Source::Device { path: outside, number }, name)?;
+    }
+    mount(Source::Devpts, "pts")?;
+    mount(Source::Tmpfs(0o1777), "shm")?;
+    for (name, to) in LINKS {
+        let at = path("a link", &below(base, name))?;
+        steps.push(Step::Symlink { to: path("a link", Path::new(to))?, at });
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! The steps that a child performs, each as near as possible to one system call.
+//!
+//! Pure data: strings are C strings already, so that the child needs no memory.
+
+use std::ffi::CString;
+use std::fmt;
+
+use crate::mount::{Access, Create, Propagation};
+
+/// One step of the child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// prctl(PR_SET_PDEATHSIG): the kernel kills the child when the thread that started it ends.
+    DieWithParent,
+    /// Writes `deny` to `/proc/self/setgroups`.
+    DenySetgroups,
+    /// Writes this line to `/proc/self/uid_map`.
+    MapUid(CString),
+    /// Writes this line to `/proc/self/gid_map`.
+    MapGid(CString),
+    /// Waits until the parent has written the id maps.
+    AwaitMaps,
+    /// Writes these offsets to `/proc/self/timens_offsets`.
+    OffsetClocks(CString),
+    /// sethostname(2).
+    SetHostname(CString),
+    /// setdomainname(2).
+    SetDomainname(CString),
+    /// Changes the propagation of every mount.
+    Propagate(Propagation),
+    /// Makes every mount that is there read-only.
+    ReadOnlyAll,
+    /// Clones the tree of mounts at this directory, to become the root.
+    CloneRoot {
+        /// The directory, as the caller names it.
+        dir: CString,
+        /// Whether the clone is read-only.
+        read_only: bool,
+    },
+    /// Mounts something on a path inside.
+    Mount {
+        /// What.
+        source: Source,
+        /// On which path inside the new root.
+        target: CString,
+        /// Where the mount point may be made if it is missing.
+        create: Create,
+    },
+    /// Makes a symbolic link in a tmpfs of the command's own.
+    Symlink {
+        /// What it points to.
+        to: CString,
+        /// Its path inside the new root.
+        at: CString,
+    },
+    /// pivot_root(2), and away with the old root.
+    PivotRoot,
+    /// Sets the interface lo up.
+    LoopbackUp,
+    /// Changes the working directory, inside the new root.
+    ChangeDir {
+        /// To where.
+        dir: CString,
+        /// Whether `/` will do when it does not exist.
+        or_root: bool,
+    },
+    /// setsid(2).
+    NewSession,
+    /// Makes standard input the controlling terminal.
+    ControllingTerminal,
+    /// setpgid(2), and tcsetpgrp(3) on standard input.
+    Foreground,
+    /// Makes standard input, output and error what the caller asked for.
+    Redirect,
+    /// setgroups(2).
+    SetGroups(Vec<u32>),
+    /// setresgid(2).
+    SetGid(u32),
+    /// setresuid(2).
+    SetUid(u32),
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    NoNewPrivs,
+    /// A seccomp filter that refuses TIOCSTI and TIOCLINUX.
+    RefuseTerminalInjection,
+    /// Marks all descriptors but these to be closed by exec.
+    CloseOthers(Vec<i32>),
+    /// Puts the command into a child, and stays as the PID 1 that reaps.
+    Reap,
+    /// Waits for [`Parked::start`](crate::Parked::start).
+    Park,
+    /// execve(2).
+    Exec(CString),
+}
+
+/// What a [`Step::Mount`] mounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// A file or a tree of mounts of the caller's.
+    Bind {
+        /// Its path outside.
+        path: CString,
+        /// What may be done with its files.
+        access: Access,
+    },
+    /// One device file of the caller's, checked by its number.
+    Device {
+        /// Its path outside.
+        path: CString,
+        /// Major and minor number.
+        number: (u32, u32),
+    },
+    /// A new tmpfs with this mode.
+    Tmpfs(u32),
+    /// A fresh procfs.
+    Proc,
+    /// A fresh read-only sysfs.
+    Sysfs,
+    /// An own instance of devpts.
+    Devpts,
+    /// The message queues of the ipc namespace.
+    Mqueue,
+}
+
+/// A C string as it is printed: control bytes escaped.
+pub(crate) fn shown(text: &CString) -> String {
+    text.as_bytes().escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\"")
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { path, access: Access::ReadOnly, .. } => write!(f, "bind {} read-only", shown(path)),
+            Self::Bind { path, access: Access::Devices, .. } => {
+                write!(f, "bind {} with devices", shown(path))
+            }
+            Self::Bind { path, .. } => write!(f, "bind {}", shown(path)),
+            Self::Device { path, .. } => write!(f, "bind device {}", shown(path)),
+            Self::Tmpfs(_) => f.write_str("mount tmpfs"),
+            Self::Proc => f.write_str("mount proc"),
+            Self::Sysfs => f.write_str("mount sysfs"),
+            Self::Devpts => f.write_str("mount devpts"),
+            Self::Mqueue => f.write_str("mount mqueue"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DieWithParent => f.write_str("ask to be killed when the parent ends"),
+            Self::DenySetgroups => f.write_str("deny setgroups"),
+            Self::MapUid(map) => write!(f, "map user ids: {}", map.to_string_lossy()),
+            Self::MapGid(map) => write!(f, "map group ids: {}", map.to_string_lossy()),
+            Self::AwaitMaps => f.write_str("wait for the parent to map ids"),
+            Self::OffsetClocks(offsets) => {
+                write!(f, "set clock offsets: {}", offsets.to_string_lossy().trim_end().replace('\n', ", "))
+            }
+            Self::SetHostname(name) => write!(f, "set the hostname to {}", shown(name)),
+            Self::SetDomainname(name) => write!(f, "set the domain name to {}", shown(name)),
+            Self::Propagate(Propagation::Private) => f.write_str("make all mounts private"),
+            Self::Propagate(Propagation::Slave) => f.write_str("make all mounts slaves"),
+            Self::Propagate(Propagation::Shared) => f.write_str("make all mounts shared"),
+            Self::Propagate(Propagation::Unchanged) => f.write_str("leave the propagation of mounts"),
+            Self::ReadOnlyAll => f.write_str("make all mounts read-only"),
+            Self::CloneRoot { dir, read_only: false } => write!(f, "clone the tree at {}", shown(dir)),
+            Self::CloneRoot { dir, read_only: true } => {
+                write!(f, "clone the tree at {} read-only", shown(dir))
+            }
+            Self::Mount { source, target, .. } => write!(f, "{source} on {}", shown(target)),
+            Self::Symlink { to, at } => write!(f, "link {} to {}", shown(at), shown(to)),
+            Self::PivotRoot => f.write_str("pivot to the new root"),
+            Self::LoopbackUp => f.write_str("set lo up"),
+            Self::ChangeDir { dir, or_root: false } => write!(f, "change directory to {}", shown(dir)),
+            Self::ChangeDir { dir, or_root: true } => write!(f, "change directory to {}, else /", shown(dir)),
+            Self::NewSession => f.write_str("begin a new session"),
+            Self::ControllingTerminal => f.write_str("make standard input the controlling terminal"),
+            Self::Foreground => f.write_str("form a process group in the foreground of the terminal"),
+            Self::Redirect => f.write_str("set up standard input, output and error"),
+            Self::SetGroups(groups) if groups.is_empty() => f.write_str("drop supplementary groups"),
+            Self::SetGroups(groups) => write!(f, "set supplementary groups {groups:?}"),
+            Self::SetGid(id) => write!(f, "become group {id}"),
+            Self::SetUid(id) => write!(f, "become user {id}"),
+            Self::NoNewPrivs => f.write_str("allow no new privileges"),
+            Self::RefuseTerminalInjection => f.write_str("refuse terminal injection (TIOCSTI)"),
+            Self::CloseOthers(keep) if keep.is_empty() => f.write_str("close descriptors from 3 on"),
+            Self::CloseOthers(keep) => write!(f, "close descriptors from 3 on, but {keep:?}"),
+            Self::Reap => f.write_str("fork the command, and stay as the reaper"),
+            Self::Park => f.write_str("wait to be started"),
+            Self::Exec(program) => write!(f, "execute {}", shown(program)),
+        }
+    }
+}

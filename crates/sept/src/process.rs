@@ -1,0 +1,324 @@
+//! Starting what is wanted, and the process that came of it.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
+use std::sync::atomic::Ordering::Acquire;
+use std::thread;
+use std::time::Duration;
+
+use crate::command::Command;
+use crate::engine::{self, Started, wire};
+use crate::error::Error;
+use crate::host::Host;
+use crate::plan::Plan;
+use crate::stdio::Stdio;
+use crate::sys::{self, Change, Ended};
+
+impl Command {
+    /// What would be done, in order. Nothing is touched; facts about the host are read.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the command contradicts itself.
+    pub fn plan(&self) -> Result<Plan, Error> {
+        Plan::lower(self, &Host::for_command(self)?, false)
+    }
+
+    /// What would be done on a host with these facts.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the command contradicts itself or the facts.
+    pub fn plan_for(&self, host: &Host) -> Result<Plan, Error> {
+        Plan::lower(self, host, false)
+    }
+
+    /// Starts the command. Comes back once exec has succeeded.
+    ///
+    /// # Errors
+    /// Any variant of [`Error`]. Nothing is left behind then.
+    pub fn spawn(&mut self) -> Result<Child, Error> {
+        self.spawn_unless(|| false)
+    }
+
+    /// As [`spawn`](Self::spawn); while set-up takes longer than usual, asks `stop` every 20 ms whether to give up.
+    ///
+    /// # Errors
+    /// [`Error::Died`] after `stop` said so, else as `spawn`.
+    pub fn spawn_unless(&mut self, mut stop: impl FnMut() -> bool) -> Result<Child, Error> {
+        let defaults = [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()];
+        Ok(Child::from(self.start(defaults, false, &mut stop)?))
+    }
+
+    /// Starts the command and waits for its end.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn status(&mut self) -> Result<ExitStatus, Error> {
+        let mut child = self.spawn()?;
+        child.wait().map_err(|error| wait_failed(&error))
+    }
+
+    /// Starts the command, waits for its end, and collects what it wrote.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn output(&mut self) -> Result<Output, Error> {
+        let defaults = [Stdio::null(), Stdio::piped(), Stdio::piped()];
+        let child = Child::from(self.start(defaults, false, &mut || false)?);
+        child.wait_with_output().map_err(|error| wait_failed(&error))
+    }
+
+    /// Does everything but exec. [`Parked::start`] does that, within microseconds.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn), but for what only exec can find out.
+    pub fn park(&mut self) -> Result<Parked, Error> {
+        let defaults = [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()];
+        Ok(Parked { started: Some(self.start(defaults, true, &mut || false)?) })
+    }
+
+    fn start(
+        &mut self,
+        defaults: [Stdio; 3],
+        park: bool,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Started, Error> {
+        let host = Host::for_command(self)?;
+        // The defaults that are not "inherit" are redirections, too.
+        for (stream, default) in self.stdio.iter_mut().zip(defaults) {
+            if stream.is_none() && !matches!(default.0, crate::stdio::Kind::Inherit) {
+                *stream = Some(default);
+            }
+        }
+        let plan = Plan::lower(self, &host, park)?;
+        engine::start(Box::new(engine::prepare(self, plan)?), stop)
+    }
+}
+
+fn wait_failed(error: &io::Error) -> Error {
+    Error::Duty {
+        what: "wait for the command".to_owned(),
+        errno: error.raw_os_error(),
+        advice: crate::error::Advice::default(),
+    }
+}
+
+/// A process in which everything is done but exec. Dropped without a start, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Parked {
+    started: Option<Started>,
+}
+
+impl Parked {
+    /// Its process id, as the caller sees it.
+    pub fn id(&self) -> u32 {
+        self.started.as_ref().map_or(0, |started| started.pid as u32)
+    }
+
+    /// Lets it go; comes back once exec has succeeded.
+    ///
+    /// # Errors
+    /// [`Error::Step`] where the program can't be executed.
+    pub fn start(mut self) -> Result<Child, Error> {
+        let Some(mut started) = self.started.take() else {
+            return Err(Error::invalid("the parked process has been started already"));
+        };
+        match started.release(&mut || false) {
+            Ok(()) => Ok(Child::from(started)),
+            Err(error) => {
+                started.end();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        if let Some(started) = &self.started {
+            started.end();
+        }
+    }
+}
+
+/// What a command used: [`Child::usage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// User CPU time of the command and of the descendants that it waited for.
+    pub user: Duration,
+    /// System CPU time of the same.
+    pub system: Duration,
+}
+
+/// A running command, held by a pidfd: neither waiting nor signalling can hit another process.
+///
+/// As std's, it is not killed or waited for when it is dropped.
+#[derive(Debug)]
+pub struct Child {
+    /// Its standard input, if that is [`Stdio::piped`].
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output, if that is [`Stdio::piped`].
+    pub stdout: Option<ChildStdout>,
+    /// Its standard error, if that is [`Stdio::piped`].
+    pub stderr: Option<ChildStderr>,
+    pid: i32,
+    pidfd: OwnedFd,
+    /// Kept where a reaper tells in it how the command ended.
+    control: Option<sys::Shared<wire::Control>>,
+    ended: Option<Ended>,
+}
+
+impl From<Started> for Child {
+    fn from(started: Started) -> Self {
+        let prepared = *started.prepared;
+        let [stdin, stdout, stderr] = prepared.pipes;
+        Self {
+            stdin: stdin.map(ChildStdin::from),
+            stdout: stdout.map(ChildStdout::from),
+            stderr: stderr.map(ChildStderr::from),
+            pid: started.pid,
+            pidfd: started.pidfd,
+            control: prepared.second_stack.is_some().then_some(prepared.control),
+            ended: None,
+        }
+    }
+}
+
+/// What [`Child::poll_change`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No change.
+    Running,
+    /// Stopped by this signal.
+    Stopped(i32),
+    /// Ended.
+    Ended(ExitStatus),
+}
+
+impl Child {
+    /// Its process id, as the caller sees it. With [`Command::init`], the reaper's.
+    pub fn id(&self) -> u32 {
+        self.pid as u32
+    }
+
+    /// Waits for its end; closes its standard input first.
+    ///
+    /// # Errors
+    /// ECHILD where the caller ignores SIGCHLD, or has waited for it by other means.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        drop(self.stdin.take());
+        loop {
+            if let State::Ended(status) = self.change(true, false)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// How it ended, if it did.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        Ok(match self.change(false, false)? {
+            State::Ended(status) => Some(status),
+            _ => None,
+        })
+    }
+
+    /// Whether it stopped or ended since it was last asked. Does not wait.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn poll_change(&mut self) -> io::Result<State> {
+        self.change(false, true)
+    }
+
+    fn change(&mut self, block: bool, stops: bool) -> io::Result<State> {
+        if self.ended.is_none() {
+            match retry(|| sys::wait_pidfd(self.pidfd.as_fd(), block, stops))? {
+                Change::Ended(ended) => self.ended = Some(ended),
+                Change::Stopped(signal) => return Ok(State::Stopped(signal)),
+                Change::None => return Ok(State::Running),
+            }
+        }
+        let raw = match (&self.control, self.ended) {
+            (Some(control), ended) => match control.status.load(Acquire) {
+                wire::NOT_ENDED => ended.map_or(0, |ended| ended.status),
+                status => status as i32,
+            },
+            (None, ended) => ended.map_or(0, |ended| ended.status),
+        };
+        Ok(State::Ended(ExitStatus::from_raw(raw)))
+    }
+
+    /// Waits for its end and collects what it wrote to its pipes.
+    ///
+    /// # Errors
+    /// Of reading, and as [`wait`](Self::wait).
+    pub fn wait_with_output(mut self) -> io::Result<Output> {
+        drop(self.stdin.take());
+        let (mut out, mut err) = (self.stdout.take(), self.stderr.take());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        // Two at once: a command that fills one pipe while the other is read would wait for ever.
+        thread::scope(|scope| -> io::Result<()> {
+            let reader = err.as_mut().map(|err| scope.spawn(|| err.read_to_end(&mut stderr)));
+            if let Some(out) = out.as_mut() {
+                out.read_to_end(&mut stdout)?;
+            }
+            match reader.map(thread::ScopedJoinHandle::join) {
+                Some(Ok(read)) => read.map(drop),
+                Some(Err(_)) => Err(io::Error::other("the reader of standard error failed")),
+                None => Ok(()),
+            }
+        })?;
+        let status = self.wait()?;
+        Ok(Output { status, stdout, stderr })
+    }
+
+    /// Kills it with SIGKILL. One that has ended already is no error.
+    ///
+    /// # Errors
+    /// EPERM where it has become another user's.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.signal(libc::SIGKILL)
+    }
+
+    /// Sends it a signal, by number. One that has ended already is no error.
+    ///
+    /// A process that is PID 1 of its pid namespace drops signals that it has no handler for, but SIGKILL and SIGSTOP.
+    ///
+    /// # Errors
+    /// EINVAL for what is no signal, EPERM where it has become another user's.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        match sys::pidfd_send_signal(self.pidfd.as_fd(), signal) {
+            Err(rustix::io::Errno::SRCH) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    /// The CPU time that it used, once it was waited for.
+    pub fn usage(&self) -> Option<Usage> {
+        self.ended.map(|ended| Usage {
+            user: Duration::from_micros(ended.user_us),
+            system: Duration::from_micros(ended.system_us),
+        })
+    }
+}
+
+impl AsFd for Child {
+    /// The pidfd: readable once the process has ended (Linux 5.3).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, rustix::io::Errno>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            answer => return Ok(answer?),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Signals received through a descriptor, for programs that stand between a terminal and a command.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::sys;
+
+/// All signals that can be, blocked for this thread and read one by one instead; signalfd(2).
+///
+/// To be made before other threads are: they inherit the mask.
+#[derive(Debug)]
+pub struct Receiver {
+    fd: OwnedFd,
+}
+
+/// A received signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its number.
+    pub signal: i32,
+    /// Whether the kernel sent it (Ctrl-C on a terminal), so that the whole foreground job has it already.
+    pub by_kernel: bool,
+}
+
+impl Receiver {
+    /// Blocks all signals and begins to receive them.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn new() -> io::Result<Self> {
+        // A program that faults shall still die of it.
+        let faults = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP];
+        let set = faults.into_iter().fold(u64::MAX, |set, signal| set & !(1 << (signal - 1)));
+        sys::set_signal_mask(set);
+        Ok(Self { fd: sys::signalfd(set)? })
+    }
+
+    /// The next signal, if one has come. Does not wait.
+    ///
+    /// # Errors
+    /// Of read(2); not EAGAIN.
+    pub fn next(&self) -> io::Result<Option<Received>> {
+        // struct signalfd_siginfo: 128 bytes; signo, errno, code first. SI_KERNEL is 0x80.
+        let mut info = [0_u8; 128];
+        match rustix::io::read(&self.fd, &mut info) {
+            Ok(128) => {
+                let number =
+                    |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+                Ok(Some(Received { signal: number(0), by_kernel: number(8) == 0x80 }))
+            }
+            Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The caller's process group and session, each `None` where it belongs to an outer pid namespace; credentials(7).
+pub fn process_group_and_session() -> (Option<u32>, Option<u32>) {
+    let number = |id: i32| u32::try_from(id).ok().filter(|id| *id != 0);
+    (number(sys::process_group()), number(sys::session()))
+}

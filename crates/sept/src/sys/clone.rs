@@ -1,0 +1,200 @@
+//! The clone: one function, on a stack of its own.
+
+use std::ffi::c_void;
+use std::mem::size_of;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Release;
+
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
+use super::raw::check;
+
+/// Where a child begins. It never returns: there is nothing to return to.
+pub(crate) type Entry = extern "C" fn(*mut c_void) -> i32;
+
+const CLONE_VM: u64 = 0x100;
+const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
+/// libc's constant overflows its type.
+const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
+const CLONE_NEWTIME: u64 = 0x80;
+
+/// A mapped stack with a guard page below.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    base: *mut c_void,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread; the pointer is only used to unmap it once.
+unsafe impl Send for Stack {}
+// SAFETY: nothing can be done with a shared `Stack`.
+unsafe impl Sync for Stack {}
+
+impl Stack {
+    const GUARD: usize = 64 * 1024;
+    /// Debug builds need some 30 KiB; only touched pages count.
+    const SIZE: usize = 256 * 1024;
+
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::STACK;
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let base = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                Self::GUARD + Self::SIZE,
+                ProtFlags::READ | ProtFlags::WRITE,
+                flags,
+            )
+        }?;
+        let stack = Self { base };
+        // SAFETY: the first pages of the mapping just made, which nobody uses yet.
+        unsafe { mprotect(base, Self::GUARD, MprotectFlags::empty()) }?;
+        Ok(stack)
+    }
+
+    fn lowest(&self) -> usize {
+        self.base as usize + Self::GUARD
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and its owner drops it only when no child runs on it.
+        let _ = unsafe { munmap(self.base, Self::GUARD + Self::SIZE) };
+    }
+}
+
+/// What to clone.
+pub(crate) struct CloneRequest<'a> {
+    /// `CLONE_NEW*`.
+    pub namespaces: u64,
+    /// Whether the child runs in the caller's memory. If not, it gets a copy, as by fork.
+    pub share_memory: bool,
+    /// The word that the kernel clears, and wakes the waiters of, when the child of shared memory execs or ends.
+    pub life: &'a AtomicU32,
+    /// Set to 1 where plain clone was used: the child must clear the signal handlers itself.
+    pub by_hand: &'a AtomicU32,
+    /// The stack for the child.
+    pub stack: &'a Stack,
+}
+
+/// The child, as its parent sees it.
+pub(crate) struct Cloned {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+}
+
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// clone3(2) (Linux 5.3), or clone(2) where a kernel or an old seccomp filter refuses clone3.
+///
+/// In the child `entry(arg)` runs on the stack; it must not return.
+///
+/// # Safety
+/// All signals are blocked. `arg`, the stack and `life` outlive the child's stay in this memory. `entry` makes bare
+/// system calls on prepared memory only: no allocation, no lock, no panic.
+pub(crate) unsafe fn clone(
+    request: &CloneRequest<'_>,
+    entry: Entry,
+    arg: *mut c_void,
+) -> Result<Cloned, Errno> {
+    let mut pidfd: RawFd = -1;
+    let memory = if request.share_memory { CLONE_VM } else { 0 };
+    let common = memory | CLONE_PIDFD | CLONE_CHILD_CLEARTID | request.namespaces;
+    let args = CloneArgs {
+        flags: common | CLONE_CLEAR_SIGHAND,
+        pidfd: &raw mut pidfd as u64,
+        child_tid: request.life.as_ptr() as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: request.stack.lowest() as u64,
+        stack_size: Stack::SIZE as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: `args` and what it points to live across the call; the caller answers for the rest.
+    let answer = unsafe { clone3_on_stack(&args, entry, arg) };
+    let pid = match check(answer) {
+        // Plain clone has no room for CLONE_NEWTIME: 0x80 lies in its exit-signal byte.
+        Err(Errno::NOSYS | Errno::PERM) if request.namespaces & CLONE_NEWTIME == 0 => {
+            request.by_hand.store(1, Release);
+            let top = (request.stack.lowest() + Stack::SIZE) as *mut c_void;
+            let flags = (common as u32 | libc::SIGCHLD as u32) as i32;
+            let (no_tls, tid) = (ptr::null_mut::<c_void>(), request.life.as_ptr());
+            // SAFETY: as clone3; libc runs `entry` on the stack. errno is this thread's, and the child leaves it alone.
+            let pid = unsafe { libc::clone(entry, top, flags, arg, &raw mut pidfd, no_tls, tid) };
+            if pid < 0 {
+                return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
+            }
+            pid
+        }
+        answer => answer? as i32,
+    };
+    // SAFETY: the kernel has just made this descriptor for us.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned { pid, pidfd })
+}
+
+/// clone3 to a new stack: the child comes back from the call with that stack, and goes to `entry`.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone3_on_stack(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
+    let answer: isize;
+    // SAFETY: in the parent this is a plain system call. The child sees rax = 0 and rsp = the top of its stack, which
+    // is 16-aligned as a call demands, and never comes back from `entry`.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 as isize => answer,
+            in("rdi") args, in("rsi") size_of::<CloneArgs>(),
+            in("r12") entry, in("r13") arg,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    answer
+}
+
+/// clone3 to a new stack: the child comes back from the call with that stack, and goes to `entry`.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone3_on_stack(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> isize {
+    let answer: isize;
+    // SAFETY: as on x86_64, with x0 = 0 in the child.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x21",
+            "blr x20",
+            "brk 1",
+            "2:",
+            in("x8") libc::SYS_clone3,
+            inlateout("x0") args as *const CloneArgs as isize => answer,
+            in("x1") size_of::<CloneArgs>(),
+            in("x20") entry, in("x21") arg,
+            lateout("x30") _,
+        );
+    }
+    answer
+}

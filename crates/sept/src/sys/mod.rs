@@ -1,0 +1,296 @@
+//! The kernel's edge: the calls that rustix lacks, each one line and its man page.
+//!
+//! Nothing here touches `errno`: a child that shares the caller's memory would change the caller's.
+#![allow(unsafe_code)]
+
+mod clone;
+mod page;
+mod raw;
+
+use std::ffi::{CStr, CString, c_char};
+use std::mem::{size_of, size_of_val};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+
+pub(crate) use clone::{CloneRequest, Cloned, Stack, clone};
+pub(crate) use page::Shared;
+use raw::{check, syscall};
+
+/// execve(2). Returns only on failure.
+pub(crate) fn execve(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
+    let (argv, envp) = (argv.pointers.as_ptr() as usize, envp.pointers.as_ptr() as usize);
+    // SAFETY: `path` is a C string; both arrays hold pointers to C strings that they own, and end with a null.
+    let answer = unsafe { syscall(libc::SYS_execve, [path.as_ptr() as usize, argv, envp, 0, 0, 0]) };
+    check(answer).err().unwrap_or(Errno::INVAL)
+}
+
+/// C strings, and the array of pointers to them that execve wants.
+#[derive(Debug)]
+pub(crate) struct Strings {
+    /// Never changed after the pointers were taken.
+    _owned: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+// SAFETY: the pointers point into memory that the same value owns and nobody changes.
+unsafe impl Send for Strings {}
+// SAFETY: as above.
+unsafe impl Sync for Strings {}
+
+impl Strings {
+    pub(crate) fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { _owned: strings, pointers }
+    }
+}
+
+/// exit_group(2).
+pub(crate) fn exit(code: i32) -> ! {
+    loop {
+        // SAFETY: takes a number and does not return.
+        let _ = unsafe { syscall(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// A set of signals, as the kernel has it: bit n-1 is signal n.
+pub(crate) type SignalSet = u64;
+
+/// rt_sigprocmask(2), SIG_SETMASK; the mask of before. Blocks libc's internal signals too.
+pub(crate) fn set_signal_mask(new: SignalSet) -> SignalSet {
+    let mut old: SignalSet = 0;
+    // SAFETY: both masks live across the call and their true size is passed. It can't fail then.
+    let _ = unsafe {
+        syscall(
+            libc::SYS_rt_sigprocmask,
+            [
+                libc::SIG_SETMASK as usize,
+                &raw const new as usize,
+                &raw mut old as usize,
+                size_of::<SignalSet>(),
+                0,
+                0,
+            ],
+        )
+    };
+    old
+}
+
+/// The kernel's `struct sigaction`: handler, flags, restorer, mask.
+type SigAction = [usize; 4];
+
+/// Sets a signal to its default action, rt_sigaction(2).
+pub(crate) fn default_action(signal: i32) {
+    let action: SigAction = [libc::SIG_DFL, 0, 0, 0];
+    // SAFETY: `action` lives across the call; SIG_DFL needs no code to be there.
+    let _ = unsafe {
+        syscall(
+            libc::SYS_rt_sigaction,
+            [signal as usize, &raw const action as usize, 0, size_of::<SignalSet>(), 0, 0],
+        )
+    };
+}
+
+/// Takes away all signal handlers, and leaves ignored signals ignored: CLONE_CLEAR_SIGHAND by hand.
+pub(crate) fn clear_handlers() {
+    for signal in 1..=64 {
+        let mut now: SigAction = [0; 4];
+        // SAFETY: `now` lives across the call and has the kernel's layout.
+        let answer = unsafe {
+            syscall(
+                libc::SYS_rt_sigaction,
+                [signal as usize, 0, &raw mut now as usize, size_of::<SignalSet>(), 0, 0],
+            )
+        };
+        if answer >= 0 && now[0] != libc::SIG_DFL && now[0] != libc::SIG_IGN {
+            default_action(signal);
+        }
+    }
+}
+
+/// What [`wait_signal`] received.
+pub(crate) struct Received {
+    pub signal: i32,
+    /// Whether the kernel itself sent it (a terminal's Ctrl-C), and not a process.
+    pub by_kernel: bool,
+}
+
+/// rt_sigtimedwait(2) without a time limit.
+pub(crate) fn wait_signal(set: SignalSet) -> Result<Received, Errno> {
+    let mut info = [0_i32; 32];
+    // SAFETY: `set` and `info` live across the call; `info` is as large as the kernel's siginfo_t (128 bytes).
+    let answer = unsafe {
+        syscall(
+            libc::SYS_rt_sigtimedwait,
+            [&raw const set as usize, info.as_mut_ptr() as usize, 0, size_of::<SignalSet>(), 0, 0],
+        )
+    };
+    // si_code is the third number of siginfo_t; SI_KERNEL is 0x80.
+    check(answer).map(|signal| Received { signal: signal as i32, by_kernel: info[2] == 0x80 })
+}
+
+/// getpgrp(2), 0 where the group is of an outer pid namespace.
+pub(crate) fn process_group() -> i32 {
+    // SAFETY: takes and gives numbers.
+    unsafe { syscall(libc::SYS_getpgid, [0; 6]) as i32 }
+}
+
+/// getsid(2), 0 where the session is of an outer pid namespace.
+pub(crate) fn session() -> i32 {
+    // SAFETY: takes and gives numbers.
+    unsafe { syscall(libc::SYS_getsid, [0; 6]) as i32 }
+}
+
+/// kill(2), any signal. A process that is gone needs none.
+pub(crate) fn kill(pid: i32, signal: i32) {
+    // SAFETY: numbers only.
+    let _ = unsafe { syscall(libc::SYS_kill, [pid as usize, signal as usize, 0, 0, 0, 0]) };
+}
+
+/// pidfd_send_signal(2), since Linux 5.1, any signal.
+pub(crate) fn pidfd_send_signal(fd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    // SAFETY: numbers only; without a siginfo the kernel makes one.
+    let answer = unsafe {
+        syscall(libc::SYS_pidfd_send_signal, [fd.as_raw_fd() as usize, signal as usize, 0, 0, 0, 0])
+    };
+    check(answer).map(drop)
+}
+
+/// signalfd4(2), close-on-exec and non-blocking.
+pub(crate) fn signalfd(set: SignalSet) -> Result<OwnedFd, Errno> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: `set` lives across the call and its true size is passed.
+    let answer = unsafe {
+        syscall(
+            libc::SYS_signalfd4,
+            [usize::MAX, &raw const set as usize, size_of::<SignalSet>(), flags as usize, 0, 0],
+        )
+    };
+    let fd = check(answer)?;
+    // SAFETY: the kernel has just made this descriptor, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// close_range(2): since Linux 5.9; with `CLOSE_RANGE_CLOEXEC`, 5.11.
+pub(crate) fn close_range(first: u32, last: u32, on_exec: bool) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: usize = 4;
+    let flags = if on_exec { CLOSE_RANGE_CLOEXEC } else { 0 };
+    // SAFETY: numbers only. Closing what an `OwnedFd` of this process owns is the caller's care: the one
+    // caller that closes at once never comes back.
+    check(unsafe { syscall(libc::SYS_close_range, [first as usize, last as usize, flags, 0, 0, 0]) })
+        .map(drop)
+}
+
+/// Attributes of mounts, mount_setattr(2).
+pub(crate) mod attr {
+    pub(crate) const RDONLY: u64 = 1;
+    pub(crate) const NOSUID: u64 = 2;
+    pub(crate) const NODEV: u64 = 4;
+    pub(crate) const NOEXEC: u64 = 8;
+}
+
+/// mount_setattr(2), since Linux 5.12: sets attributes of the mount at `fd` or `path` and of all below it.
+pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, path: &CStr, set: u64) -> Result<(), Errno> {
+    let attr: [u64; 4] = [set, 0, 0, 0];
+    let flags = libc::AT_RECURSIVE | if path.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
+    // SAFETY: `path` and `attr` live across the call and the true size is passed.
+    let answer = unsafe {
+        syscall(
+            libc::SYS_mount_setattr,
+            [
+                fd.as_raw_fd() as usize,
+                path.as_ptr() as usize,
+                flags as usize,
+                attr.as_ptr() as usize,
+                size_of_val(&attr),
+                0,
+            ],
+        )
+    };
+    check(answer).map(drop)
+}
+
+/// Sets the interface `lo` up through this socket, netdevice(7).
+pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    // struct ifreq: a name of 16 bytes, then a union that begins with the flags.
+    let mut request = [0_u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    request[16..18].copy_from_slice(&(libc::IFF_UP as u16).to_ne_bytes());
+    // SAFETY: `request` is as large as a struct ifreq and lives across the call.
+    let answer = unsafe {
+        syscall(
+            libc::SYS_ioctl,
+            [socket.as_raw_fd() as usize, libc::SIOCSIFFLAGS as usize, request.as_ptr() as usize, 0, 0, 0],
+        )
+    };
+    check(answer).map(drop)
+}
+
+/// seccomp(2) with a filter program.
+pub(crate) fn seccomp(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let header = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the header and the program, whose true length it tells, live across the call; the kernel only reads.
+    let answer = unsafe {
+        syscall(
+            libc::SYS_seccomp,
+            [libc::SECCOMP_SET_MODE_FILTER as usize, 0, &raw const header as usize, 0, 0, 0],
+        )
+    };
+    check(answer).map(drop)
+}
+
+/// How a child ended, and what it used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    /// As wait(2) has it.
+    pub status: i32,
+    /// User and system time in microseconds, of the child and of the children it waited for.
+    pub user_us: u64,
+    pub system_us: u64,
+}
+
+/// How a child changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    None,
+    Stopped(i32),
+    Ended(Ended),
+}
+
+/// waitid(2) on a pidfd (Linux 5.4), with the usage of wait4(2).
+pub(crate) fn wait_pidfd(fd: BorrowedFd<'_>, block: bool, stops: bool) -> Result<Change, Errno> {
+    const P_PIDFD: usize = 3;
+    let mut info = [0_i32; 32];
+    let mut usage = [0_i64; 18];
+    let options =
+        libc::WEXITED | if block { 0 } else { libc::WNOHANG } | if stops { libc::WSTOPPED } else { 0 };
+    // SAFETY: `info` (128 bytes) and `usage` (144 bytes) are as large as the kernel's siginfo_t and rusage.
+    let answer = unsafe {
+        syscall(
+            libc::SYS_waitid,
+            [
+                P_PIDFD,
+                fd.as_raw_fd() as usize,
+                info.as_mut_ptr() as usize,
+                options as usize,
+                usage.as_mut_ptr() as usize,
+                0,
+            ],
+        )
+    };
+    check(answer)?;
+    // siginfo_t of SIGCHLD on 64-bit: signo, errno, code, (gap), pid, uid, status.
+    let (signo, code, status) = (info[0], info[2], info[6]);
+    let ended = |status| {
+        let us = |at: usize| (usage[at] * 1_000_000 + usage[at + 1]).max(0) as u64;
+        Change::Ended(Ended { status, user_us: us(0), system_us: us(2) })
+    };
+    Ok(match (signo, code) {
+        (0, _) => Change::None,
+        (_, libc::CLD_EXITED) => ended(status << 8),
+        (_, libc::CLD_KILLED) => ended(status),
+        (_, libc::CLD_DUMPED) => ended(status | 0x80),
+        (_, libc::CLD_STOPPED) => Change::Stopped(status),
+        _ => Change::None,
+    })
+}
