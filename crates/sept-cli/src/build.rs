@@ -1,0 +1,291 @@
+//! From what the line asks for to the library's `Command`: `sept run`'s defaults are here.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use sept::{Access, Command, Create, Host, Mount, Namespace, Namespaces, SubIds};
+
+use crate::failure::Failure;
+use crate::request::{EnvChange, Keep, Network, Request};
+
+/// The command, with the facts about it that supervision needs.
+pub struct Built {
+    pub command: Command,
+    pub namespaces: Namespaces,
+}
+
+pub fn build(request: &Request) -> Result<Built, Failure> {
+    let namespaces = namespaces(request)?;
+    let host = Host::caller();
+    let (program, args) = program(request);
+    let mut command = Command::new(program);
+    command.args(args).unshare(namespaces.iter());
+    if let Some(name) = &request.argv0 {
+        command.arg0(name);
+    }
+    ids(request, namespaces, &host, &mut command)?;
+    identity(request, &mut command);
+    files(request, namespaces, &mut command)?;
+    environment(request, &mut command);
+    process(request, namespaces, &host, &mut command);
+    Ok(Built { command, namespaces })
+}
+
+fn namespaces(request: &Request) -> Result<Namespaces, Failure> {
+    if request.none && (!request.given.is_empty() || request.share.is_some()) {
+        return Err(Failure::usage("--namespaces none and namespaces that are named contradict each other"));
+    }
+    if !request.given.is_empty() && request.share.is_some() {
+        return Err(Failure::usage(
+            "--share takes kinds out of the default set, and named kinds replace that set",
+        )
+        .fix("name only the kinds that are to be new, or only those to share"));
+    }
+    let mut set = request.given;
+    if !request.none && set.is_empty() {
+        set = Namespace::ALL.into_iter().filter(|kind| *kind != Namespace::Time).collect();
+        request.share.unwrap_or_default().iter().for_each(|kind| set.remove(kind));
+    }
+    for (kind, option) in &request.implied {
+        if request.share.is_some_and(|share| share.contains(*kind)) || request.none {
+            let other = if request.none { "--namespaces none".to_owned() } else { format!("--share {kind}") };
+            return Err(Failure::usage(format!(
+                "--{option} needs a new {kind} namespace, and {other} says not"
+            ))
+            .fix(format!("leave out --{option} or {other}")));
+        }
+        set.insert(*kind);
+    }
+    if request.network == Some(Network::Host) {
+        if request.given.contains(Namespace::Net) {
+            return Err(Failure::usage(
+                "--network host and a new network namespace (-n) contradict each other",
+            ));
+        }
+        set.remove(Namespace::Net);
+    }
+    Ok(set)
+}
+
+/// COMMAND, else $SHELL where it is inside, else /bin/sh.
+fn program(request: &Request) -> (OsString, &[OsString]) {
+    if let Some((program, args)) = request.command.split_first() {
+        return (program.clone(), args);
+    }
+    let shell = env::var_os("SHELL").filter(|shell| Path::new(shell).is_absolute());
+    let there = |shell: &OsString| match &request.root {
+        None => true,
+        Some(root) => root.join(Path::new(shell).strip_prefix("/").unwrap_or(Path::new(shell))).exists(),
+    };
+    (shell.filter(there).unwrap_or_else(|| "/bin/sh".into()), &[])
+}
+
+fn ids(request: &Request, set: Namespaces, host: &Host, command: &mut Command) -> Result<(), Failure> {
+    let new_user = set.contains(Namespace::User);
+    let singles =
+        request.map_root || request.map_current || request.map_user.is_some() || request.map_group.is_some();
+    let ranges = !request.map_users.is_empty() || !request.map_groups.is_empty();
+    if request.map_root && request.map_current {
+        return Err(Failure::usage("--map-root-user and --map-current-user contradict each other"));
+    }
+    let mut wide = !new_user;
+    if request.map_auto {
+        command.map_subids(if request.map_current { SubIds::KeepId } else { SubIds::RootIsCaller });
+        wide = true;
+    } else if request.map_all {
+        command.map_all();
+        wide = true;
+    } else if singles || ranges {
+        singles_and_ranges(request, host, command)?;
+        wide = host.can_map_gids()
+            && request.map_groups.iter().any(|map| map.count > 1 || map.outside != host.gid);
+    } else if new_user && host.can_map_uids() && host.can_map_gids() {
+        command.map_all();
+        wide = true;
+    } else if new_user {
+        command.map_root();
+    }
+    if let Some(policy) = request.setgroups {
+        command.setgroups(policy);
+    }
+    if let Some(uid) = request.uid {
+        command.uid(uid);
+    }
+    if let Some(gid) = request.gid {
+        command.gid(gid);
+    }
+    match &request.groups {
+        Some(groups) => {
+            command.groups(groups.iter().copied());
+        }
+        // As unshare(1)'s and nsenter(1)'s -G: the caller's groups are no business of another group's process.
+        None if request.gid.is_some() && wide && host.can_map_gids() => {
+            command.groups([]);
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+fn singles_and_ranges(request: &Request, host: &Host, command: &mut Command) -> Result<(), Failure> {
+    let own = |root: bool, current: bool, id: Option<u32>, own: u32| {
+        id.or(root.then_some(0)).or(current.then_some(own)).map(|inside| (inside, own))
+    };
+    if request.map_root && (request.map_user.is_some() || request.map_group.is_some()) {
+        return Err(Failure::usage("--map-root-user and --map-user or --map-group contradict each other"));
+    }
+    if let Some((inside, outside)) = own(request.map_root, request.map_current, request.map_user, host.uid) {
+        command.map_uid(inside, outside, 1);
+    }
+    if let Some((inside, outside)) = own(request.map_root, request.map_current, request.map_group, host.gid) {
+        command.map_gid(inside, outside, 1);
+    }
+    for map in &request.map_users {
+        command.map_uid(map.inside, map.outside, map.count);
+    }
+    for map in &request.map_groups {
+        command.map_gid(map.inside, map.outside, map.count);
+    }
+    Ok(())
+}
+
+fn identity(request: &Request, command: &mut Command) {
+    if let Some(name) = &request.hostname {
+        command.hostname(name);
+    }
+    if let Some(name) = &request.domainname {
+        command.domainname(name);
+    }
+    if let Some(seconds) = request.monotonic {
+        command.monotonic_offset(seconds);
+    }
+    if let Some(seconds) = request.boottime {
+        command.boottime_offset(seconds);
+    }
+}
+
+fn files(request: &Request, set: Namespaces, command: &mut Command) -> Result<(), Failure> {
+    let (new_mount, new_pid) = (set.contains(Namespace::Mount), set.contains(Namespace::Pid));
+    if let Some(propagation) = request.propagation {
+        command.propagation(propagation);
+    }
+    if request.read_only {
+        command.read_only();
+    }
+    if request.create_on_host {
+        command.create(Create::Host);
+    }
+    let fresh_proc = new_mount && !request.no_proc && !request.own_proc;
+    if let Some(root) = &request.root {
+        command.root(root);
+    }
+    match (&request.root, new_pid) {
+        (_, true) if fresh_proc => {
+            command.mount(Mount::proc("/proc"));
+        }
+        // A proc of the shared pid namespace is the one that is there.
+        (Some(_), false) if fresh_proc => {
+            command.mount(Mount::bind("/proc", "/proc", Access::ReadWrite));
+        }
+        _ => {}
+    }
+    if request.root.is_some() {
+        if !request.no_dev {
+            command.mount(Mount::dev("/dev"));
+        }
+        if !request.no_sys {
+            command.mount(Mount::sysfs("/sys"));
+        }
+    }
+    for mount in &request.mounts {
+        command.mount(mount.clone());
+    }
+    working_directory(request, command)
+}
+
+/// Kept if it exists inside, else `/`; and `PWD` says so.
+fn working_directory(request: &Request, command: &mut Command) -> Result<(), Failure> {
+    let set_pwd = |command: &mut Command, dir: &Path| {
+        if !request.clear_env {
+            command.env("PWD", dir);
+        }
+    };
+    match (&request.wd, &request.root) {
+        (Some(dir), Some(_)) => {
+            let dir = Path::new("/").join(dir);
+            set_pwd(command, &dir);
+            command.current_dir(dir);
+        }
+        (Some(dir), None) => {
+            let base = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+            set_pwd(command, &base.join(dir));
+            command.current_dir(dir);
+        }
+        (None, Some(_)) => set_pwd(command, Path::new("/")),
+        (None, None) => {
+            let here = env::current_dir();
+            let covered = |here: &PathBuf| !request.mounts.is_empty() || here.starts_with("/proc");
+            if let Some(here) = here.ok().filter(covered) {
+                command.current_dir_or_root(here);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn environment(request: &Request, command: &mut Command) {
+    if request.clear_env {
+        command.env_clear();
+    }
+    for change in &request.env {
+        match change {
+            EnvChange::Set(key, value) => {
+                command.env(key, value);
+            }
+            EnvChange::Pass(key) => {
+                if let Some(value) = env::var_os(key) {
+                    command.env(key, value);
+                }
+            }
+            EnvChange::Unset(key) => {
+                command.env_remove(key);
+            }
+        }
+    }
+}
+
+fn process(request: &Request, set: Namespaces, host: &Host, command: &mut Command) {
+    // Whatever the options, the command does not outlive this process.
+    command.die_with_parent();
+    if set.contains(Namespace::Net) && !request.no_loopback {
+        command.loopback();
+    }
+    if request.new_session {
+        command.new_session();
+    }
+    if request.init {
+        command.init();
+    }
+    if let Keep::Only(list) = &request.keep {
+        command.keep_fds(list.iter().copied());
+    }
+    if request.no_new_privs.unwrap_or(host.uid != 0) {
+        command.no_new_privs();
+    }
+    if !request.tty && !request.new_session && shares_terminal() && kernel_has_tiocsti() {
+        command.refuse_terminal_injection();
+    }
+}
+
+fn shares_terminal() -> bool {
+    let streams: [BorrowedFd<'_>; 3] =
+        [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    streams.into_iter().any(rustix::termios::isatty)
+}
+
+/// Since Linux 6.2 it can be switched off; before, there is no such file and it is on.
+fn kernel_has_tiocsti() -> bool {
+    std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").map_or(true, |text| text.trim() != "0")
+}

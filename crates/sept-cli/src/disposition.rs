@@ -1,0 +1,69 @@
+//! What a process does with a signal, as /proc/PID/status says, and what the kernel's default is.
+
+use std::fs;
+
+/// What happens to a process that leaves a signal at its default action; signal(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    Terminate,
+    Stop,
+    Continue,
+    Ignore,
+}
+
+pub const SIGHUP: i32 = 1;
+pub const SIGINT: i32 = 2;
+pub const SIGQUIT: i32 = 3;
+pub const SIGKILL: i32 = 9;
+pub const SIGTERM: i32 = 15;
+pub const SIGCHLD: i32 = 17;
+pub const SIGCONT: i32 = 18;
+pub const SIGSTOP: i32 = 19;
+pub const SIGTSTP: i32 = 20;
+pub const SIGTTIN: i32 = 21;
+pub const SIGTTOU: i32 = 22;
+pub const SIGURG: i32 = 23;
+pub const SIGWINCH: i32 = 28;
+
+/// The default action of a signal.
+pub fn default_action(signal: i32) -> Default {
+    match signal {
+        SIGCHLD | SIGURG | SIGWINCH => Default::Ignore,
+        SIGCONT => Default::Continue,
+        SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU => Default::Stop,
+        _ => Default::Terminate,
+    }
+}
+
+/// Whether the process neither catches, nor ignores, nor blocks the signal.
+pub fn is_default(pid: u32, signal: i32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+    let bit = 1_u64 << (signal - 1);
+    let in_set = |line: &str| {
+        let mask = line.split_ascii_whitespace().nth(1).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        mask.is_some_and(|mask| mask & bit != 0)
+    };
+    !status
+        .lines()
+        .filter(|line| ["SigBlk:", "SigIgn:", "SigCgt:"].iter().any(|name| line.starts_with(name)))
+        .any(in_set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_program_leaves_signals_at_their_default_but_those_it_was_told_to_ignore() {
+        let script = "trap '' USR1; exec sleep 100";
+        let mut child = std::process::Command::new("sh").args(["-c", script]).spawn().expect("sh starts");
+        let began = std::time::Instant::now();
+        while is_default(child.id(), 10) && began.elapsed().as_secs() < 10 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let found = (is_default(child.id(), 10), is_default(child.id(), 12));
+        child.kill().expect("the child can be killed");
+        child.wait().expect("the child can be waited for");
+        assert_eq!(found, (false, true));
+    }
+}

@@ -1,0 +1,109 @@
+//! Errors as the user meets them: in words, or as one JSON object.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+/// Why `sept` ends without, or instead of, a command's exit code.
+#[derive(Debug)]
+pub struct Failure {
+    kind: &'static str,
+    what: String,
+    why: Vec<String>,
+    fix: Vec<String>,
+    errno: Option<i32>,
+    step: Option<(usize, usize)>,
+    pub code: u8,
+}
+
+impl Failure {
+    /// A command line that can't be.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self {
+            kind: "usage",
+            what: what.into(),
+            why: vec![],
+            fix: vec![],
+            errno: None,
+            step: None,
+            code: 125,
+        }
+    }
+
+    /// Something that the operating system refused to `sept` itself.
+    pub fn io(what: impl Into<String>, error: &io::Error) -> Self {
+        let what = match error.raw_os_error() {
+            Some(errno) => format!("{}: {}", what.into(), sept::describe(errno)),
+            None => format!("{}: {error}", what.into()),
+        };
+        Self { kind: "duty", errno: error.raw_os_error(), ..Self::usage(what) }
+    }
+
+    /// Adds a reason.
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.why.push(why.into());
+        self
+    }
+
+    /// Adds a way to mend it.
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix.push(fix.into());
+        self
+    }
+
+    /// As the report has it.
+    pub fn json(&self) -> serde_json::Value {
+        json!({
+            "kind": self.kind,
+            "message": self.what,
+            "errno": self.errno,
+            "step": self.step.map(|(step, _)| step),
+            "steps": self.step.map(|(_, of)| of),
+            "why": self.why,
+            "fix": self.fix,
+            "exit_code": self.code,
+        })
+    }
+
+    /// Writes it to standard error. If that fails there is nobody left to tell.
+    pub fn print(&self, as_json: bool) {
+        let mut text = String::new();
+        if as_json {
+            text = json!({ "error": self.json() }).to_string();
+        } else {
+            text.push_str(&format!("sept: {}", printable(&self.what)));
+            for why in &self.why {
+                text.push_str(&format!("\n why: {}", printable(why)));
+            }
+            for (n, fix) in self.fix.iter().enumerate() {
+                text.push_str(&format!("\n {}: {}", if n == 0 { "fix" } else { " or" }, printable(fix)));
+            }
+        }
+        text.push('\n');
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Control characters escaped: a name must not move the cursor of who reads about it.
+pub fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+impl From<sept::Error> for Failure {
+    fn from(error: sept::Error) -> Self {
+        let advice = error.advice().cloned().unwrap_or_default();
+        let step = match &error {
+            sept::Error::Step { step, of, .. } => Some((*step, *of)),
+            _ => None,
+        };
+        Self {
+            kind: error.kind(),
+            what: error.summary(),
+            why: advice.why,
+            fix: advice.fix,
+            errno: error.raw_os_error(),
+            step,
+            code: error.exit_code(),
+        }
+    }
+}

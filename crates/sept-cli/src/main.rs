@@ -1,0 +1,148 @@
+//! The command line of sept.
+
+mod build;
+mod disposition;
+mod failure;
+mod options;
+mod report;
+mod request;
+mod run;
+mod supervise;
+mod terminal;
+mod tour;
+
+use std::ffi::OsStr;
+use std::process::ExitCode;
+
+use lexopt::Arg;
+use sept::Namespace;
+
+use crate::failure::Failure;
+
+const USAGE: &str = "\
+sept isolates processes with Linux namespaces.
+
+Usage: sept <COMMAND> [OPTIONS]
+
+Commands:
+  run    start a command in new namespaces (`sept run --help`)
+  tour   see the eight kinds of namespaces live
+  help   this help, or that of a command
+
+Options:
+  -h, --help     this help
+  -V, --version  the version
+
+Try: sept run
+";
+
+fn main() -> ExitCode {
+    let json = wants_json_errors();
+    match dispatch() {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.print(json);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Before the first `--`, anywhere: also errors of parsing are told in the wanted form.
+fn wants_json_errors() -> bool {
+    std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json-errors")
+}
+
+fn dispatch() -> Result<u8, Failure> {
+    refuse_privileged_copy()?;
+    let mut parser = lexopt::Parser::from_env();
+    let first = parser.next().map_err(|error| Failure::usage(error.to_string()))?;
+    let word = match first {
+        None => {
+            report::print(USAGE)?;
+            return Ok(125);
+        }
+        Some(Arg::Short('h') | Arg::Long("help")) => return report::print(USAGE).map(|()| 0),
+        Some(Arg::Short('V') | Arg::Long("version")) => return version(),
+        Some(Arg::Value(word)) => word,
+        Some(Arg::Short(letter)) => return Err(no_command(&format!("-{letter}"))),
+        Some(Arg::Long(name)) => return Err(no_command(&format!("--{name}"))),
+    };
+    match word.to_str() {
+        Some("run") => run::main(&mut parser),
+        Some("tour") => tour_main(&mut parser),
+        Some("help") => help(&mut parser),
+        Some("version") => version(),
+        _ => Err(unknown_command(&word)),
+    }
+}
+
+fn version() -> Result<u8, Failure> {
+    report::print(concat!("sept ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0)
+}
+
+fn help(parser: &mut lexopt::Parser) -> Result<u8, Failure> {
+    match parser.next().map_err(|error| Failure::usage(error.to_string()))? {
+        Some(Arg::Value(word)) if word == "run" => report::print(&options::help(options::RUN))?,
+        Some(Arg::Value(word)) if word != "tour" => return Err(unknown_command(&word)),
+        _ => report::print(USAGE)?,
+    }
+    Ok(0)
+}
+
+fn tour_main(parser: &mut lexopt::Parser) -> Result<u8, Failure> {
+    let mut kinds = Vec::new();
+    while let Some(arg) = parser.next().map_err(|error| Failure::usage(error.to_string()))? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => {
+                report::print(
+                    "Usage: sept tour [KIND]\n\nShows the eight kinds of namespaces, or KIND, by making them.\n",
+                )?;
+                return Ok(0);
+            }
+            // How the tour starts its inside half; not for users.
+            Arg::Long("inside") => {
+                let kind = parser.value().map_err(|error| Failure::usage(error.to_string()))?;
+                tour::show(parse_kind(&kind)?);
+                return Ok(0);
+            }
+            Arg::Value(kind) => kinds.push(parse_kind(&kind)?),
+            other => {
+                return Err(Failure::usage(other.unexpected().to_string()).fix("write: sept tour [KIND]"));
+            }
+        }
+    }
+    if kinds.is_empty() {
+        kinds.extend(Namespace::ALL);
+    }
+    tour::run(&kinds, report::colour())
+}
+
+fn parse_kind(word: &OsStr) -> Result<Namespace, Failure> {
+    word.to_string_lossy().parse().map_err(|why: String| Failure::usage(why))
+}
+
+fn no_command(written: &str) -> Failure {
+    Failure::usage(format!("{written} stands where a command is wanted"))
+        .fix(format!("write: sept run {written} …"))
+}
+
+fn unknown_command(word: &OsStr) -> Failure {
+    let shown = word.to_string_lossy();
+    let failure = Failure::usage(format!("there is no command {shown}"));
+    let near = ["run", "tour", "help"].into_iter().find(|known| strsim::osa_distance(known, &shown) == 1);
+    match near {
+        Some(known) => failure.fix(format!("perhaps `sept {known}` was meant")),
+        None => failure.fix(format!("to start it in new namespaces: sept run -- {shown}")),
+    }
+}
+
+/// A set-user-ID copy would hand its user's rights to whoever asks.
+fn refuse_privileged_copy() -> Result<(), Failure> {
+    use rustix::process::{getegid, geteuid, getgid, getuid};
+    if getuid() == geteuid() && getgid() == getegid() {
+        return Ok(());
+    }
+    Err(Failure::usage("sept refuses to run set-user-ID or set-group-ID")
+        .why("it is not written to guard its owner's rights against its caller")
+        .fix("chmod u-s,g-s on the executable; ordinary users need no privilege for namespaces"))
+}

@@ -1,0 +1,105 @@
+//! The JSON of `--plan=json` and `--report`. Its shape is documented in docs/json.md.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use rustix::fd::BorrowedFd;
+use sept::{Plan, Usage};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::request::Request;
+use crate::supervise::Outcome;
+
+/// A plan as JSON.
+pub fn plan_json(plan: &Plan) -> Value {
+    json!({
+        "version": 1,
+        "namespaces": plan.namespaces.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+        "parent": plan.duties.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "steps": plan.steps.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// Where the report goes; opened before anything starts, so that a bad name is told first.
+pub struct Report {
+    files: Vec<File>,
+}
+
+impl Report {
+    pub fn open(request: &Request) -> Result<Self, Failure> {
+        let mut files = Vec::new();
+        if let Some(path) = &request.report {
+            let failed =
+                |error| Failure::io(format!("cannot write the report to {}", path.display()), &error);
+            files.push(File::create(path).map_err(failed)?);
+        }
+        if let Some(fd) = request.report_fd {
+            let failed =
+                |error: io::Error| Failure::io(format!("cannot write the report to descriptor {fd}"), &error);
+            let path = format!("/proc/self/fd/{fd}");
+            // Opened anew or, for what can't be (a socket), refused: the number itself is not ours to own.
+            let file = File::options().append(true).open(path).map_err(failed)?;
+            files.push(file);
+        }
+        Ok(Self { files })
+    }
+
+    pub fn is_wanted(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    pub fn ended(
+        &mut self,
+        plan: &Plan,
+        outcome: &Outcome,
+        usage: Option<Usage>,
+        wall: Duration,
+    ) -> Result<(), Failure> {
+        let cpu = |pick: fn(&Usage) -> Duration| usage.as_ref().map(|usage| pick(usage).as_secs_f64());
+        self.write(&json!({
+            "version": 1,
+            "exit_code": outcome.code(),
+            "signal": outcome.signal(),
+            "timed_out": outcome.timed_out,
+            "wall_seconds": wall.as_secs_f64(),
+            "user_seconds": cpu(|usage| usage.user),
+            "system_seconds": cpu(|usage| usage.system),
+            "peak_memory_bytes": Value::Null,
+            "peak_memory_why": "the command has no cgroup of its own to be measured by",
+            "enforced": plan_json(plan),
+            "error": Value::Null,
+        }))
+    }
+
+    pub fn failed(&mut self, failure: &Failure) -> Result<(), Failure> {
+        self.write(&json!({ "version": 1, "exit_code": failure.code, "error": failure.json() }))
+    }
+
+    fn write(&mut self, report: &Value) -> Result<(), Failure> {
+        let text = format!("{report}\n");
+        for file in &mut self.files {
+            file.write_all(text.as_bytes())
+                .map_err(|error| Failure::io("cannot write the report", &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Standard output, for what is printed.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("cannot write to standard output", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether standard output is a terminal that may show colour.
+pub fn colour() -> bool {
+    let out: BorrowedFd<'_> = rustix::stdio::stdout();
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && rustix::termios::isatty(out)
+}

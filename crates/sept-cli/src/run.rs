@@ -1,0 +1,117 @@
+//! `sept run`: from the line to the exit code.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use lexopt::Parser;
+use sept::{Command, Namespace, Plan, Stdio};
+
+use crate::build::{self, Built};
+use crate::failure::Failure;
+use crate::options;
+use crate::report::{self, Report};
+use crate::request::{self, Parsed, PlanFormat, Request};
+use crate::supervise::{self, Early, Supervisor, Watch};
+use crate::terminal::{self, Relay};
+
+pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
+    let request = match request::parse(parser)? {
+        Parsed::Help => return report::print(&options::help(options::RUN)).map(|()| 0),
+        Parsed::Version => {
+            return report::print(concat!("sept ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0);
+        }
+        Parsed::Run(request) => request,
+    };
+    let Built { mut command, namespaces } = build::build(&request)?;
+    if let Some(format) = request.plan {
+        return print_plan(&request, &mut command, format);
+    }
+    let mut report = Report::open(&request)?;
+    let plan = if report.is_wanted() { Some(command.plan()?) } else { None };
+    let is_pid_1 = namespaces.contains(Namespace::Pid) && !request.init;
+    match start_and_wait(&request, &mut command, is_pid_1, plan.as_ref(), &mut report) {
+        Ok(outcome) => Ok(outcome),
+        Err(failure) => {
+            report.failed(&failure)?;
+            Err(failure)
+        }
+    }
+}
+
+fn print_plan(request: &Request, command: &mut Command, format: PlanFormat) -> Result<u8, Failure> {
+    if request.tty {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).controlling_terminal();
+    }
+    let plan = command.plan()?;
+    match format {
+        PlanFormat::Text => report::print(&plan.to_string())?,
+        PlanFormat::Json => report::print(&format!("{}\n", report::plan_json(&plan)))?,
+    }
+    Ok(0)
+}
+
+fn start_and_wait(
+    request: &Request,
+    command: &mut Command,
+    is_pid_1: bool,
+    plan: Option<&Plan>,
+    report: &mut Report,
+) -> Result<u8, Failure> {
+    let mut relay = if request.tty { Some(give_terminal(command)?) } else { None };
+    let mut watch = Watch::new(request.timeout, request.die_with_parent)?;
+    let begun = Instant::now();
+    // Without a pid namespace the command sees our group by its number; a reaper's group is no job of the command's.
+    let leads_job = is_pid_1 && !request.tty && !request.new_session && supervise::is_foreground_job();
+    if leads_job {
+        command.foreground();
+    }
+    let child = match command.spawn_unless(|| watch.give_up()) {
+        Ok(child) => child,
+        Err(error) => {
+            if leads_job {
+                supervise::restore_terminal();
+            }
+            return given_up(&watch, error);
+        }
+    };
+    // The command has its own copies; ours would keep the terminal open after its end.
+    command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    if let Some(relay) = &mut relay {
+        relay.resume();
+    }
+    let supervisor = Supervisor {
+        child,
+        watch: &watch,
+        relay,
+        is_pid_1,
+        has_init: request.init,
+        leads_job,
+        timed_out: false,
+        carried_out: None,
+    };
+    let (outcome, usage) =
+        supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;
+    if let Some(plan) = plan {
+        report.ended(plan, &outcome, usage, begun.elapsed())?;
+    }
+    Ok(outcome.code())
+}
+
+fn give_terminal(command: &mut Command) -> Result<Relay, Failure> {
+    let (relay, peer) = terminal::open()?;
+    let failed = |error| Failure::io("cannot make a terminal", &error);
+    command.stdin(peer.as_fd().try_clone_to_owned().map_err(failed)?);
+    command.stdout(peer.as_fd().try_clone_to_owned().map_err(failed)?);
+    command.stderr(peer).controlling_terminal();
+    Ok(relay)
+}
+
+/// A start that was given up on purpose ends as the command would have.
+fn given_up(watch: &Watch, error: sept::Error) -> Result<u8, Failure> {
+    match watch.early {
+        Some(Early::Signal(signal)) => Ok(128_u8.wrapping_add(signal as u8)),
+        Some(Early::TimedOut) => Ok(124),
+        Some(Early::ParentEnded) => Ok(125),
+        None => Err(error.into()),
+    }
+}

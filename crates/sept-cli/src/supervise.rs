@@ -1,0 +1,329 @@
+//! Standing between the outside and the command: signals, time, the terminal, and the end.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use sept::signal::{Received, Receiver};
+use sept::{Child, State, Usage};
+
+use crate::disposition::{
+    self, Default, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGWINCH,
+};
+use crate::failure::Failure;
+use crate::terminal::{Relay, Turn};
+
+/// How it went.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    pub status: ExitStatus,
+    pub timed_out: bool,
+    /// The signal whose default action was carried out for a PID 1.
+    pub carried_out: Option<i32>,
+}
+
+impl Outcome {
+    /// The signal that ended the command, as the user is told.
+    pub fn signal(&self) -> Option<i32> {
+        match (self.status.signal(), self.carried_out) {
+            (Some(SIGKILL), Some(signal)) => Some(signal),
+            (signal, _) => signal,
+        }
+    }
+
+    /// What `sept` exits with.
+    pub fn code(&self) -> u8 {
+        if self.timed_out {
+            return 124;
+        }
+        match (self.signal(), self.status.code()) {
+            (Some(signal), _) => 128_u8.wrapping_add(signal as u8),
+            (None, code) => code.unwrap_or(125) as u8,
+        }
+    }
+}
+
+/// What is watched while a command starts and runs.
+pub struct Watch {
+    pub signals: Receiver,
+    pub deadline: Option<Instant>,
+    /// The process whose end ends everything.
+    pub parent: Option<OwnedFd>,
+    /// What came while the command was being started, and made an end of it.
+    pub early: Option<Early>,
+}
+
+/// Why a start was given up.
+#[derive(Clone, Copy, Debug)]
+pub enum Early {
+    Signal(i32),
+    TimedOut,
+    ParentEnded,
+}
+
+impl Watch {
+    pub fn new(timeout: Option<Duration>, die_with_parent: bool) -> Result<Self, Failure> {
+        let parent = die_with_parent.then(open_parent).transpose()?;
+        let signals = Receiver::new().map_err(|error| Failure::io("cannot receive signals", &error))?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Ok(Self { signals, deadline, parent, early: None })
+    }
+
+    /// Whether to give up a start that hangs.
+    pub fn give_up(&mut self) -> bool {
+        while let Ok(Some(received)) = self.signals.next() {
+            if matches!(received.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) {
+                self.early = Some(Early::Signal(received.signal));
+            }
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.early = Some(Early::TimedOut);
+        }
+        if self.parent_ended() {
+            self.early = Some(Early::ParentEnded);
+        }
+        self.early.is_some()
+    }
+
+    fn parent_ended(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ended = |fd: &OwnedFd| poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now)) == Ok(1);
+        self.parent.as_ref().is_some_and(ended)
+    }
+}
+
+/// By pidfd: a parent-death signal would come when the *thread* that started us ends.
+fn open_parent() -> Result<OwnedFd, Failure> {
+    let refused = |error: io::Error| {
+        Failure::io("cannot watch the parent process for --die-with-parent", &error)
+            .why("it is outside of this pid namespace, or has ended")
+    };
+    let parent = rustix::process::getppid().ok_or_else(|| refused(io::Error::from_raw_os_error(3)))?;
+    let fd =
+        rustix::process::pidfd_open(parent, PidfdFlags::empty()).map_err(|errno| refused(errno.into()))?;
+    // The number may have been reused between the two calls; the parent can't change back.
+    if rustix::process::getppid() == Some(parent) {
+        Ok(fd)
+    } else {
+        Err(refused(io::Error::from_raw_os_error(3)))
+    }
+}
+
+/// A running command and what stands around it.
+pub struct Supervisor<'a> {
+    pub child: Child,
+    pub watch: &'a Watch,
+    pub relay: Option<Relay>,
+    /// Whether the command itself is PID 1: the kernel drops signals that it leaves at their default.
+    pub is_pid_1: bool,
+    /// Whether a reaper is, which the command's stops can't be seen through.
+    pub has_init: bool,
+    /// Whether the command leads the foreground job of the shared terminal, and this process is to be in it.
+    pub leads_job: bool,
+    pub timed_out: bool,
+    pub carried_out: Option<i32>,
+}
+
+impl Supervisor<'_> {
+    /// Stays until the command has ended.
+    pub fn run(mut self) -> io::Result<(Outcome, Option<Usage>)> {
+        let foreground = if self.leads_job { own_group() } else { foreground() };
+        self.join_job();
+        let status = loop {
+            if let Some(status) = self.turn()? {
+                break status;
+            }
+        };
+        if let Some(relay) = &mut self.relay {
+            relay.finish();
+        }
+        self.leave_job();
+        take_back_terminal(foreground);
+        let outcome = Outcome { status, timed_out: self.timed_out, carried_out: self.carried_out };
+        Ok((outcome, self.child.usage()))
+    }
+
+    fn turn(&mut self) -> io::Result<Option<ExitStatus>> {
+        let ready = self.wait()?;
+        while let Some(received) = self.watch.signals.next()? {
+            self.received(received)?;
+        }
+        if ready.terminal
+            && let Some(relay) = &mut self.relay
+            && let Turn::Typed(signal) = relay.turn()?
+        {
+            // A terminal's signal goes to the foreground job; if that is a PID 1 the kernel has dropped it.
+            self.carry_out(signal)?;
+        }
+        if self.watch.deadline.is_some_and(|deadline| Instant::now() >= deadline) && !self.timed_out {
+            self.timed_out = true;
+            self.child.kill()?;
+        }
+        if ready.parent {
+            self.child.kill()?;
+        }
+        match self.child.poll_change()? {
+            State::Ended(status) => Ok(Some(status)),
+            State::Stopped(_) => {
+                self.suspend()?;
+                Ok(None)
+            }
+            State::Running => Ok(None),
+        }
+    }
+
+    fn wait(&mut self) -> io::Result<Ready> {
+        let timeout = self.watch.deadline.filter(|_| !self.timed_out).map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+        });
+        let mut fds = vec![
+            PollFd::new(&self.watch.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.child.as_fd(), PollFlags::IN),
+        ];
+        let parent = self.watch.parent.as_ref().map(|parent| {
+            fds.push(PollFd::new(parent, PollFlags::IN));
+            fds.len() - 1
+        });
+        let terminal = fds.len();
+        if let Some(relay) = &self.relay {
+            fds.extend(relay.poll_fds());
+        }
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        Ok(Ready {
+            parent: parent.is_some_and(|at| ready(&fds[at])),
+            terminal: fds[terminal..].iter().any(ready),
+        })
+    }
+
+    fn received(&mut self, received: Received) -> io::Result<()> {
+        let Received { signal, by_kernel } = received;
+        match signal {
+            SIGCHLD => Ok(()),
+            SIGWINCH => {
+                if let Some(relay) = &self.relay {
+                    relay.resize();
+                    return Ok(());
+                }
+                if by_kernel { Ok(()) } else { self.child.signal(signal) }
+            }
+            SIGCONT => self.child.signal(SIGCONT),
+            // Ctrl-C, Ctrl-\ and Ctrl-Z on a shared terminal: the command, in the same job, has got it as well.
+            SIGINT | SIGQUIT if by_kernel && self.relay.is_none() => self.carry_out(signal),
+            SIGTSTP if by_kernel && self.relay.is_none() => {
+                self.carry_out(signal)?;
+                if self.has_init { self.suspend() } else { Ok(()) }
+            }
+            _ => self.forward(signal),
+        }
+    }
+
+    fn forward(&mut self, signal: i32) -> io::Result<()> {
+        if self.is_pid_1 && disposition::is_default(self.child.id(), signal) {
+            self.act(signal)
+        } else {
+            self.child.signal(signal)
+        }
+    }
+
+    fn carry_out(&mut self, signal: i32) -> io::Result<()> {
+        if self.is_pid_1 && disposition::is_default(self.child.id(), signal) {
+            self.act(signal)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn act(&mut self, signal: i32) -> io::Result<()> {
+        match disposition::default_action(signal) {
+            Default::Terminate => {
+                self.carried_out = Some(signal);
+                self.child.kill()
+            }
+            Default::Stop => self.child.signal(SIGSTOP),
+            Default::Continue => self.child.signal(SIGCONT),
+            Default::Ignore => Ok(()),
+        }
+    }
+
+    /// The command has stopped: so does this process, so that the shell outside sees it; and both go on together.
+    fn suspend(&mut self) -> io::Result<()> {
+        if let Some(relay) = &mut self.relay {
+            relay.suspend();
+        }
+        let inner = foreground();
+        self.leave_job();
+        let own = own_group();
+        rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)?;
+        let to_foreground = own.is_some() && foreground() == own;
+        self.join_job();
+        if let Some(relay) = &mut self.relay {
+            relay.resume();
+        } else if to_foreground && inner.is_some() && inner != own {
+            take_back_terminal(inner);
+        }
+        self.child.signal(SIGCONT)
+    }
+
+    /// Into the command's process group: what is typed on the terminal then reaches both, as it does without a
+    /// pid namespace. Where it fails the command has ended already.
+    fn join_job(&self) {
+        if self.leads_job {
+            let _ = rustix::process::setpgid(None, Pid::from_raw(self.child.id() as i32));
+        }
+    }
+
+    /// Back into the group that the shell outside knows.
+    fn leave_job(&self) {
+        if self.leads_job {
+            let _ = rustix::process::setpgid(None, None);
+        }
+    }
+}
+
+struct Ready {
+    parent: bool,
+    terminal: bool,
+}
+
+/// The foreground job of the terminal on standard input, if there is one.
+fn foreground() -> Option<Pid> {
+    rustix::termios::tcgetpgrp(rustix::stdio::stdin()).ok()
+}
+
+/// Whether this process leads the foreground job of the terminal on standard input. A session's leader can't
+/// leave its process group, so it does not count.
+pub fn is_foreground_job() -> bool {
+    let own = rustix::process::getpid();
+    let (group, session) = sept::signal::process_group_and_session();
+    let number = Some(own.as_raw_pid() as u32);
+    group == number && session != number && foreground() == Some(own)
+}
+
+/// This process's group, where it has a number in this pid namespace.
+fn own_group() -> Option<Pid> {
+    sept::signal::process_group_and_session().0.and_then(|group| Pid::from_raw(group as i32))
+}
+
+/// Back to our own job, after a start that failed.
+pub fn restore_terminal() {
+    take_back_terminal(own_group());
+}
+
+/// An interactive shell inside leaves the terminal to its own job, which is gone by now.
+fn take_back_terminal(job: Option<Pid>) {
+    if let Some(job) = job
+        && foreground() != Some(job)
+    {
+        // All signals are blocked, SIGTTOU too. Where it fails the terminal is gone, or another's.
+        let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), job);
+    }
+}

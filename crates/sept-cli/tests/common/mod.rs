@@ -1,0 +1,126 @@
+//! What the tests of the command line share.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The executable under test: the one just built, or the copy that an ordinary user may reach.
+pub fn sept() -> Command {
+    let path = std::env::var_os("SEPT_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sept").into());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs `sept run` with these arguments.
+pub fn run(args: &[&str]) -> Output {
+    sept().arg("run").args(args).output().expect("sept starts")
+}
+
+pub fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{:?}: {}", output.status, stderr(output));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().to_owned()
+}
+
+/// What a program of the host prints.
+pub fn host(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().expect("the program starts");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+pub fn is_root() -> bool {
+    host("id", &["-u"]) == "0"
+}
+
+/// Whether a program is there; if not, says loudly which test is skipped.
+pub fn need(test: &str, programs: &[&str]) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let there = |name: &&str| path.split(':').any(|dir| Path::new(dir).join(name).exists());
+    match programs.iter().find(|name| !there(name)) {
+        None => true,
+        Some(missing) => {
+            eprintln!("skipped: {test}: {missing} is not installed");
+            false
+        }
+    }
+}
+
+/// A command inside that waits until its standard input is closed.
+pub struct Waiting {
+    pub child: Child,
+}
+
+impl Waiting {
+    pub fn new(args: &[&str]) -> Self {
+        let child =
+            sept().arg("run").args(args).arg("cat").stdin(Stdio::piped()).spawn().expect("sept starts");
+        let waiting = Self { child };
+        waiting.inside();
+        waiting
+    }
+
+    /// The pid of the command, as the host sees it: a child of sept, or of the reaper that is.
+    pub fn inside(&self) -> u32 {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            let child = first_child(self.child.id());
+            let found = [child, child.and_then(first_child)].into_iter().flatten().find(|pid| is_cat(*pid));
+            if let Some(pid) = found {
+                return pid;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("no command appeared inside");
+    }
+
+    pub fn namespace(&self, link: &str) -> PathBuf {
+        namespace_of(&self.inside().to_string(), link)
+    }
+}
+
+fn first_child(pid: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_ascii_whitespace().next()?.parse().ok()
+}
+
+fn is_cat(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "cat\n")
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The target of a `ns` link of a process.
+pub fn namespace_of(process: &str, link: &str) -> PathBuf {
+    std::fs::read_link(format!("/proc/{process}/ns/{link}")).expect("the link can be read")
+}
+
+/// A directory of this test's own, gone at its end.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        let output = host("mktemp", &["-d", "-t", "sept-test-XXXXXXXXXX"]);
+        assert!(Path::new(&output).is_dir(), "mktemp made {output:?}");
+        Self(output.into())
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("the path is UTF-8").to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

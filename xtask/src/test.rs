@@ -1,0 +1,228 @@
+//! The whole suite: what it needs, the checks, the tests as two users, and what they left behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::leftovers::Snapshot;
+use crate::{Result, has, is_root, output, root, sh, target};
+
+/// A program that tests need, its Debian package, and for what.
+const NEEDED: [(&str, &str, &str); 8] = [
+    ("newuidmap", "uidmap", "maps of subordinate ids"),
+    ("bwrap", "bubblewrap", "the peer of the benchmarks"),
+    ("ip", "iproute2", "the step NET"),
+    ("ps", "procps", "the step MOUNT"),
+    ("ipcmk", "util-linux-extra", "the step IPC"),
+    ("ipcs", "util-linux", "the step IPC"),
+    ("hostname", "hostname", "the step UTS"),
+    ("setpriv", "util-linux", "tests as an ordinary user"),
+];
+
+/// The ordinary user of the tests.
+const USER: &str = "septtest";
+
+/// The counts of all test runs.
+#[derive(Default)]
+struct Totals {
+    passed: u64,
+    failed: u64,
+    skipped: Vec<String>,
+}
+
+pub fn run() -> Result {
+    let user = prepare()?;
+    let before = Snapshot::take();
+    let mut totals = Totals::default();
+    step("format", || cargo(&["fmt", "--all", "--check"]))?;
+    step("lints", || cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("build", || cargo(&["build", "--locked", "--workspace", "--all-targets"]))?;
+    step("tests as this user", || {
+        let mut tests = Command::new("cargo");
+        tests.args(["test", "--locked", "--workspace", "--no-fail-fast", "--", "--nocapture"]);
+        count(tests.current_dir(root()), &mut totals)
+    })?;
+    if let Some(user) = user {
+        step("tests as an ordinary user", || as_user(&user, &mut totals))?;
+    }
+    step("documentation", || {
+        let mut doc = Command::new("cargo");
+        sh(doc
+            .args(["doc", "--locked", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .current_dir(root()))
+    })?;
+    step("nothing left behind", || before.compare())?;
+    judge(&totals)
+}
+
+/// The closing lines; an unexpected skip fails.
+fn judge(totals: &Totals) -> Result {
+    let text = fs::read_to_string(root().join("xtask/expected-skips.txt")).unwrap_or_default();
+    let expected: Vec<&str> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let unexpected: Vec<&String> =
+        totals.skipped.iter().filter(|skip| !expected.iter().any(|line| skip.starts_with(line))).collect();
+    for skip in &totals.skipped {
+        println!("skipped: {skip}");
+    }
+    println!("{} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped.len());
+    if totals.failed > 0 {
+        return Err(format!("{} tests failed", totals.failed));
+    }
+    if !unexpected.is_empty() && is_root() {
+        return Err(format!(
+            "{} tests were skipped that xtask/expected-skips.txt does not name",
+            unexpected.len()
+        ));
+    }
+    Ok(())
+}
+
+fn step(name: &str, mut work: impl FnMut() -> Result) -> Result {
+    println!("== {name}");
+    let begun = Instant::now();
+    let done = work();
+    println!(
+        "== {name}: {} after {:.1} s",
+        if done.is_ok() { "done" } else { "FAILED" },
+        begun.elapsed().as_secs_f64()
+    );
+    done
+}
+
+fn cargo(args: &[&str]) -> Result {
+    sh(Command::new("cargo").args(args).current_dir(root()))
+}
+
+/// Installs what is missing, and says so before it does. The ordinary user's name, as root.
+fn prepare() -> Result<Option<String>> {
+    let missing: Vec<_> = NEEDED.iter().filter(|(program, ..)| !has(program)).collect();
+    for (program, package, what) in &missing {
+        println!("missing: {program} (package {package}), for {what}");
+    }
+    if !is_root() {
+        println!("not root: nothing is installed, and the tests run as this user only");
+        return Ok(None);
+    }
+    if !missing.is_empty() && has("apt-get") {
+        println!("installing these packages with apt-get");
+        sh(Command::new("apt-get").args(["update", "-qq"]))?;
+        let mut install = Command::new("apt-get");
+        install
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        sh(install.args(missing.iter().map(|(_, package, _)| package)))?;
+    }
+    let musl = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    if has("rustup") && !crate::dist::has_target(&musl) {
+        println!("adding the target {musl}, for the static executable");
+        if let Err(why) = sh(Command::new("rustup").args(["target", "add", &musl])) {
+            println!("it can't be had ({why}); the executable will be static with glibc");
+        }
+    }
+    if output(Command::new("id").args(["-u", USER])).is_none() {
+        println!("adding the user {USER}, with subordinate ids, for the tests as an ordinary user");
+        sh(Command::new("useradd").args(["--create-home", "--shell", "/bin/sh", USER]))?;
+    }
+    if !fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{USER}:")) {
+        let ranges = ["--add-subuids", "300000-365535", "--add-subgids", "300000-365535", USER];
+        sh(Command::new("usermod").args(ranges))?;
+    }
+    Ok(Some(USER.to_owned()))
+}
+
+/// Runs tests, shows what they print, and counts. A failure is counted, and told at the end.
+fn count(command: &mut Command, totals: &mut Totals) -> Result {
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let stdout = child.stdout.take().ok_or("the tests have no output")?;
+    for line in BufReader::new(stdout).lines() {
+        let line = line.map_err(|error| error.to_string())?;
+        println!("{line}");
+        note(&line, totals);
+    }
+    let failed_before = totals.failed;
+    let status = child.wait().map_err(|error| error.to_string())?;
+    // A test binary that crashed prints no result.
+    if !status.success() && failed_before == 0 {
+        totals.failed += 1;
+    }
+    if totals.failed > 0 { Err(format!("{} tests failed", totals.failed)) } else { Ok(()) }
+}
+
+fn note(line: &str, totals: &mut Totals) {
+    if let Some(skip) = line.split("skipped: ").nth(1) {
+        totals.skipped.push(skip.to_owned());
+    }
+    if let Some(result) = line.split("test result: ").nth(1) {
+        let number = |word: &str| {
+            let before = result.split(word).next()?;
+            before.split_ascii_whitespace().last()?.parse::<u64>().ok()
+        };
+        totals.passed += number(" passed").unwrap_or(0);
+        totals.failed += number(" failed").unwrap_or(0);
+    }
+}
+
+/// A directory that everyone can read, removed at the end.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn new() -> Result<Self> {
+        let made = output(Command::new("mktemp").args(["-d", "-t", "sept-user-XXXXXXXXXX"]))
+            .ok_or("mktemp failed")?;
+        let dir = Self(made.into());
+        fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+        Ok(dir)
+    }
+
+    fn copy(&self, file: &Path) -> Result<PathBuf> {
+        let name = file.file_name().ok_or("a path without a name")?;
+        let to = self.0.join(name);
+        fs::copy(file, &to).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(to)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("{} could not be removed: {error}", self.0.display());
+        }
+    }
+}
+
+/// The compiled tests again, from where an ordinary user may reach them.
+fn as_user(user: &str, totals: &mut Totals) -> Result {
+    let dir = Shared::new()?;
+    let sept = dir.copy(&target().join("debug/sept"))?;
+    for test in executables()? {
+        let copy = dir.copy(&test)?;
+        println!("-- {}", copy.file_name().unwrap_or_default().to_string_lossy());
+        // env(1) after setpriv: --reset-env leaves nothing of ours.
+        let mut run = Command::new("setpriv");
+        run.args(["--reuid", user, "--regid", user, "--init-groups", "--reset-env", "env"]);
+        run.arg(format!("SEPT_BIN={}", sept.display())).arg(copy).arg("--nocapture").current_dir(&dir.0);
+        count(&mut run, totals)?;
+    }
+    Ok(())
+}
+
+/// The integration tests' executables, by cargo's own word.
+fn executables() -> Result<Vec<PathBuf>> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--locked", "--workspace", "--tests", "--no-run", "--message-format=json"]);
+    let text = output(cargo.current_dir(root()).stderr(Stdio::null())).ok_or("cargo test --no-run failed")?;
+    let field = |line: &str, name: &str| {
+        let rest = line.split(&format!("\"{name}\":\"")).nth(1)?;
+        Some(rest.split('"').next()?.to_owned())
+    };
+    let is_test = |line: &&str| line.contains("\"kind\":[\"test\"]") && line.contains("\"executable\":\"");
+    // floors reads the sources, which are where they are.
+    let found = text.lines().filter(is_test).filter(|line| !line.contains("\"name\":\"floors\""));
+    Ok(found.filter_map(|line| field(line, "executable")).map(PathBuf::from).collect())
+}
