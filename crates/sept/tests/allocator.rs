@@ -1,0 +1,60 @@
+//! The child never allocates: an allocator that aborts in it.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use sept::{Command, Mount, Namespace};
+
+struct Guard;
+
+static OWN: AtomicI32 = AtomicI32::new(0);
+
+fn check() {
+    let own = OWN.load(Ordering::Relaxed);
+    // SAFETY: takes nothing and can't fail.
+    if own != 0 && own != unsafe { libc::getpid() } {
+        // SAFETY: ends the child with a status that no step has.
+        unsafe { libc::_exit(77) };
+    }
+}
+
+// SAFETY: all is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Guard {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        check();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        check();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Guard = Guard;
+
+#[test]
+fn the_child_never_allocates() {
+    // SAFETY: takes nothing and can't fail.
+    OWN.store(unsafe { libc::getpid() }, Ordering::Relaxed);
+    let rich = || {
+        let mut command = Command::new("true");
+        command.unshare(Namespace::ALL).map_root().hostname("x").loopback().root("/").read_only();
+        command.mount(Mount::proc("/proc")).mount(Mount::dev("/dev")).mount(Mount::tmpfs("/tmp"));
+        command.mount(Mount::bind("/etc/passwd", "/tmp/a/b", sept::Access::ReadOnly));
+        command.no_new_privs().refuse_terminal_injection().keep_fds([]).current_dir_or_root("/nowhere");
+        command
+    };
+    assert!(rich().status().expect("it runs").success());
+    assert!(rich().init().status().expect("it runs with a reaper").success());
+    let parked = rich().park().expect("it parks");
+    assert!(parked.start().expect("it starts").wait().expect("it ends").success());
+    let missing = Command::new("/no/such/program").unshare(Namespace::ALL).map_root().status();
+    assert_eq!(missing.expect_err("there is none").exit_code(), 127);
+    let refused = rich().mount(Mount::tmpfs("/no/such/place")).status();
+    assert!(matches!(refused, Err(sept::Error::Step { .. })), "{refused:?}");
+}

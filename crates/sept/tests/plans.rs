@@ -1,0 +1,118 @@
+//! Printed plans: a change of order shows as a difference here.
+
+use sept::{Access, Command, Host, Mount, Namespace, SubIds};
+
+fn user() -> Host {
+    Host { uid: 1000, gid: 1000, ..Host::default() }
+}
+
+fn root() -> Host {
+    Host { capabilities: u64::MAX, ..Host::default() }
+}
+
+fn printed(command: &Command, host: &Host) -> String {
+    command.plan_for(host).map_or_else(|error| format!("error: {error}"), |plan| plan.to_string())
+}
+
+#[test]
+fn an_ordinary_users_single_map_needs_no_parent() {
+    let mut command = Command::new("sh");
+    command
+        .unshare([Namespace::User, Namespace::Uts])
+        .map_uid(0, 1000, 1)
+        .map_gid(0, 1000, 1)
+        .hostname("inner");
+    assert_eq!(
+        printed(&command, &user()),
+        "clone: new user, uts\n 1. deny setgroups\n 2. map user ids: 0 1000 1\n 3. map group ids: 0 1000 1\n \
+         4. set the hostname to inner\n 5. execute sh\n"
+    );
+}
+
+#[test]
+fn ranges_are_written_by_the_parent_with_privilege_and_by_helpers_without() {
+    let mut command = Command::new("sh");
+    command.unshare([Namespace::User]).map_uid(0, 100_000, 65_536).map_gid(0, 100_000, 65_536);
+    assert_eq!(
+        printed(&command, &root()),
+        "clone: new user\nparent: write 0 100000 65536 to /proc/PID/uid_map\n\
+         parent: write 0 100000 65536 to /proc/PID/gid_map\n 1. wait for the parent to map ids\n 2. execute sh\n"
+    );
+    assert_eq!(
+        printed(&command, &user()),
+        "clone: new user\nparent: run newuidmap PID 0 100000 65536\nparent: run newgidmap PID 0 100000 65536\n \
+         1. wait for the parent to map ids\n 2. execute sh\n"
+    );
+}
+
+#[test]
+fn keep_id_lays_subordinate_ids_around_the_caller() {
+    let mut command = Command::new("sh");
+    command.unshare([Namespace::User]).map_subids(SubIds::KeepId);
+    let host = Host { subuids: vec![(100_000, 65_536)], subgids: vec![(100_000, 65_536)], ..user() };
+    assert!(
+        printed(&command, &host).contains("newuidmap PID 1000 1000 1 0 100000 1000 1001 101000 64536"),
+        "{}",
+        printed(&command, &host)
+    );
+}
+
+#[test]
+fn a_root_is_cloned_filled_pivoted_and_only_then_entered() {
+    let mut command = Command::new("sh");
+    command.unshare([Namespace::Mount, Namespace::Pid]).root("/srv").read_only().mount(Mount::proc("/proc"));
+    command.mount(Mount::bind("/usr", "/usr", Access::ReadOnly)).current_dir("/work");
+    assert_eq!(
+        printed(&command, &root()),
+        "clone: new mount, pid\n 1. make all mounts private\n 2. clone the tree at /srv read-only\n \
+         3. mount proc on /proc\n 4. bind /usr read-only on /usr\n 5. pivot to the new root\n \
+         6. change directory to /work\n 7. execute sh\n"
+    );
+}
+
+#[test]
+fn rights_go_in_the_order_that_each_still_has_what_it_needs() {
+    let mut command = Command::new("sh");
+    command.die_with_parent().groups([]).gid(5).uid(6).refuse_terminal_injection().keep_fds([7, 5]);
+    assert_eq!(
+        printed(&command, &root()),
+        "clone: no new namespace\n 1. ask to be killed when the parent ends\n \
+         2. refuse terminal injection (TIOCSTI)\n 3. drop supplementary groups\n 4. become group 5\n \
+         5. become user 6\n 6. ask to be killed when the parent ends\n \
+         7. close descriptors from 3 on, but [5, 7]\n 8. execute sh\n"
+    );
+    command.no_new_privs();
+    let text = printed(&command, &root());
+    assert!(
+        text.contains("6. allow no new privileges\n 7. refuse terminal injection")
+            || text.contains("\n 6. allow no new privileges"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    let refused = |command: &mut Command, host: &Host, reason: &str| {
+        let text = printed(command, host);
+        assert!(text.starts_with("error: ") && text.contains(reason), "{text}");
+    };
+    refused(Command::new("sh").hostname("x"), &root(), "needs a new uts namespace");
+    refused(Command::new("sh").arg("a\0b"), &root(), "NUL byte");
+    refused(Command::new("").arg("x"), &root(), "name is empty");
+    refused(Command::new("sh").unshare([Namespace::User]).map_uid(0, 1, 0), &root(), "maps nothing");
+    refused(Command::new("sh").unshare([Namespace::User]).map_all(), &user(), "needs CAP_SETUID");
+    let mut allow = Command::new("sh");
+    allow.unshare([Namespace::User]).map_gid(0, 1000, 1).setgroups(sept::Setgroups::Allow);
+    refused(&mut allow, &user(), "setgroups can't be allowed");
+    let mut groups = Command::new("sh");
+    groups.unshare([Namespace::User]).map_gid(0, 1000, 1).groups([5]);
+    refused(&mut groups, &user(), "where setgroups is denied");
+    let mut proc = Command::new("sh");
+    proc.unshare([Namespace::User, Namespace::Mount]).mount(Mount::proc("/proc"));
+    refused(&mut proc, &user(), "a fresh proc needs a new pid namespace");
+    refused(
+        Command::new("sh").unshare([Namespace::Mount]).mount(Mount::tmpfs("tmp")),
+        &root(),
+        "not an absolute path",
+    );
+}

@@ -1,0 +1,115 @@
+//! The library as std's `Command`: streams, environment, status, signals; and what is beyond it.
+
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+
+use sept::{Command, Error, Namespace, Stdio};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
+#[test]
+fn output_collects_both_streams_however_much_is_written() {
+    let script = "head -c 300000 /dev/zero >&2; head -c 300000 /dev/zero; exit 3";
+    let output = Command::new("sh").args(["-c", script]).output().expect("it runs");
+    assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(3), 300_000, 300_000));
+}
+
+#[test]
+fn piped_input_and_output_reach_the_command() {
+    let mut child = Command::new("cat")
+        .unshare([Namespace::User, Namespace::Pid])
+        .map_root()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdin = child.stdin.take().expect("input is piped");
+    stdin.write_all(b"through").expect("it can be written");
+    drop(stdin);
+    let mut read = String::new();
+    child.stdout.take().expect("output is piped").read_to_string(&mut read).expect("it can be read");
+    assert_eq!(read, "through");
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn the_environment_and_argument_zero_are_set() {
+    let script = "echo $0 $A ${HOME-unset}";
+    let output = Command::new("/bin/sh").arg0("name").args(["-c", script]).env_clear().env("A", "b").output();
+    assert_eq!(text(&output.expect("it runs").stdout), "name b unset");
+    let output =
+        Command::new("/usr/bin/env").env_clear().env("X", "1").env("Y", "2").env_remove("X").output();
+    assert_eq!(text(&output.expect("it runs").stdout), "Y=2");
+}
+
+#[test]
+fn signals_and_their_status_pass_through() {
+    let mut child = Command::new("sleep").arg("100").spawn().expect("it starts");
+    assert_eq!(child.try_wait().expect("it can be asked"), None);
+    child.signal(libc::SIGTERM).expect("it can be signalled");
+    assert_eq!(child.wait().expect("it ends").signal(), Some(libc::SIGTERM));
+    child.kill().expect("one that has ended is no error");
+    assert_eq!(
+        child.try_wait().expect("it is remembered").and_then(|status| status.signal()),
+        Some(libc::SIGTERM)
+    );
+}
+
+#[test]
+fn a_reaper_passes_on_status_and_signals() {
+    let reaped = || {
+        let mut command = Command::new("sh");
+        command.unshare([Namespace::User, Namespace::Pid]).map_root().init();
+        command
+    };
+    assert_eq!(reaped().args(["-c", "exit 9"]).status().expect("it runs").code(), Some(9));
+    assert_eq!(
+        reaped().args(["-c", "kill -KILL $$"]).status().expect("it runs").signal(),
+        Some(libc::SIGKILL)
+    );
+    let mut child = reaped().args(["-c", "exec sleep 100"]).spawn().expect("it starts");
+    child.signal(libc::SIGTERM).expect("it can be signalled");
+    assert_eq!(child.wait().expect("it ends").signal(), Some(libc::SIGTERM));
+}
+
+#[test]
+fn namespaces_differ_and_time_is_offset() {
+    let mut command = Command::new("cat");
+    command.unshare(Namespace::ALL).map_root().boottime_offset(1_000_000).stdin(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    for kind in Namespace::ALL {
+        let link = |process: &str| {
+            std::fs::read_link(format!("/proc/{process}/ns/{}", kind.link())).expect("a link")
+        };
+        assert_ne!(link(&child.id().to_string()), link("self"), "{kind}");
+    }
+    let offsets = std::fs::read_to_string(format!("/proc/{}/timens_offsets", child.id())).expect("offsets");
+    assert!(
+        offsets.lines().any(|line| line.starts_with("boottime") && line.contains("1000000")),
+        "{offsets}"
+    );
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn errors_say_what_and_with_which_code() {
+    let missing = Command::new("no-such-program").status().expect_err("there is none");
+    assert_eq!((missing.exit_code(), missing.raw_os_error()), (127, Some(libc::ENOENT)));
+    let directory = Command::new("/etc").status().expect_err("it is a directory");
+    assert_eq!((directory.exit_code(), directory.raw_os_error()), (126, Some(libc::EACCES)));
+    let nul = Command::new("sh").arg("a\0b").spawn().expect_err("NUL can't be passed");
+    assert!(matches!(nul, Error::Invalid { .. }) && nul.exit_code() == 125);
+}
+
+#[test]
+fn a_quick_start_hardly_asks_whether_to_give_up() {
+    let mut asked = 0;
+    let started = Command::new("true").spawn_unless(|| {
+        asked += 1;
+        false
+    });
+    assert!(started.expect("it starts").wait().expect("it ends").success());
+    assert!(asked <= 50, "a quick start hardly asks");
+}

@@ -1,0 +1,139 @@
+//! The engine's rules: threads, faults at every step, descriptors, the caller's own state.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use sept::{Command, Error, Mount, Namespace};
+
+/// Tests that look at the whole process run one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const SIX: [Namespace; 6] =
+    [Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Uts, Namespace::Ipc, Namespace::Net];
+
+fn rich() -> Command {
+    let mut command = Command::new("true");
+    command
+        .unshare(SIX)
+        .map_root()
+        .hostname("inner")
+        .loopback()
+        .root("/")
+        .read_only()
+        .mount(Mount::proc("/proc"))
+        .mount(Mount::dev("/dev"))
+        .mount(Mount::sysfs("/sys"))
+        .mount(Mount::tmpfs("/tmp"))
+        .current_dir("/tmp")
+        .no_new_privs()
+        .refuse_terminal_injection()
+        .keep_fds([])
+        .die_with_parent();
+    command
+}
+
+fn descriptors() -> BTreeSet<(String, PathBuf)> {
+    let entries = fs::read_dir("/proc/self/fd").expect("descriptors can be listed");
+    let named = entries.flatten().filter_map(|entry| {
+        let to = fs::read_link(entry.path()).ok()?;
+        Some((entry.file_name().to_string_lossy().into_owned(), to))
+    });
+    // The listing itself is one.
+    named.filter(|(_, to)| !to.starts_with(format!("/proc/{}", std::process::id()))).collect()
+}
+
+/// Children of any thread of this process, zombies too.
+fn children() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").expect("threads can be listed");
+    let of = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    tasks
+        .flatten()
+        .map(of)
+        .flat_map(|text| text.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/self/mountinfo").expect("mounts can be read")
+}
+
+#[test]
+fn a_fault_at_every_step_names_that_step_and_leaves_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let plan = rich().plan().expect("the plan can be made");
+    let (descriptors_before, mounts_before) = (descriptors(), mounts());
+    for (n, planned) in plan.steps.iter().enumerate() {
+        match rich().inject_fault(n + 1, libc::EDOM).status() {
+            Err(Error::Step { what, step, of, errno, .. }) => {
+                assert_eq!((step, of, errno), (n + 1, plan.steps.len(), libc::EDOM));
+                assert_eq!(what, planned.to_string());
+            }
+            other => panic!("step {}: {other:?}", n + 1),
+        }
+        assert_eq!(children(), [""; 0], "after a fault at {planned}");
+    }
+    assert_eq!(descriptors(), descriptors_before);
+    assert_eq!(mounts(), mounts_before);
+    assert!(rich().status().expect("without a fault it runs").success());
+}
+
+#[test]
+fn eight_threads_spawn_fifty_each() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            scope.spawn(move || {
+                for n in 0..50 {
+                    let code = (thread * 50 + n) % 256;
+                    let mut command = Command::new("sh");
+                    command.args(["-c", &format!("exit {code}")]).unshare(SIX).map_root();
+                    let status = command.status().expect("the command starts");
+                    assert_eq!(status.code(), Some(code));
+                }
+            });
+        }
+    });
+    assert_eq!(children(), [""; 0]);
+}
+
+#[test]
+fn a_parked_child_that_is_dropped_leaves_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = descriptors();
+    for _ in 0..10 {
+        let parked = rich().park().expect("the command can be parked");
+        assert!(fs::exists(format!("/proc/{}", parked.id())).is_ok_and(|there| there));
+        drop(parked);
+        assert_eq!(children(), [""; 0]);
+    }
+    assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn a_parked_child_does_not_hold_up_others_and_starts() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = Command::new("sh").args(["-c", "exit 4"]).unshare(SIX).map_root().park().expect("it parks");
+    let second = Command::new("sh").args(["-c", "exit 5"]).unshare(SIX).map_root().park().expect("it parks");
+    assert!(rich().status().expect("others start meanwhile").success());
+    let code = |parked: sept::Parked| {
+        let mut child = parked.start().expect("it starts");
+        child.wait().expect("it ends").code()
+    };
+    assert_eq!((code(second), code(first)), (Some(5), Some(4)));
+}
+
+#[test]
+fn a_change_of_ids_leaves_the_caller_dumpable() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: a_change_of_ids_leaves_the_caller_dumpable: only root can change to another id");
+        return;
+    }
+    let before = rustix::process::dumpable_behavior();
+    let status =
+        Command::new("true").unshare([Namespace::User]).map_all().uid(1000).gid(1000).groups([]).status();
+    assert!(status.expect("it runs").success());
+    assert_eq!(rustix::process::dumpable_behavior(), before);
+}
