@@ -1,7 +1,9 @@
-//! The developer's commands: `cargo xtask test`, `dist`.
+//! The developer's commands: `cargo xtask test`, `dist`, `bench`.
 
+mod bench;
 mod dist;
 mod leftovers;
+mod limit;
 mod test;
 
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 cargo xtask test            format, lints, all tests as this user and (as root) as an ordinary one, docs
 cargo xtask dist            one static executable in target/dist/bin
+cargo xtask bench [--quick] compare starts with the installed peers, in one run
 ";
 
 /// A failure that was told already, or is told by this text.
@@ -21,6 +24,8 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => test::run(),
         ["dist"] => dist::run().map(drop),
+        ["bench"] => bench::run(200),
+        ["bench", "--quick"] => bench::run(40),
         _ => Err(format!("usage:\n{USAGE}")),
     };
     match done {

@@ -137,18 +137,21 @@ fn prepare() -> Result<Option<String>> {
 
 /// Runs tests, shows what they print, and counts. A failure is counted, and told at the end.
 fn count(command: &mut Command, totals: &mut Totals) -> Result {
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
-    let stdout = child.stdout.take().ok_or("the tests have no output")?;
-    for line in BufReader::new(stdout).lines() {
+    // One pipe for both streams: a skip is told on standard error.
+    let (reader, writer) = std::io::pipe().map_err(|error| error.to_string())?;
+    let second = writer.try_clone().map_err(|error| error.to_string())?;
+    let spawned = command.stdout(writer).stderr(second).spawn();
+    let mut child = spawned.map_err(|error| format!("{command:?}: {error}"))?;
+    // The command holds our ends of the pipe until it is told otherwise.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    for line in BufReader::new(reader).lines() {
         let line = line.map_err(|error| error.to_string())?;
         println!("{line}");
         note(&line, totals);
     }
-    let failed_before = totals.failed;
     let status = child.wait().map_err(|error| error.to_string())?;
     // A test binary that crashed prints no result.
-    if !status.success() && failed_before == 0 {
+    if !status.success() && totals.failed == 0 {
         totals.failed += 1;
     }
     if totals.failed > 0 { Err(format!("{} tests failed", totals.failed)) } else { Ok(()) }
