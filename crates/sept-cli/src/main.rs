@@ -136,13 +136,35 @@ fn unknown_command(word: &OsStr) -> Failure {
     }
 }
 
-/// A set-user-ID copy would hand its user's rights to whoever asks.
+/// A privileged copy would hand its rights to whoever asks.
 fn refuse_privileged_copy() -> Result<(), Failure> {
     use rustix::process::{getegid, geteuid, getgid, getuid};
-    if getuid() == geteuid() && getgid() == getegid() {
+    let changed_ids = getuid() != geteuid() || getgid() != getegid();
+    if !changed_ids && !has_file_capabilities() {
         return Ok(());
     }
-    Err(Failure::usage("sept refuses to run set-user-ID or set-group-ID")
+    Err(Failure::usage("sept refuses to run set-user-ID, set-group-ID or with file capabilities")
         .why("it is not written to guard its owner's rights against its caller")
-        .fix("chmod u-s,g-s on the executable; ordinary users need no privilege for namespaces"))
+        .fix(
+            "chmod u-s,g-s and setcap -r on the executable; ordinary users need no privilege for namespaces",
+        ))
+}
+
+/// The kernel says AT_SECURE (getauxval(3)) when exec gave rights. Asked only of an ordinary user who has any.
+fn has_file_capabilities() -> bool {
+    const AT_SECURE: u64 = 23;
+    let none = rustix::thread::capabilities(None).is_ok_and(|sets| sets.permitted.is_empty());
+    if rustix::process::getuid().is_root() || none {
+        return false;
+    }
+    let auxv = std::fs::read("/proc/self/auxv").unwrap_or_default();
+    let mut words =
+        auxv.chunks_exact(8).map(|word| word.iter().rev().fold(0_u64, |n, byte| n << 8 | u64::from(*byte)));
+    while let (Some(key), Some(value)) = (words.next(), words.next()) {
+        if key == AT_SECURE {
+            return value != 0;
+        }
+    }
+    // Without a word from the kernel, the rights count as given by exec.
+    true
 }
