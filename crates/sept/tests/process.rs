@@ -94,6 +94,15 @@ fn namespaces_differ_and_time_is_offset() {
 }
 
 #[test]
+fn a_command_under_a_reaper_is_in_the_new_time_namespace_too() {
+    let mut command = Command::new("cat");
+    command.arg("/proc/uptime").unshare([Namespace::User, Namespace::Pid, Namespace::Time]).map_root().init();
+    let output = command.boottime_offset(1_000_000_000).output().expect("it runs");
+    let uptime = text(&output.stdout);
+    assert!(uptime.split('.').next().and_then(|n| n.parse::<u64>().ok()) >= Some(1_000_000_000), "{uptime}");
+}
+
+#[test]
 fn errors_say_what_and_with_which_code() {
     let missing = Command::new("no-such-program").status().expect_err("there is none");
     assert_eq!((missing.exit_code(), missing.raw_os_error()), (127, Some(libc::ENOENT)));

@@ -46,7 +46,7 @@ struct Child<'a> {
 #[expect(clippy::borrowed_box, reason = "the box is what keeps it in its place")]
 pub(super) fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned> {
     let request = CloneRequest {
-        namespaces: prepared.plan.namespaces.flags(),
+        namespaces: prepared.plan.clone_flags(),
         // A PID 1 that stays must not have the caller's memory: whoever is inside could reach for it.
         share_memory: prepared.second_stack.is_none(),
         life: &prepared.control.life,
@@ -116,6 +116,10 @@ impl Child<'_> {
             Step::DenySetgroups => self.write_proc(c"self/setgroups", b"deny"),
             Step::MapUid(map) => self.write_proc(c"self/uid_map", map.as_bytes()),
             Step::MapGid(map) => self.write_proc(c"self/gid_map", map.as_bytes()),
+            Step::UnshareTime => {
+                // SAFETY: unsafe only for CLONE_FILES, which is not asked for.
+                unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWTIME) }
+            }
             Step::OffsetClocks(offsets) => self.write_proc(c"self/timens_offsets", offsets.as_bytes()),
             Step::AwaitMaps => self.await_maps(),
             Step::SetHostname(name) => rustix::system::sethostname(name.as_bytes()),

@@ -16,6 +16,7 @@ use super::prepare::Prepared;
 use super::wire;
 use crate::error::{Advice, Error};
 use crate::host::advice;
+use crate::namespace::Namespace;
 use crate::plan::Duty;
 use crate::plan::step::Step;
 use crate::sys::{self, Change};
@@ -174,7 +175,7 @@ impl Started {
         loop {
             match control.life.load(Acquire) {
                 // The end of the shared memory means exec only if exec was what the child was at.
-                wire::GONE if self.at() + 1 == steps.len() => return Ok(false),
+                wire::GONE if self.at() + 1 == steps.len() => return self.check_time().map(|()| false),
                 wire::GONE => return Err(self.died()),
                 wire::PARKED => return Ok(true),
                 wire::FAILED => return Err(self.failure()),
@@ -190,6 +191,27 @@ impl Started {
                     return Err(self.died());
                 }
             }
+        }
+    }
+
+    /// Older kernels enter a new time namespace at fork only, and a child in shared memory has not forked.
+    fn check_time(&self) -> Result<(), Error> {
+        let forked = self.prepared.second_stack.is_some();
+        if forked || !self.prepared.plan.namespaces.contains(Namespace::Time) {
+            return Ok(());
+        }
+        let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/time")).ok();
+        // One that has ended already can't be asked.
+        match (link(&self.pid.to_string()), link("self")) {
+            (Some(inside), Some(own)) if inside == own => Err(Error::Clone {
+                what: "enter the new time namespace at exec".to_owned(),
+                errno: libc::ENOSYS,
+                advice: Advice::new(
+                    "this kernel enters time namespaces at fork only",
+                    "use a newer kernel, or leave -T out",
+                ),
+            }),
+            _ => Ok(()),
         }
     }
 

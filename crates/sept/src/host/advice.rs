@@ -29,6 +29,10 @@ pub(crate) fn clone(kinds: Namespaces, errno: Errno) -> Advice {
         )
         .or("run as root"),
         Errno::PERM => user_namespace_refused(),
+        Errno::NOSYS if kinds.contains(Namespace::Time) => Advice::new(
+            "this kernel, or a seccomp filter, has no clone3, and plain clone has no flag for time namespaces",
+            "leave the time namespace out",
+        ),
         Errno::USERS => Advice::new("user namespaces may be nested 32 deep", "start it from further out"),
         Errno::INVAL => {
             let missing: Vec<_> = kinds
@@ -157,6 +161,14 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::MapUid(_) | Step::MapGid(_) if refused => write_map("map", Errno::PERM),
         Step::Mount { source: Source::Proc, .. } if errno == libc::EPERM => covered("proc", "/proc"),
         Step::Mount { source: Source::Sysfs, .. } if errno == libc::EPERM => covered("sysfs", "/sys"),
+        Step::Mount { source: Source::Mqueue, .. }
+            if errno == libc::EPERM && !plan.namespaces.contains(Namespace::Ipc) =>
+        {
+            Advice::new(
+                "mqueue shows an ipc namespace, and the caller's is not to be had",
+                "ask for a new ipc namespace: -i",
+            )
+        }
         Step::Mount { target, .. } if errno == libc::ENOENT => Advice::new(
             format!(
                 "there is no {} inside, and nothing is made on the host's file systems unasked",

@@ -134,6 +134,15 @@ impl Plan {
         Ok(Self { namespaces: command.namespaces, duties, steps })
     }
 
+    /// The `CLONE_NEW*` flags of the clone: all but what a step makes.
+    pub(crate) fn clone_flags(&self) -> u64 {
+        let mut namespaces = self.namespaces;
+        if self.steps.contains(&Step::UnshareTime) {
+            namespaces.remove(Namespace::Time);
+        }
+        namespaces.flags()
+    }
+
     /// Whether a step changes user or group ids.
     pub(crate) fn changes_ids(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::SetUid(_) | Step::SetGid(_) | Step::SetGroups(_)))
@@ -145,6 +154,9 @@ pub(crate) const MOST_GROUPS: usize = 256;
 
 /// Names and clocks: needed by nothing else.
 fn identity(command: &Command, steps: &mut Vec<Step>) {
+    if command.init && command.namespaces.contains(Namespace::Time) {
+        steps.push(Step::UnshareTime);
+    }
     if command.monotonic.is_some() || command.boottime.is_some() {
         let line =
             |clock: &str, seconds: Option<i64>| seconds.map_or(String::new(), |s| format!("{clock} {s} 0\n"));

@@ -21,6 +21,8 @@ pub enum Step {
     MapGid(CString),
     /// Waits until the parent has written the id maps.
     AwaitMaps,
+    /// unshare(CLONE_NEWTIME), where the clone can't: a forked child is in the new one at once, and its offsets are fixed.
+    UnshareTime,
     /// Writes these offsets to `/proc/self/timens_offsets`.
     OffsetClocks(CString),
     /// sethostname(2).
@@ -154,6 +156,7 @@ impl fmt::Display for Step {
             Self::MapUid(map) => write!(f, "map user ids: {}", map.to_string_lossy()),
             Self::MapGid(map) => write!(f, "map group ids: {}", map.to_string_lossy()),
             Self::AwaitMaps => f.write_str("wait for the parent to map ids"),
+            Self::UnshareTime => f.write_str("make a new time namespace for the command"),
             Self::OffsetClocks(offsets) => {
                 write!(f, "set clock offsets: {}", offsets.to_string_lossy().trim_end().replace('\n', ", "))
             }
