@@ -11,7 +11,8 @@ use crate::leftovers::Snapshot;
 use crate::{Result, has, is_root, output, root, sh, target};
 
 /// A program that tests need, its Debian package, and for what.
-const NEEDED: [(&str, &str, &str); 8] = [
+const NEEDED: [(&str, &str, &str); 9] = [
+    ("strace", "strace", "calls that fail on purpose"),
     ("newuidmap", "uidmap", "maps of subordinate ids"),
     ("bwrap", "bubblewrap", "the peer of the benchmarks"),
     ("ip", "iproute2", "the step NET"),

@@ -179,10 +179,18 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 shown(target)
             ),
         ),
-        Step::Mount { target, .. } if errno == libc::ENOTDIR => Advice::new(
-            format!("a directory goes on a directory and a file on a file; {} is the other", shown(target)),
-            "name a mount point of the same kind",
-        ),
+        // move_mount says EINVAL where mount says ENOTDIR.
+        Step::Mount { source: Source::Bind { .. }, target, .. }
+            if matches!(errno, libc::ENOTDIR | libc::EINVAL) =>
+        {
+            Advice::new(
+                format!(
+                    "a directory goes on a directory and a file on a file; {} is the other",
+                    shown(target)
+                ),
+                "name a mount point of the same kind",
+            )
+        }
         Step::Mount { target, .. } if errno == libc::ELOOP => Advice::new(
             format!("{} leads through a link of procfs, or through too many links", shown(target)),
             "name the place itself",

@@ -1,0 +1,112 @@
+//! Rows of the advice table, each produced for real; and the fallbacks for calls that a kernel lacks.
+
+mod common;
+
+use common::{Scratch, host, is_root, need, run, sept, stderr};
+
+/// The executable's path, for a script inside.
+fn path() -> String {
+    sept().get_program().to_str().expect("the path is UTF-8").to_owned()
+}
+
+/// Runs a script inside that makes the situation and then starts sept again.
+fn nested(prepare: &str, args: &str) -> String {
+    let script = format!("{prepare} && exec {} run {args}", path());
+    let output = run(&["--no-new-privs=no", "sh", "-c", &script]);
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    stderr(&output)
+}
+
+#[test]
+fn a_limit_of_no_namespaces_is_named_with_its_sysctl() {
+    for (option, name) in [("-Un", "user.max_net_namespaces"), ("-U", "user.max_user_namespaces")] {
+        let file = name.replace('.', "/");
+        let said = nested(&format!("echo 0 >/proc/sys/{file}"), &format!("{option} true"));
+        assert!(
+            said.contains(&format!("{name} is 0")) && said.contains(&format!("sudo sysctl {name}=")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_covered_proc_is_named_with_what_covers_it() {
+    let said = nested("mount -t tmpfs none /proc/sys/fs", "true");
+    assert!(said.contains("parts of the present /proc are covered (/proc/sys/fs"), "{said}");
+    assert!(said.contains("--bind /proc /proc"), "{said}");
+}
+
+#[test]
+fn a_kind_without_a_user_namespace_needs_u_or_root() {
+    if is_root() {
+        eprintln!("skipped: a_kind_without_a_user_namespace_needs_u_or_root: root may make it");
+        return;
+    }
+    let output = run(&["-u", "true"]);
+    assert!(output.status.code() == Some(125) && stderr(&output).contains("add -U"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_missing_subordinate_range_is_named() {
+    // Inside a plain user namespace root has the name root, which has no range unless the host gives it one.
+    if std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains("root:") {
+        eprintln!("skipped: a_missing_subordinate_range_is_named: root has a range on this host");
+        return;
+    }
+    let said = nested("true", "--map-auto true");
+    assert!(said.contains("has no range in /etc/subuid") && said.contains("usermod --add-subuids"), "{said}");
+}
+
+#[test]
+fn namespaces_nested_too_deep_are_named() {
+    let script = r#"n=$1; shift; if [ $n -gt 0 ]; then exec "$0" run -Ur sh -c "$SCRIPT" "$0" $((n-1)); fi"#;
+    let output = sept()
+        .env("SCRIPT", script)
+        .args(["run", "-Ur", "sh", "-c", script, &path(), "40"])
+        .output()
+        .expect("sept starts");
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    assert!(stderr(&output).contains("32 deep"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_directory_and_a_file_do_not_go_on_one_another() {
+    let scratch = Scratch::new();
+    let file = scratch.path("file");
+    std::fs::write(&file, "").expect("the file can be made");
+    let output = run(&["--bind", "/etc", &file, "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("a directory goes on a directory"), "{}", stderr(&output));
+}
+
+/// Runs sept under strace, with one call failing.
+fn without(call: &str, errno: &str, args: &[&str]) -> std::process::Output {
+    let inject = format!("inject={call}:error={errno}");
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject]).arg(path()).arg("run").args(args);
+    command.output().expect("strace starts")
+}
+
+#[test]
+fn plain_clone_does_where_clone3_is_refused() {
+    if !need("plain_clone_does_where_clone3_is_refused", &["strace"]) {
+        return;
+    }
+    for errno in ["ENOSYS", "EPERM"] {
+        let output = without("clone3", errno, &["sh", "-c", "echo $$; grep SigCgt /proc/self/status"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.starts_with("1\n"), "{errno}: {text} {}", stderr(&output));
+    }
+    let output = without("clone3", "ENOSYS", &["-UT", "true"]);
+    assert!(stderr(&output).contains("no flag for time namespaces"), "{}", stderr(&output));
+}
+
+#[test]
+fn descriptors_are_closed_where_close_range_is_missing() {
+    if !need("descriptors_are_closed_where_close_range_is_missing", &["strace", "bash"]) {
+        return;
+    }
+    let script = r#"exec 7</etc/passwd; exec strace -f -qq -o /dev/null -e inject=close_range:error=ENOSYS "$0" run ls /proc/self/fd"#;
+    let listed = host("bash", &["-c", script, &path()]);
+    assert!(listed.starts_with('0') && !listed.contains('7'), "{listed}");
+}
