@@ -13,6 +13,13 @@ pub fn sept() -> Command {
     command
 }
 
+/// The same with no signal ignored, as a job in the background of a script has SIGINT. The process is sept's.
+pub fn sept_with_default_signals() -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(sept().get_program()).stdin(Stdio::null());
+    command
+}
+
 /// Runs `sept run` with these arguments.
 pub fn run(args: &[&str]) -> Output {
     sept().arg("run").args(args).output().expect("sept starts")
@@ -57,8 +64,13 @@ pub struct Waiting {
 
 impl Waiting {
     pub fn new(args: &[&str]) -> Self {
-        let child =
-            sept().arg("run").args(args).arg("cat").stdin(Stdio::piped()).spawn().expect("sept starts");
+        let child = sept_with_default_signals()
+            .arg("run")
+            .args(args)
+            .arg("cat")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sept starts");
         let waiting = Self { child };
         waiting.inside();
         waiting

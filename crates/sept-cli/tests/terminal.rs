@@ -1,0 +1,72 @@
+//! `--tty`: a terminal of the command's own, fed from a pipe.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::process::{Child, Stdio};
+
+use common::sept_with_default_signals;
+
+fn start(args: &[&str]) -> Child {
+    let mut command = sept_with_default_signals();
+    command.args(["run", "-t"]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().expect("sept starts")
+}
+
+/// Reads until `word` has come.
+fn read_until(child: &mut Child, word: &str) -> String {
+    let out = child.stdout.as_mut().expect("output is piped");
+    let mut text = Vec::new();
+    while !String::from_utf8_lossy(&text).contains(word) {
+        let mut byte = [0];
+        out.read_exact(&mut byte).expect("more output comes");
+        text.push(byte[0]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn type_in(child: &mut Child, bytes: &[u8]) {
+    child.stdin.as_mut().expect("input is piped").write_all(bytes).expect("input is taken");
+}
+
+#[test]
+fn the_command_has_a_terminal_and_its_exit_code_passes() {
+    let mut child = start(&["sh", "-c", "test -t 0 && test -t 1 && test -t 2 && echo all; exit 5"]);
+    assert!(read_until(&mut child, "all").ends_with("all"));
+    assert_eq!(child.wait().expect("it ends").code(), Some(5));
+}
+
+#[test]
+fn ctrl_c_ends_a_pid_1_that_leaves_sigint_at_its_default() {
+    // Not through a shell: one that is about to exec may catch the signal and lose it.
+    let mut child = start(&["cat"]);
+    type_in(&mut child, b"x\n");
+    read_until(&mut child, "x\r\nx");
+    type_in(&mut child, b"\x03");
+    // Standard input stays open until then: its end is no Ctrl-C.
+    let held = child.stdin.take();
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    drop(held);
+}
+
+#[test]
+fn ctrl_c_reaches_a_command_that_handles_it() {
+    let mut child = start(&["sh", "-c", "trap 'exit 9' INT; echo ready; while :; do sleep 0.05; done"]);
+    read_until(&mut child, "ready");
+    type_in(&mut child, b"\x03");
+    let held = child.stdin.take();
+    assert_eq!(child.wait().expect("it ends").code(), Some(9));
+    drop(held);
+}
+
+#[test]
+fn the_end_of_input_is_the_end_of_the_terminals_input() {
+    let mut child = start(&["cat"]);
+    type_in(&mut child, b"line\n");
+    drop(child.stdin.take());
+    let mut text = String::new();
+    child.stdout.take().expect("output is piped").read_to_string(&mut text).expect("it can be read");
+    // Once by the terminal's echo, once by cat.
+    assert_eq!(text.matches("line").count(), 2, "{text:?}");
+    assert!(child.wait().expect("it ends").success());
+}
