@@ -4,13 +4,13 @@ use std::ffi::CString;
 use std::fs;
 use std::hint::black_box;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sept::{Mount, Namespace};
 
-use crate::{Result, dist, has, limit, output};
+use crate::{Result, Scratch, dist, has, limit};
 
 /// One way of starting `true`, and how long each start took.
 struct Way {
@@ -33,23 +33,10 @@ impl Way {
     }
 }
 
-/// A directory of our own with the program and a root, gone at the end.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("{} could not be removed: {error}", self.0.display());
-        }
-    }
-}
-
 /// Runs the comparison, with so many rounds a row.
 pub fn run(rounds: usize) -> Result {
     let (sept, libc) = dist::run()?;
-    let made =
-        output(Command::new("mktemp").args(["-d", "-t", "sept-bench-XXXXXXXXXX"])).ok_or("mktemp failed")?;
-    let scratch = Scratch(made.into());
+    let scratch = Scratch::new()?;
     let root = scratch.0.join("root");
     for dir in ["proc", "dev", "sys"] {
         fs::create_dir_all(root.join(dir)).map_err(|error| error.to_string())?;

@@ -73,3 +73,22 @@ pub fn has(program: &str) -> bool {
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// A directory with an unpredictable name, gone at the end.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    /// Makes it.
+    pub fn new() -> Result<Self> {
+        let made = output(Command::new("mktemp").args(["-d", "-t", "sept-xtask-XXXXXXXXXX"]));
+        Ok(Self(made.ok_or("mktemp failed")?.into()))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{} could not be removed: {error}", self.0.display());
+        }
+    }
+}

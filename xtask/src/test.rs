@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::leftovers::Snapshot;
-use crate::{Result, has, is_root, output, root, sh, target};
+use crate::{Result, Scratch, has, is_root, output, root, sh, target};
 
 /// A program that tests need, its Debian package, and for what.
 const NEEDED: [(&str, &str, &str); 9] = [
@@ -172,40 +172,20 @@ fn note(line: &str, totals: &mut Totals) {
     }
 }
 
-/// A directory that everyone can read, removed at the end.
-struct Shared(PathBuf);
-
-impl Shared {
-    fn new() -> Result<Self> {
-        let made = output(Command::new("mktemp").args(["-d", "-t", "sept-user-XXXXXXXXXX"]))
-            .ok_or("mktemp failed")?;
-        let dir = Self(made.into());
-        fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
-        Ok(dir)
-    }
-
-    fn copy(&self, file: &Path) -> Result<PathBuf> {
-        let name = file.file_name().ok_or("a path without a name")?;
-        let to = self.0.join(name);
-        fs::copy(file, &to).map_err(|error| format!("{}: {error}", file.display()))?;
-        Ok(to)
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("{} could not be removed: {error}", self.0.display());
-        }
-    }
+/// Copies a file into a directory, under its own name.
+fn copy_into(dir: &Path, file: &Path) -> Result<PathBuf> {
+    let to = dir.join(file.file_name().ok_or("a path without a name")?);
+    fs::copy(file, &to).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(to)
 }
 
 /// The compiled tests again, from where an ordinary user may reach them.
 fn as_user(user: &str, totals: &mut Totals) -> Result {
-    let dir = Shared::new()?;
-    let sept = dir.copy(&target().join("debug/sept"))?;
+    let dir = Scratch::new()?;
+    fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+    let sept = copy_into(&dir.0, &target().join("debug/sept"))?;
     for test in executables()? {
-        let copy = dir.copy(&test)?;
+        let copy = copy_into(&dir.0, &test)?;
         println!("-- {}", copy.file_name().unwrap_or_default().to_string_lossy());
         // env(1) after setpriv: --reset-env leaves nothing of ours.
         let mut run = Command::new("setpriv");

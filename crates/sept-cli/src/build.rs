@@ -27,7 +27,7 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     }
     ids(request, namespaces, &host, &mut command)?;
     identity(request, &mut command);
-    files(request, namespaces, &mut command)?;
+    files(request, namespaces, &mut command);
     environment(request, &mut command);
     process(request, namespaces, &host, &mut command);
     Ok(Built { command, namespaces })
@@ -166,7 +166,7 @@ fn identity(request: &Request, command: &mut Command) {
     }
 }
 
-fn files(request: &Request, set: Namespaces, command: &mut Command) -> Result<(), Failure> {
+fn files(request: &Request, set: Namespaces, command: &mut Command) {
     let (new_mount, new_pid) = (set.contains(Namespace::Mount), set.contains(Namespace::Pid));
     if let Some(propagation) = request.propagation {
         command.propagation(propagation);
@@ -202,11 +202,11 @@ fn files(request: &Request, set: Namespaces, command: &mut Command) -> Result<()
     for mount in &request.mounts {
         command.mount(mount.clone());
     }
-    working_directory(request, command)
+    working_directory(request, command);
 }
 
 /// Kept if it exists inside, else `/`; and `PWD` says so.
-fn working_directory(request: &Request, command: &mut Command) -> Result<(), Failure> {
+fn working_directory(request: &Request, command: &mut Command) {
     let set_pwd = |command: &mut Command, dir: &Path| {
         if !request.clear_env {
             command.env("PWD", dir);
@@ -232,7 +232,6 @@ fn working_directory(request: &Request, command: &mut Command) -> Result<(), Fai
             }
         }
     }
-    Ok(())
 }
 
 fn environment(request: &Request, command: &mut Command) {

@@ -25,6 +25,12 @@ pub enum Keep {
     All,
 }
 
+impl Default for Keep {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
+
 /// `--network`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -41,7 +47,7 @@ pub enum EnvChange {
 }
 
 /// The options of one `sept run`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Request {
     pub given: Namespaces,
     pub implied: Vec<(Namespace, &'static str)>,
@@ -89,59 +95,6 @@ pub struct Request {
     pub report: Option<PathBuf>,
     pub report_fd: Option<i32>,
     pub command: Vec<OsString>,
-}
-
-impl Default for Request {
-    fn default() -> Self {
-        Self {
-            given: Namespaces::NONE,
-            implied: Vec::new(),
-            share: None,
-            none: false,
-            network: None,
-            map_root: false,
-            map_current: false,
-            map_user: None,
-            map_group: None,
-            map_users: Vec::new(),
-            map_groups: Vec::new(),
-            map_auto: false,
-            map_all: false,
-            setgroups: None,
-            uid: None,
-            gid: None,
-            groups: None,
-            hostname: None,
-            domainname: None,
-            monotonic: None,
-            boottime: None,
-            root: None,
-            read_only: false,
-            mounts: Vec::new(),
-            own_proc: false,
-            no_proc: false,
-            no_dev: false,
-            no_sys: false,
-            create_on_host: false,
-            propagation: None,
-            wd: None,
-            env: Vec::new(),
-            clear_env: false,
-            tty: false,
-            new_session: false,
-            init: false,
-            keep: Keep::Only(Vec::new()),
-            argv0: None,
-            timeout: None,
-            die_with_parent: false,
-            no_loopback: false,
-            no_new_privs: None,
-            plan: None,
-            report: None,
-            report_fd: None,
-            command: Vec::new(),
-        }
-    }
 }
 
 /// What a line of options comes to.
@@ -242,7 +195,6 @@ impl Values<'_> {
 
 fn apply(opt: &'static Opt, parser: &mut Parser, request: &mut Request) -> Result<(), Failure> {
     let mut values = Values { opt, parser };
-    let implies = |request: &mut Request, kind| request.implied.push((kind, opt.long));
     match opt.id {
         Id::Mount => request.given.insert(Namespace::Mount),
         Id::Uts => request.given.insert(Namespace::Uts),
@@ -342,7 +294,7 @@ fn apply(opt: &'static Opt, parser: &mut Parser, request: &mut Request) -> Resul
         Id::JsonErrors | Id::Help | Id::Version => {}
     }
     if let Some(kind) = implied_kind(opt.id, request) {
-        implies(request, kind);
+        request.implied.push((kind, opt.long));
     }
     Ok(())
 }

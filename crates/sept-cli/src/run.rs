@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use lexopt::Parser;
-use sept::{Command, Namespace, Plan, Stdio};
+use sept::{Command, Namespace, Stdio};
 
 use crate::build::{self, Built};
 use crate::failure::Failure;
@@ -27,9 +27,8 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         return print_plan(&request, &mut command, format);
     }
     let mut report = Report::open(&request)?;
-    let plan = if report.is_wanted() { Some(command.plan()?) } else { None };
     let is_pid_1 = namespaces.contains(Namespace::Pid) && !request.init;
-    match start_and_wait(&request, &mut command, is_pid_1, plan.as_ref(), &mut report) {
+    match start_and_wait(&request, &mut command, is_pid_1, &mut report) {
         Ok(outcome) => Ok(outcome),
         Err(failure) => {
             report.failed(&failure)?;
@@ -54,7 +53,6 @@ fn start_and_wait(
     request: &Request,
     command: &mut Command,
     is_pid_1: bool,
-    plan: Option<&Plan>,
     report: &mut Report,
 ) -> Result<u8, Failure> {
     let mut relay = if request.tty { Some(give_terminal(command)?) } else { None };
@@ -65,6 +63,7 @@ fn start_and_wait(
     if leads_job {
         command.foreground();
     }
+    let plan = if report.is_wanted() { Some(command.plan()?) } else { None };
     let child = match command.spawn_unless(|| watch.give_up()) {
         Ok(child) => child,
         Err(error) => {
@@ -92,7 +91,7 @@ fn start_and_wait(
     let (outcome, usage) =
         supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;
     if let Some(plan) = plan {
-        report.ended(plan, &outcome, usage, begun.elapsed())?;
+        report.ended(&plan, &outcome, usage, begun.elapsed())?;
     }
     Ok(outcome.code())
 }
