@@ -1,6 +1,6 @@
 //! Starts compared with the installed peers, interleaved in one run, as ratios to the bare limit.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::hint::black_box;
 use std::os::unix::fs::PermissionsExt;
@@ -17,11 +17,14 @@ struct Way {
     name: &'static str,
     start: Box<dyn FnMut() -> Result>,
     took: Vec<Duration>,
+    cpu: Duration,
+    /// What is executed, where this is a program.
+    line: Option<Vec<OsString>>,
 }
 
 impl Way {
     fn new(name: &'static str, start: impl FnMut() -> Result + 'static) -> Self {
-        Self { name, start: Box::new(start), took: Vec::new() }
+        Self { name, start: Box::new(start), took: Vec::new(), cpu: Duration::ZERO, line: None }
     }
 
     fn at(&self, percent: usize) -> f64 {
@@ -42,15 +45,25 @@ pub fn run(rounds: usize) -> Result {
         fs::create_dir_all(root.join(dir)).map_err(|error| error.to_string())?;
     }
     let program = scratch.0.join("true");
-    place(&program)?;
-    place(&root.join("true"))?;
+    place(&program, nothing())?;
+    place(&root.join("true"), nothing())?;
     println!(
         "sept is static with {libc}; {rounds} rounds, interleaved; median and p99 in µs, ratio to the limit\n"
     );
-    println!("{:<18} {:<10} {:>8} {:>8} {:>7}", "namespaces", "by", "median", "p99", "ratio");
+    println!(
+        "CPU: µs a start, of all processes, with what this program needs to start them; peak: KiB of the largest"
+    );
+    println!(
+        "process that was started; calls: system calls of all processes. What runs in this program has neither.\n"
+    );
+    println!(
+        "{:<18} {:<10} {:>8} {:>8} {:>7} {:>7} {:>6} {:>6}",
+        "namespaces", "by", "median", "p99", "ratio", "CPU", "peak", "calls"
+    );
     for row in rows() {
         measure(&row, &sept, &program, &root, rounds)?;
     }
+    sustained(&sept, &program)?;
     memory(&program, rounds)?;
     parked(&program, rounds)
 }
@@ -127,16 +140,13 @@ fn measure(row: &Row, sept: &Path, program: &Path, root: &Path, rounds: usize) -
             return;
         }
         let (program, inside) = (program.to_path_buf(), inside.to_path_buf());
-        ways.push(Way::new(name, move || {
-            let mut command = Command::new(&program);
-            command
-                .args(&options)
-                .arg(&inside)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            crate::sh(&mut command)
-        }));
+        let mut line = vec![program.into_os_string()];
+        line.extend(options.into_iter().map(OsString::from));
+        line.push(inside.into_os_string());
+        let start = line.clone();
+        let mut way = Way::new(name, move || crate::sh(&mut quiet(&start)));
+        way.line = Some(line);
+        ways.push(way);
     };
     let sept_options = [vec!["run".to_owned()], with_root(&row.sept), vec!["--".to_owned()]].concat();
     tool("sept run", sept, sept_options);
@@ -148,26 +158,121 @@ fn measure(row: &Row, sept: &Path, program: &Path, root: &Path, rounds: usize) -
     }
     for round in 0..rounds + 3 {
         for way in &mut ways {
-            let begun = Instant::now();
+            let (begun, used) = (Instant::now(), limit::cpu());
             (way.start)()?;
             // The first rounds warm caches.
             if round >= 3 {
                 way.took.push(begun.elapsed());
+                way.cpu += limit::cpu().saturating_sub(used);
             }
         }
     }
     let limit = ways[0].at(50);
     for way in &ways {
+        let (peak, calls) = match &way.line {
+            Some(line) => (peak(line)?, calls(line, program)?),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
         println!(
-            "{:<18} {:<10} {:>8.0} {:>8.0} {:>7.2}",
+            "{:<18} {:<10} {:>8.0} {:>8.0} {:>7.2} {:>7.0} {peak:>6} {calls:>6}",
             row.name,
             way.name,
             way.at(50),
             way.at(99),
-            way.at(50) / limit
+            way.at(50) / limit,
+            way.cpu.as_secs_f64() * 1e6 / rounds as f64
         );
     }
     Ok(())
+}
+
+/// A line as a command whose streams lead nowhere.
+fn quiet(line: &[OsString]) -> Command {
+    let mut command = Command::new(line.first().map_or(OsString::new(), Clone::clone));
+    command.args(line.iter().skip(1)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// The peak memory in KiB of the process that was started, while `cat` runs in it; wait4(2) would count this
+/// program's memory, too. A root with nothing but `true` has no `cat`.
+fn peak(line: &[OsString]) -> Result<String> {
+    let Some((program, before)) = line.split_last() else { return Ok("-".to_owned()) };
+    if program == "/true" {
+        return Ok("-".to_owned());
+    }
+    let line = [before, &[OsString::from("cat")]].concat();
+    let mut child = quiet(&line).stdin(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+    std::thread::sleep(Duration::from_millis(50));
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+    child.wait().map_err(|error| error.to_string())?;
+    let status = status.map_err(|error| error.to_string())?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_ascii_whitespace().next());
+    Ok(peak.unwrap_or("-").to_owned())
+}
+
+/// The system calls of a line and of all that comes of it, as strace sees them.
+fn calls(line: &[OsString], beside: &Path) -> Result<String> {
+    if !has("strace") {
+        return Ok("-".to_owned());
+    }
+    let log = beside.with_file_name("calls");
+    let mut strace =
+        vec![OsString::from("strace"), "-f".into(), "-qq".into(), "-o".into(), log.clone().into()];
+    strace.extend_from_slice(line);
+    crate::sh(&mut quiet(&strace))?;
+    let text = fs::read(&log).map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&text);
+    let is_call = |line: &&str| line.contains('(') && !line.contains(" resumed>") && !line.contains(" --- ");
+    Ok(text.lines().filter(is_call).count().to_string())
+}
+
+/// Starts a second, from so many threads at once.
+fn sustained(sept: &Path, program: &Path) -> Result {
+    println!("\nsustained starts a second, six namespaces with a fresh /proc, 1 and 2 workers");
+    let line = |start: &[&str]| -> Vec<OsString> {
+        start.iter().map(OsString::from).chain([program.as_os_str().to_owned()]).collect()
+    };
+    let sept = sept.to_string_lossy();
+    let lines = [
+        ("sept run", line(&[&sept, "run", "-Urmpuin", "--"])),
+        ("unshare", line(&["unshare", "-Urmpuin", "-f", "--mount-proc"])),
+        ("bwrap", line(&["bwrap", "--unshare-all", "--bind", "/", "/", "--proc", "/proc"])),
+    ];
+    let by_library = || {
+        let mut command = sept::Command::new(program);
+        let status = command.unshare(SIX).map_root().mount(Mount::proc("/proc")).status();
+        status.map_err(|error| error.to_string()).map(drop)
+    };
+    println!("{:<10} {:>8.0} {:>8.0}", "library", rate(1, &by_library)?, rate(2, &by_library)?);
+    for (name, line) in &lines {
+        if *name != "sept run" && !has(name) {
+            println!("{name:<10} not installed");
+            continue;
+        }
+        let start = || crate::sh(&mut quiet(line));
+        println!("{name:<10} {:>8.0} {:>8.0}", rate(1, &start)?, rate(2, &start)?);
+    }
+    Ok(())
+}
+
+fn rate(workers: usize, start: &(impl Fn() -> Result + Sync)) -> Result<f64> {
+    let begun = Instant::now();
+    let work = || -> Result<u32> {
+        let mut count = 0;
+        while begun.elapsed() < Duration::from_secs(1) {
+            start()?;
+            count += 1;
+        }
+        Ok(count)
+    };
+    let counts = std::thread::scope(|scope| -> Result<u32> {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let count = |thread: std::thread::ScopedJoinHandle<'_, Result<u32>>| {
+            thread.join().map_err(|_| "a worker failed".to_owned())?
+        };
+        threads.into_iter().map(count).sum()
+    })?;
+    Ok(f64::from(counts) / begun.elapsed().as_secs_f64())
 }
 
 fn bare(row: &Row, program: &Path) -> Result<Way> {
@@ -220,35 +325,57 @@ fn memory(program: &Path, rounds: usize) -> Result {
     Ok(())
 }
 
-/// From the request to start a parked child until exec has succeeded.
-fn parked(program: &Path, rounds: usize) -> Result {
+/// From the request to start a parked child to its program's first instruction, by the program's own clock.
+fn parked(dir: &Path, rounds: usize) -> Result {
+    if !cfg!(target_arch = "x86_64") {
+        println!("Parked::start: the program that tells its time is there for x86_64 only");
+        return Ok(());
+    }
+    // clock_gettime(CLOCK_MONOTONIC) below the stack pointer, and those 16 bytes to standard output.
+    let code: &[u8] = &[
+        0xb8, 228, 0, 0, 0, 0xbf, 1, 0, 0, 0, 0x48, 0x8d, 0x74, 0x24, 0xf0, 0x0f, 0x05, // the time
+        0xb8, 1, 0, 0, 0, 0xbf, 1, 0, 0, 0, 0x48, 0x8d, 0x74, 0x24, 0xf0, 0xba, 16, 0, 0, 0, 0x0f,
+        0x05, // told
+        0x31, 0xff, 0xb8, 0xe7, 0, 0, 0, 0x0f, 0x05, // exit_group(0)
+    ];
+    let program = dir.with_file_name("clock");
+    place(&program, code)?;
     let mut took = Way::new("parked", || Ok(()));
     for _ in 0..rounds {
-        let mut command = sept::Command::new(program);
-        let parked = command.unshare(SIX).map_root().mount(Mount::proc("/proc")).park();
-        let parked = parked.map_err(|error| error.to_string())?;
-        let begun = Instant::now();
-        let mut child = parked.start().map_err(|error| error.to_string())?;
-        took.took.push(begun.elapsed());
-        child.wait().map_err(|error| error.to_string())?;
+        let mut command = sept::Command::new(&program);
+        command.unshare(SIX).map_root().mount(Mount::proc("/proc")).stdout(sept::Stdio::piped());
+        let parked = command.park().map_err(|error| error.to_string())?;
+        let begun = limit::now();
+        let child = parked.start().map_err(|error| error.to_string())?;
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        let number = |at: usize| -> Result<u64> {
+            let bytes = output.stdout.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+            bytes.map(u64::from_ne_bytes).ok_or_else(|| "the program told no time".to_owned())
+        };
+        let first = Duration::new(number(0)?, number(8)? as u32);
+        took.took.push(first.saturating_sub(begun));
     }
     println!(
-        "Parked::start until exec has succeeded: median {:.0} µs, p99 {:.0} µs",
+        "Parked::start to the first instruction: median {:.0} µs, p99 {:.0} µs",
         took.at(50),
         took.at(99)
     );
     Ok(())
 }
 
-/// The smallest static program: an ELF header, one segment, and `exit_group(0)`.
-fn place(path: &Path) -> Result {
-    let code: &[u8] = if cfg!(target_arch = "x86_64") {
+/// `exit_group(0)`, and nothing else.
+fn nothing() -> &'static [u8] {
+    if cfg!(target_arch = "x86_64") {
         // xor edi,edi; mov eax,231; syscall
         &[0x31, 0xff, 0xb8, 0xe7, 0, 0, 0, 0x0f, 0x05]
     } else {
         // mov x0,#0; mov x8,#94; svc #0
         &[0x00, 0x00, 0x80, 0xd2, 0xc8, 0x0b, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4]
-    };
+    }
+}
+
+/// The smallest static program: an ELF header, and one segment with this code.
+fn place(path: &Path, code: &[u8]) -> Result {
     let machine: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
     let (base, headers) = (0x40_0000_u64, 64 + 56_u64);
     let size = headers + code.len() as u64;

@@ -3,9 +3,15 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::io;
+use std::time::Duration;
 
 /// A stack for the child, used again each time.
 static mut STACK: [u128; 4096] = [0; 4096];
+
+unsafe extern "C" {
+    /// environ(7): the same environment that the others pass on.
+    static environ: *const *const c_char;
+}
 
 #[repr(C)]
 struct Args {
@@ -26,8 +32,9 @@ extern "C" fn child(args: *mut c_void) -> ! {
 /// Starts `program` in new namespaces (`CLONE_NEW*`) and waits for its end.
 pub fn start(program: &CStr, namespaces: u64) -> io::Result<()> {
     let argv = [program.as_ptr(), std::ptr::null()];
-    let envp = [std::ptr::null::<c_char>()];
-    let args = Args { program: program.as_ptr(), argv: argv.as_ptr(), envp: envp.as_ptr() };
+    // SAFETY: nothing in this program changes the environment.
+    let envp = unsafe { environ };
+    let args = Args { program: program.as_ptr(), argv: argv.as_ptr(), envp };
     let mut clone = [0_u64; 11];
     clone[0] = namespaces | (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
     clone[4] = libc::SIGCHLD as u64;
@@ -43,6 +50,31 @@ pub fn start(program: &CStr, namespaces: u64) -> io::Result<()> {
     // SAFETY: waits for our own child, into our own number.
     let waited = unsafe { libc::waitpid(pid as i32, &raw mut status, 0) };
     if waited < 0 || status != 0 { Err(io::Error::other("the bare child failed")) } else { Ok(()) }
+}
+
+/// The CPU time of this process and of the children that it waited for.
+pub fn cpu() -> Duration {
+    let used = |who| {
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: the kernel fills in our own `rusage`.
+        unsafe { libc::getrusage(who, usage.as_mut_ptr()) };
+        // SAFETY: all zeros is a value, too.
+        let usage = unsafe { usage.assume_init() };
+        time(usage.ru_utime) + time(usage.ru_stime)
+    };
+    used(libc::RUSAGE_SELF) + used(libc::RUSAGE_CHILDREN)
+}
+
+fn time(value: libc::timeval) -> Duration {
+    Duration::new(value.tv_sec as u64, value.tv_usec as u32 * 1000)
+}
+
+/// CLOCK_MONOTONIC.
+pub fn now() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: into our own struct.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 #[cfg(target_arch = "x86_64")]

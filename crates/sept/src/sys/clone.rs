@@ -4,8 +4,8 @@ use std::ffi::c_void;
 use std::mem::size_of;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
+use std::sync::atomic::{AtomicPtr, AtomicU32};
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -28,6 +28,10 @@ pub(crate) struct Stack {
     base: *mut c_void,
 }
 
+/// The stack of a child that has left it, kept for the next: mapping and faulting one in costs as much as a small
+/// namespace.
+static SPARE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
 // SAFETY: a mapping belongs to the process, not to a thread; the pointer is only used to unmap it once.
 unsafe impl Send for Stack {}
 // SAFETY: nothing can be done with a shared `Stack`.
@@ -39,6 +43,10 @@ impl Stack {
     const SIZE: usize = 256 * 1024;
 
     pub(crate) fn new() -> Result<Self, Errno> {
+        let spare = SPARE.swap(ptr::null_mut(), AcqRel);
+        if !spare.is_null() {
+            return Ok(Self { base: spare });
+        }
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::STACK;
         // SAFETY: a new mapping at an address that the kernel chooses.
         let base = unsafe {
@@ -62,6 +70,9 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
+        if SPARE.compare_exchange(ptr::null_mut(), self.base, Release, Relaxed).is_ok() {
+            return;
+        }
         // SAFETY: the mapping is ours, and its owner drops it only when no child runs on it.
         let _ = unsafe { munmap(self.base, Self::GUARD + Self::SIZE) };
     }
