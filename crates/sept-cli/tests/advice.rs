@@ -110,3 +110,124 @@ fn descriptors_are_closed_where_close_range_is_missing() {
     let listed = host("bash", &["-c", script, &path()]);
     assert!(listed.starts_with('0') && !listed.contains('7'), "{listed}");
 }
+
+#[test]
+fn a_chroot_is_named() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("root");
+    std::fs::create_dir(&dir).expect("the directory can be made");
+    let script = format!(
+        "mount --rbind / {dir} && PATH=$PATH:/usr/sbin:/sbin chroot {dir} {} run true; exit $?",
+        path()
+    );
+    let output = run(&["--no-new-privs=no", "sh", "-c", &script]);
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    assert!(stderr(&output).contains("from outside the chroot"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_missing_elf_interpreter_is_named() {
+    let program = std::fs::read("/bin/true").expect("true can be read");
+    let text = String::from_utf8_lossy(&program).into_owned();
+    let Some(at) = text.find("/ld-linux") else {
+        eprintln!("skipped: a_missing_elf_interpreter_is_named: true is static");
+        return;
+    };
+    let interpreter = text.get(..at).and_then(|before| before.rfind('\0')).map_or(0, |zero| zero + 1);
+    let name = text.get(interpreter..).and_then(|rest| rest.split('\0').next()).unwrap_or_default();
+    let mut changed = program.clone();
+    let place = program.windows(name.len()).position(|bytes| bytes == name.as_bytes());
+    let place = place.expect("the interpreter's name is there");
+    changed[place + 1] = b'X';
+    let scratch = Scratch::new();
+    let file = scratch.path("program");
+    std::fs::write(&file, changed).expect("the file can be made");
+    host("chmod", &["755", &file]);
+    let output = run(&["--", &file]);
+    assert_eq!(output.status.code(), Some(126), "{}", stderr(&output));
+    let missing = format!("/X{}", &name[2..]);
+    assert!(stderr(&output).contains(&missing), "{}", stderr(&output));
+}
+
+#[test]
+fn a_missing_helper_is_named_with_its_package() {
+    if !is_root() {
+        eprintln!(
+            "skipped: a_missing_helper_is_named_with_its_package: only root can hide it without a user namespace"
+        );
+        return;
+    }
+    let scratch = Scratch::new();
+    let ranges = scratch.path("ranges");
+    std::fs::write(&ranges, "nobody:100000:65536\n").expect("the file can be made");
+    let helper = host("sh", &["-c", "command -v newuidmap"]);
+    // As another user the executable must be where that user may reach it.
+    let sept = "/run/sept-test";
+    let output = run(&[
+        "-m",
+        "--tmpfs",
+        "/run",
+        "--bind",
+        "/dev/null",
+        &helper,
+        "--bind",
+        &ranges,
+        "/etc/subuid",
+        "--bind",
+        &ranges,
+        "/etc/subgid",
+        "sh",
+        "-c",
+        &format!(
+            "cp {} {sept} && chmod 755 {sept} && cd / && exec setpriv --reuid nobody --clear-groups {sept} run --map-auto true",
+            path()
+        ),
+    ]);
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains("not installed") && said.contains("apt-get install uidmap"), "{said}");
+}
+
+#[test]
+fn a_filter_that_refuses_clone_is_suspected() {
+    if !need("a_filter_that_refuses_clone_is_suspected", &["strace", "script"]) {
+        return;
+    }
+    // On a shared terminal the filter against terminal injection is on inside. Which call a filter refuses can't be
+    // asked of the kernel; that one is there can.
+    let inside = format!(
+        "grep -q '^Seccomp:.*2' /proc/self/status || exit 7
+        exec strace -f -qq -o /dev/null -e inject=clone3,clone:error=EPERM {} run true",
+        path()
+    );
+    let scratch = Scratch::new();
+    let file = scratch.path("inside");
+    std::fs::write(&file, inside).expect("the file can be made");
+    let mut script = std::process::Command::new("script");
+    script
+        .args(["-qec", &format!("{} run sh {file}", path()), "/dev/null"])
+        .stdin(std::process::Stdio::null());
+    let output = script.output().expect("script starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.code() == Some(7) {
+        eprintln!(
+            "skipped: a_filter_that_refuses_clone_is_suspected: no filter, as this kernel has no TIOCSTI"
+        );
+        return;
+    }
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains("a seccomp filter is on this process"), "{said}");
+}
+
+#[test]
+fn a_deadline_holds_while_set_up_hangs() {
+    if !need("a_deadline_holds_while_set_up_hangs", &["strace"]) {
+        return;
+    }
+    // The call is longer than the deadline; `true` would end with 0. strace itself holds the dead child meanwhile.
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=sethostname:delay_enter=3000000"]);
+    let output = command.arg(path()).args(["run", "--timeout", "1", "--hostname", "x", "true"]).output();
+    let output = output.expect("strace starts");
+    assert_eq!(output.status.code(), Some(124), "{}", stderr(&output));
+}

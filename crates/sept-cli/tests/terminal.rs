@@ -5,7 +5,7 @@ mod common;
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 
-use common::sept_with_default_signals;
+use common::{need, sept, sept_with_default_signals};
 
 fn start(args: &[&str]) -> Child {
     let mut command = sept_with_default_signals();
@@ -69,4 +69,41 @@ fn the_end_of_input_is_the_end_of_the_terminals_input() {
     // Once by the terminal's echo, once by cat.
     assert_eq!(text.matches("line").count(), 2, "{text:?}");
     assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn the_terminal_has_the_size_of_the_outer_one() {
+    if !need("the_terminal_has_the_size_of_the_outer_one", &["script", "stty"]) {
+        return;
+    }
+    let line = format!("stty rows 33 cols 99; {} run -t stty size", sept().get_program().display());
+    let output = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("script starts");
+    assert_eq!(common::stdout(&output), "33 99");
+}
+
+/// The command shares sept's terminal, which is one of script(1)'s, fed through a pipe.
+#[test]
+fn ctrl_c_on_a_shared_terminal_ends_the_command_and_not_the_shell_outside() {
+    if !need("ctrl_c_on_a_shared_terminal_ends_the_command_and_not_the_shell_outside", &["script"]) {
+        return;
+    }
+    let program = sept().get_program().to_str().expect("the path is UTF-8").to_owned();
+    // A shell with job control gives each command the foreground, as the one that a user types into does.
+    let line = format!("env --default-signal sh -mc 'trap : INT; {program} run cat; echo ended $?'");
+    let mut child = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script starts");
+    type_in(&mut child, b"x\n");
+    read_until(&mut child, "x\r\nx");
+    type_in(&mut child, b"\x03");
+    assert!(read_until(&mut child, "ended 130").ends_with("ended 130"));
+    drop(child.stdin.take());
+    child.wait().expect("it ends");
 }

@@ -102,10 +102,22 @@ fn user_namespace_refused() -> Advice {
     }
 }
 
-/// The root of a process that is not in a chroot is a mount point.
+/// Whether the root is another than that of the mount namespace. A root that is no mount point surely is. One that is
+/// may be, too: then another process of the same namespace has another mount as its root.
 fn in_chroot() -> bool {
-    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
-    !mounts.lines().any(|line| line.split(' ').nth(4) == Some("/"))
+    let Some((namespace, own)) = root_of("self") else { return false };
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
+    let others = parent.iter().map(String::as_str).chain(["1"]).filter_map(root_of);
+    own.is_none() || others.into_iter().any(|(ns, root)| ns == namespace && root != own)
+}
+
+/// The mount namespace of a process, and the id of the mount that is its root.
+fn root_of(process: &str) -> Option<(PathBuf, Option<String>)> {
+    let namespace = fs::read_link(format!("/proc/{process}/ns/mnt")).ok()?;
+    let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).ok()?;
+    // The last of those mounted there lies on top.
+    let root = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/"));
+    Some((namespace, root.and_then(|line| line.split(' ').next()).map(str::to_owned)))
 }
 
 /// A write of an id map by the parent.
