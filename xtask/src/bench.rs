@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use sept::{Mount, Namespace};
 
 use crate::{Result, Scratch, dist, has, limit};
@@ -51,24 +52,28 @@ pub fn run(rounds: usize) -> Result {
         "sept is static with {libc}; {rounds} rounds, interleaved; median and p99 in µs, ratio to the limit\n"
     );
     println!(
-        "CPU: µs a start, of all processes, with what this program needs to start them; peak: KiB of the largest"
+        "CPU: µs a start, of all processes, with what this program needs to start them; peak: KiB of the process"
     );
     println!(
-        "process that was started; calls: system calls of all processes. What runs in this program has neither.\n"
+        "that was started; calls: system calls of all processes. What runs in this program has neither.\n"
     );
     println!(
         "{:<18} {:<10} {:>8} {:>8} {:>7} {:>7} {:>6} {:>6}",
         "namespaces", "by", "median", "p99", "ratio", "CPU", "peak", "calls"
     );
-    for row in rows() {
-        measure(&row, &sept, &program, &root, rounds)?;
+    let rows = rows();
+    for row in &rows {
+        measure(row, &sept, &program, &root, rounds)?;
     }
-    sustained(&sept, &program)?;
+    if let Some(row) = rows.iter().find(|row| row.fresh_proc && !row.own_root) {
+        sustained(row, &sept, &program, &root)?;
+    }
     memory(&program, rounds)?;
     parked(&program, rounds)
 }
 
 /// What one row starts.
+#[derive(Clone)]
 struct Row {
     name: &'static str,
     kinds: Vec<Namespace>,
@@ -127,34 +132,11 @@ fn rows() -> Vec<Row> {
 fn measure(row: &Row, sept: &Path, program: &Path, root: &Path, rounds: usize) -> Result {
     let inside = if row.own_root { Path::new("/true") } else { program };
     let mut ways = vec![bare(row, program)?, library(row, inside, root)];
-    let with_root = |options: &[&str]| -> Vec<String> {
-        let root = root.display().to_string();
-        options
-            .iter()
-            .map(|option| if *option == "ROOT" { root.clone() } else { (*option).to_owned() })
-            .collect()
-    };
-    let mut tool = |name: &'static str, program: &Path, options: Vec<String>| {
-        if !has(name) && name != "sept run" {
-            println!("{:<18} {:<10} not installed", row.name, name);
-            return;
-        }
-        let (program, inside) = (program.to_path_buf(), inside.to_path_buf());
-        let mut line = vec![program.into_os_string()];
-        line.extend(options.into_iter().map(OsString::from));
-        line.push(inside.into_os_string());
+    for (name, line) in lines(row, sept, inside, root) {
         let start = line.clone();
         let mut way = Way::new(name, move || crate::sh(&mut quiet(&start)));
         way.line = Some(line);
         ways.push(way);
-    };
-    let sept_options = [vec!["run".to_owned()], with_root(&row.sept), vec!["--".to_owned()]].concat();
-    tool("sept run", sept, sept_options);
-    if let Some(options) = &row.unshare {
-        tool("unshare", Path::new("unshare"), with_root(options));
-    }
-    if let Some(options) = &row.bwrap {
-        tool("bwrap", Path::new("bwrap"), with_root(options));
     }
     for round in 0..rounds + 3 {
         for way in &mut ways {
@@ -184,6 +166,27 @@ fn measure(row: &Row, sept: &Path, program: &Path, root: &Path, rounds: usize) -
         );
     }
     Ok(())
+}
+
+/// The lines that make this row's program start, by each tool that is there.
+fn lines(row: &Row, sept: &Path, inside: &Path, root: &Path) -> Vec<(&'static str, Vec<OsString>)> {
+    let line = |program: &Path, options: &[&str]| -> Vec<OsString> {
+        let option = |option: &&str| match *option {
+            "ROOT" => root.into(),
+            option => option.into(),
+        };
+        let options = options.iter().map(option);
+        std::iter::once(program.into()).chain(options).chain([inside.into()]).collect()
+    };
+    let mut lines = vec![("sept run", line(sept, &[&["run"], row.sept.as_slice(), &["--"]].concat()))];
+    for (name, options) in [("unshare", &row.unshare), ("bwrap", &row.bwrap)] {
+        match options {
+            Some(options) if has(name) => lines.push((name, line(Path::new(name), options))),
+            Some(_) => println!("{:<18} {name:<10} not installed", row.name),
+            None => {}
+        }
+    }
+    lines
 }
 
 /// A line as a command whose streams lead nowhere.
@@ -226,35 +229,19 @@ fn calls(line: &[OsString], beside: &Path) -> Result<String> {
     Ok(text.lines().filter(is_call).count().to_string())
 }
 
-/// Starts a second, from so many threads at once.
-fn sustained(sept: &Path, program: &Path) -> Result {
-    println!("\nsustained starts a second, six namespaces with a fresh /proc, 1 and 2 workers");
-    let line = |start: &[&str]| -> Vec<OsString> {
-        start.iter().map(OsString::from).chain([program.as_os_str().to_owned()]).collect()
-    };
-    let sept = sept.to_string_lossy();
-    let lines = [
-        ("sept run", line(&[&sept, "run", "-Urmpuin", "--"])),
-        ("unshare", line(&["unshare", "-Urmpuin", "-f", "--mount-proc"])),
-        ("bwrap", line(&["bwrap", "--unshare-all", "--bind", "/", "/", "--proc", "/proc"])),
-    ];
-    let by_library = || {
-        let mut command = sept::Command::new(program);
-        let status = command.unshare(SIX).map_root().mount(Mount::proc("/proc")).status();
-        status.map_err(|error| error.to_string()).map(drop)
-    };
-    println!("{:<10} {:>8.0} {:>8.0}", "library", rate(1, &by_library)?, rate(2, &by_library)?);
-    for (name, line) in &lines {
-        if *name != "sept run" && !has(name) {
-            println!("{name:<10} not installed");
-            continue;
-        }
-        let start = || crate::sh(&mut quiet(line));
+/// Starts a second, from one and from two threads at once.
+fn sustained(row: &Row, sept: &Path, program: &Path, root: &Path) -> Result {
+    println!("\nsustained starts a second, {}, 1 and 2 workers", row.name);
+    let start = || by_library(row, program, root);
+    println!("{:<10} {:>8.0} {:>8.0}", "library", rate(1, &start)?, rate(2, &start)?);
+    for (name, line) in lines(row, sept, program, root) {
+        let start = || crate::sh(&mut quiet(&line));
         println!("{name:<10} {:>8.0} {:>8.0}", rate(1, &start)?, rate(2, &start)?);
     }
     Ok(())
 }
 
+/// Starts a second, from so many threads.
 fn rate(workers: usize, start: &(impl Fn() -> Result + Sync)) -> Result<f64> {
     let begun = Instant::now();
     let work = || -> Result<u32> {
@@ -282,23 +269,24 @@ fn bare(row: &Row, program: &Path) -> Result<Way> {
 }
 
 fn library(row: &Row, program: &Path, root: &Path) -> Way {
-    let (kinds, program, root) = (row.kinds.clone(), program.to_path_buf(), root.to_path_buf());
-    let (fresh_proc, own_root) = (row.fresh_proc, row.own_root);
-    Way::new("library", move || {
-        let mut command = sept::Command::new(&program);
-        command.unshare(kinds.iter().copied());
-        if kinds.contains(&Namespace::User) {
-            command.map_root();
-        }
-        if own_root {
-            command.root(&root).mount(Mount::dev("/dev")).mount(Mount::sysfs("/sys"));
-        }
-        if fresh_proc {
-            command.mount(Mount::proc("/proc"));
-        }
-        let status = command.status().map_err(|error| error.to_string())?;
-        if status.success() { Ok(()) } else { Err(status.to_string()) }
-    })
+    let (row, program, root) = (row.clone(), program.to_path_buf(), root.to_path_buf());
+    Way::new("library", move || by_library(&row, &program, &root))
+}
+
+fn by_library(row: &Row, program: &Path, root: &Path) -> Result {
+    let mut command = sept::Command::new(program);
+    command.unshare(row.kinds.iter().copied());
+    if row.kinds.contains(&Namespace::User) {
+        command.map_root();
+    }
+    if row.own_root {
+        command.root(root).mount(Mount::dev("/dev")).mount(Mount::sysfs("/sys"));
+    }
+    if row.fresh_proc {
+        command.mount(Mount::proc("/proc"));
+    }
+    let status = command.status().map_err(|error| error.to_string())?;
+    if status.success() { Ok(()) } else { Err(status.to_string()) }
 }
 
 /// The library in a caller that has touched 1 MiB, and 1 GiB.
@@ -345,7 +333,7 @@ fn parked(dir: &Path, rounds: usize) -> Result {
         let mut command = sept::Command::new(&program);
         command.unshare(SIX).map_root().mount(Mount::proc("/proc")).stdout(sept::Stdio::piped());
         let parked = command.park().map_err(|error| error.to_string())?;
-        let begun = limit::now();
+        let begun = monotonic();
         let child = parked.start().map_err(|error| error.to_string())?;
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
         let number = |at: usize| -> Result<u64> {
@@ -361,6 +349,11 @@ fn parked(dir: &Path, rounds: usize) -> Result {
         took.at(99)
     );
     Ok(())
+}
+
+fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 /// `exit_group(0)`, and nothing else.

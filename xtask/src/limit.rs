@@ -69,14 +69,6 @@ fn time(value: libc::timeval) -> Duration {
     Duration::new(value.tv_sec as u64, value.tv_usec as u32 * 1000)
 }
 
-/// CLOCK_MONOTONIC.
-pub fn now() -> Duration {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: into our own struct.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
-}
-
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone3(args: &[u64; 11], entry: extern "C" fn(*mut c_void) -> !, arg: *mut c_void) -> isize {
     let answer: isize;

@@ -153,8 +153,8 @@ fn refuse_privileged_copy() -> Result<(), Failure> {
 /// The kernel says AT_SECURE (getauxval(3)) when exec gave rights. Asked only of an ordinary user who has any.
 fn has_file_capabilities() -> bool {
     const AT_SECURE: u64 = 23;
-    let none = rustix::thread::capabilities(None).is_ok_and(|sets| sets.permitted.is_empty());
-    if rustix::process::getuid().is_root() || none {
+    let has_none = || rustix::thread::capabilities(None).is_ok_and(|sets| sets.permitted.is_empty());
+    if rustix::process::getuid().is_root() || has_none() {
         return false;
     }
     let auxv = std::fs::read("/proc/self/auxv").unwrap_or_default();

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Scratch, Waiting, host, is_root, namespace_of, run, sept, stderr, stdout};
+use common::{Scratch, Waiting, host, is_root, namespace_of, path, run, sept, stderr, stdout};
 
 fn code(args: &[&str]) -> i32 {
     run(args).status.code().expect("sept exits")
@@ -274,7 +274,7 @@ fn the_command_does_not_outlive_sept() {
 
 #[test]
 fn everything_ends_with_septs_parent_when_asked() {
-    let sept_path = sept().get_program().to_str().unwrap().to_owned();
+    let sept_path = path();
     let script = format!("{sept_path} run --die-with-parent sleep 100 & echo $!; exec sleep 100");
     let mut parent =
         std::process::Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
@@ -300,7 +300,7 @@ fn only_asked_for_descriptors_stay_open() {
     let script = r#"exec 5</etc/passwd 777</etc/group; exec "$0" run "$@" sh -c 'ls /proc/self/fd'"#;
     let list = |options: &[&str]| {
         let mut command = std::process::Command::new("bash");
-        command.args(["-c", script]).arg(sept().get_program()).args(options);
+        command.args(["-c", script]).arg(path()).args(options);
         stdout(&command.stdin(Stdio::null()).output().unwrap())
     };
     // 3 is the directory that ls itself reads.
@@ -412,7 +412,7 @@ fn a_set_user_id_copy_refuses_to_run() {
     }
     let scratch = Scratch::new();
     let copy = scratch.path("sept");
-    std::fs::copy(sept().get_program(), &copy).unwrap();
+    std::fs::copy(path(), &copy).unwrap();
     std::fs::set_permissions(&scratch.0, std::fs::Permissions::from_mode(0o755)).unwrap();
     host("chown", &["65534", &copy]);
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o4755)).unwrap();
@@ -423,7 +423,7 @@ fn a_set_user_id_copy_refuses_to_run() {
 
 #[test]
 fn it_runs_inside_itself() {
-    let sept_path = sept().get_program().to_str().unwrap().to_owned();
+    let sept_path = path();
     let twice = stdout(&run(&[&sept_path, "run", &sept_path, "run", "sh", "-c", "echo $$; id -u"]));
     assert_eq!(twice, "1\n0");
 }

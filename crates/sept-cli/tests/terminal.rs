@@ -5,7 +5,7 @@ mod common;
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 
-use common::{need, sept, sept_with_default_signals};
+use common::{need, on_terminal, path, sept_with_default_signals};
 
 fn start(args: &[&str]) -> Child {
     let mut command = sept_with_default_signals();
@@ -29,6 +29,15 @@ fn type_in(child: &mut Child, bytes: &[u8]) {
     child.stdin.as_mut().expect("input is piped").write_all(bytes).expect("input is taken");
 }
 
+/// Types Ctrl-C, and waits for the end. Standard input stays open until then: its end is no Ctrl-C.
+fn interrupted(mut child: Child) -> Option<i32> {
+    type_in(&mut child, b"\x03");
+    let held = child.stdin.take();
+    let status = child.wait().expect("it ends");
+    drop(held);
+    status.code()
+}
+
 #[test]
 fn the_command_has_a_terminal_and_its_exit_code_passes() {
     let mut child = start(&["sh", "-c", "test -t 0 && test -t 1 && test -t 2 && echo all; exit 5"]);
@@ -42,21 +51,14 @@ fn ctrl_c_ends_a_pid_1_that_leaves_sigint_at_its_default() {
     let mut child = start(&["cat"]);
     type_in(&mut child, b"x\n");
     read_until(&mut child, "x\r\nx");
-    type_in(&mut child, b"\x03");
-    // Standard input stays open until then: its end is no Ctrl-C.
-    let held = child.stdin.take();
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
-    drop(held);
+    assert_eq!(interrupted(child), Some(130));
 }
 
 #[test]
 fn ctrl_c_reaches_a_command_that_handles_it() {
     let mut child = start(&["sh", "-c", "trap 'exit 9' INT; echo ready; while :; do sleep 0.05; done"]);
     read_until(&mut child, "ready");
-    type_in(&mut child, b"\x03");
-    let held = child.stdin.take();
-    assert_eq!(child.wait().expect("it ends").code(), Some(9));
-    drop(held);
+    assert_eq!(interrupted(child), Some(9));
 }
 
 #[test]
@@ -76,12 +78,8 @@ fn the_terminal_has_the_size_of_the_outer_one() {
     if !need("the_terminal_has_the_size_of_the_outer_one", &["script", "stty"]) {
         return;
     }
-    let line = format!("stty rows 33 cols 99; {} run -t stty size", sept().get_program().display());
-    let output = std::process::Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
-        .stdin(Stdio::null())
-        .output()
-        .expect("script starts");
+    let line = format!("stty rows 33 cols 99; {} run -t stty size", path());
+    let output = on_terminal(&line).output().expect("script starts");
     assert_eq!(common::stdout(&output), "33 99");
 }
 
@@ -91,15 +89,10 @@ fn ctrl_c_on_a_shared_terminal_ends_the_command_and_not_the_shell_outside() {
     if !need("ctrl_c_on_a_shared_terminal_ends_the_command_and_not_the_shell_outside", &["script"]) {
         return;
     }
-    let program = sept().get_program().to_str().expect("the path is UTF-8").to_owned();
     // A shell with job control gives each command the foreground, as the one that a user types into does.
-    let line = format!("env --default-signal sh -mc 'trap : INT; {program} run cat; echo ended $?'");
-    let mut child = std::process::Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script starts");
+    let line = format!("env --default-signal sh -mc 'trap : INT; {} run cat; echo ended $?'", path());
+    let mut script = on_terminal(&line);
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script starts");
     type_in(&mut child, b"x\n");
     read_until(&mut child, "x\r\nx");
     type_in(&mut child, b"\x03");

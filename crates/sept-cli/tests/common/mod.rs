@@ -16,7 +16,19 @@ pub fn sept() -> Command {
 /// The same with no signal ignored, as a job in the background of a script has SIGINT. The process is sept's.
 pub fn sept_with_default_signals() -> Command {
     let mut command = Command::new("env");
-    command.arg("--default-signal").arg(sept().get_program()).stdin(Stdio::null());
+    command.arg("--default-signal").arg(path()).stdin(Stdio::null());
+    command
+}
+
+/// The path of the executable under test, for a script.
+pub fn path() -> String {
+    sept().get_program().to_str().expect("the path is UTF-8").to_owned()
+}
+
+/// A shell's line on a new terminal, by script(1), with the line's exit code.
+pub fn on_terminal(line: &str) -> Command {
+    let mut command = Command::new("script");
+    command.args(["-qec", line, "/dev/null"]).stdin(Stdio::null());
     command
 }
 

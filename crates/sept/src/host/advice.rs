@@ -107,8 +107,8 @@ fn user_namespace_refused() -> Advice {
 fn in_chroot() -> bool {
     let Some((namespace, own)) = root_of("self") else { return false };
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
-    let others = parent.iter().map(String::as_str).chain(["1"]).filter_map(root_of);
-    own.is_none() || others.into_iter().any(|(ns, root)| ns == namespace && root != own)
+    let mut others = parent.iter().map(String::as_str).chain(["1"]).filter_map(root_of);
+    own.is_none() || others.any(|(ns, root)| ns == namespace && root != own)
 }
 
 /// The mount namespace of a process, and the id of the mount that is its root.

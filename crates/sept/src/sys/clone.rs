@@ -28,11 +28,11 @@ pub(crate) struct Stack {
     base: *mut c_void,
 }
 
-/// The stack of a child that has left it, kept for the next: mapping and faulting one in costs as much as a small
-/// namespace.
+/// The stack of a child that has left it, kept for the next spawn, which then need not map and fault in its own.
 static SPARE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 
-// SAFETY: a mapping belongs to the process, not to a thread; the pointer is only used to unmap it once.
+// SAFETY: a mapping belongs to the process, not to a thread; the pointer goes to one owner at a time, who uses it only as a
+// place for a child to run on, and to unmap it.
 unsafe impl Send for Stack {}
 // SAFETY: nothing can be done with a shared `Stack`.
 unsafe impl Sync for Stack {}
