@@ -131,8 +131,8 @@ pub struct Supervisor<'a> {
 impl Supervisor<'_> {
     /// Stays until the command has ended.
     pub fn run(mut self) -> io::Result<(Outcome, Option<Usage>)> {
-        let foreground = if self.leads_job { own_group() } else { foreground() };
-        self.join_job();
+        // The start has taken this process into the command's job already; its own has its number.
+        let foreground = if self.leads_job { Some(rustix::process::getpid()) } else { foreground() };
         let status = loop {
             if let Some(status) = self.turn()? {
                 break status;
@@ -273,8 +273,8 @@ impl Supervisor<'_> {
         self.child.signal(SIGCONT)
     }
 
-    /// Into the command's process group: what is typed on the terminal then reaches both, as it does without a
-    /// pid namespace. Where it fails the command has ended already.
+    /// Again into the command's process group: what is typed on the terminal then reaches both, as it does without
+    /// a pid namespace. Where it fails the command has ended already.
     fn join_job(&self) {
         if self.leads_job {
             let _ = rustix::process::setpgid(None, Pid::from_raw(self.child.id() as i32));
@@ -284,7 +284,7 @@ impl Supervisor<'_> {
     /// Back into the group that the shell outside knows.
     fn leave_job(&self) {
         if self.leads_job {
-            let _ = rustix::process::setpgid(None, None);
+            lead_own_job();
         }
     }
 }
@@ -313,8 +313,13 @@ fn own_group() -> Option<Pid> {
     sept::signal::process_group_and_session().0.and_then(|group| Pid::from_raw(group as i32))
 }
 
+fn lead_own_job() {
+    let _ = rustix::process::setpgid(None, None);
+}
+
 /// Back to our own job, after a start that failed.
 pub fn restore_terminal() {
+    lead_own_job();
     take_back_terminal(own_group());
 }
 

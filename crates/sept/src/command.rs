@@ -340,7 +340,8 @@ impl Command {
         self
     }
 
-    /// Puts the command into a process group of its own, in the foreground of the terminal on standard input.
+    /// Puts the command into a process group of its own, in the foreground of the terminal on the caller's standard
+    /// input, and the caller into it, too: both get what is typed.
     ///
     /// In a new pid namespace the caller's group has no number; a shell that wants to give the terminal back to it at
     /// its end, as dash, fails at that.

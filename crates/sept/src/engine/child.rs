@@ -121,7 +121,7 @@ impl Child<'_> {
                 unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWTIME) }
             }
             Step::OffsetClocks(offsets) => self.write_proc(c"self/timens_offsets", offsets.as_bytes()),
-            Step::AwaitMaps => self.await_maps(),
+            Step::AwaitMaps => self.await_parent(),
             Step::SetHostname(name) => rustix::system::sethostname(name.as_bytes()),
             Step::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes()),
             Step::LoopbackUp => {
@@ -142,11 +142,7 @@ impl Child<'_> {
             Step::Redirect => self.redirect(),
             Step::NewSession => rustix::process::setsid().map(drop),
             Step::ControllingTerminal => rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()),
-            Step::Foreground => {
-                rustix::process::setpgid(None, None)?;
-                // All signals are blocked: SIGTTOU does not stop who is not in the foreground yet.
-                rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpgrp())
-            }
+            Step::Foreground => self.await_parent(),
             Step::SetGroups(groups) => set_groups(groups),
             Step::SetGid(id) => {
                 let id = Gid::from_raw(*id);
@@ -184,7 +180,7 @@ impl Child<'_> {
         rustix::io::write(&file, content).map(drop)
     }
 
-    fn await_maps(&self) -> Result {
+    fn await_parent(&self) -> Result {
         let go = &self.prepared.control.go;
         let slice = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         loop {

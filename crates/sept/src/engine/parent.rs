@@ -125,7 +125,20 @@ fn perform(duty: &Duty, started: &Started) -> Result<(), Error> {
             write().map(drop).map_err(failed)
         }
         Duty::Helper { program, args } => run_helper(program, args, started.pid),
+        Duty::Foreground => foreground(started.pid).map_err(|errno| Error::Duty {
+            what: duty.to_string(),
+            errno: Some(errno.raw_os_error()),
+            advice: advice::foreground(errno),
+        }),
     }
+}
+
+/// By the parent, all three: what is typed meanwhile reaches either its old job or both in the new one.
+fn foreground(pid: i32) -> Result<(), Errno> {
+    let group = rustix::process::Pid::from_raw(pid);
+    rustix::process::setpgid(group, group)?;
+    rustix::termios::tcsetpgrp(rustix::stdio::stdin(), group.ok_or(Errno::SRCH)?)?;
+    rustix::process::setpgid(None, group)
 }
 
 /// newuidmap(1) by absolute path, with an empty environment: it has privileges, and the caller's `PATH` decides nothing.

@@ -61,7 +61,8 @@ pub(crate) fn prepare(command: &Command, plan: Plan) -> Result<Prepared, Error> 
     let needs_proc = plan.steps.iter().any(|step| {
         matches!(step, Step::DenySetgroups | Step::MapUid(_) | Step::MapGid(_) | Step::OffsetClocks(_))
     }) || !plan.duties.is_empty();
-    let waits = |step: &Step| matches!(step, Step::DieWithParent | Step::AwaitMaps | Step::Park);
+    let waits =
+        |step: &Step| matches!(step, Step::DieWithParent | Step::AwaitMaps | Step::Foreground | Step::Park);
     let parent = plan.steps.iter().any(waits).then(own_pidfd).transpose()?;
     let parks = plan.steps.contains(&Step::Park);
     let gate = parks

@@ -137,6 +137,17 @@ pub(crate) fn write_map(file: &str, errno: Errno) -> Advice {
     }
 }
 
+/// The terminal was not to be had for the command.
+pub(crate) fn foreground(errno: Errno) -> Advice {
+    match errno {
+        Errno::NOTTY => Advice::new(
+            "standard input is not the controlling terminal of this session",
+            "give the command a terminal of its own: --tty",
+        ),
+        _ => Advice::default(),
+    }
+}
+
 /// newuidmap is missing.
 pub(crate) fn no_helper() -> Advice {
     Advice::new(
@@ -230,10 +241,6 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::ChangeDir { .. } if errno == libc::ELOOP => Advice::new(
             "it leads through a link of procfs, by which a process could get outside",
             "name the directory itself",
-        ),
-        Step::Foreground if errno == libc::ENOTTY => Advice::new(
-            "standard input is not the controlling terminal of this session",
-            "give the command a terminal of its own: --tty",
         ),
         Step::PivotRoot if errno == libc::EINVAL => Advice::new(
             "the present root is not a mount point that can be pivoted (a chroot, or the initial ramfs)",

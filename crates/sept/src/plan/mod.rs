@@ -47,6 +47,8 @@ pub enum Duty {
         /// Inside, outside, count, and again.
         args: Vec<u32>,
     },
+    /// setpgid(2) and tcsetpgrp(3): the child leads a process group in the foreground, and the parent is in it.
+    Foreground,
 }
 
 impl fmt::Display for Duty {
@@ -59,6 +61,7 @@ impl fmt::Display for Duty {
                 write!(f, "run {program} PID")?;
                 args.iter().try_for_each(|number| write!(f, " {number}"))
             }
+            Self::Foreground => f.write_str("put PID in the foreground of the terminal, and join its job"),
         }
     }
 }
@@ -109,6 +112,7 @@ impl Plan {
             steps.push(Step::ControllingTerminal);
         }
         if command.foreground {
+            duties.push(Duty::Foreground);
             steps.push(Step::Foreground);
         }
         // After the root: it is a path inside. Before the ids: a root outside may enter what its user may not.

@@ -71,7 +71,7 @@ pub enum Step {
     NewSession,
     /// Makes standard input the controlling terminal.
     ControllingTerminal,
-    /// setpgid(2), and tcsetpgrp(3) on standard input.
+    /// Waits until the parent has put it in the foreground of the terminal.
     Foreground,
     /// Makes standard input, output and error what the caller asked for.
     Redirect,
@@ -179,7 +179,7 @@ impl fmt::Display for Step {
             Self::ChangeDir { dir, or_root: true } => write!(f, "change directory to {}, else /", shown(dir)),
             Self::NewSession => f.write_str("begin a new session"),
             Self::ControllingTerminal => f.write_str("make standard input the controlling terminal"),
-            Self::Foreground => f.write_str("form a process group in the foreground of the terminal"),
+            Self::Foreground => f.write_str("wait to be in the foreground of the terminal"),
             Self::Redirect => f.write_str("set up standard input, output and error"),
             Self::SetGroups(groups) if groups.is_empty() => f.write_str("drop supplementary groups"),
             Self::SetGroups(groups) => write!(f, "set supplementary groups {groups:?}"),
