@@ -74,7 +74,7 @@ fn a_directory_and_a_file_do_not_go_on_one_another() {
     assert!(stderr(&output).contains("a directory goes on a directory"), "{}", stderr(&output));
 }
 
-/// Runs sept under strace, which tampers with one call; with 137 where that hangs.
+/// Runs sept under strace, which tampers with one call; killed where that hangs.
 fn tampered(inject: &str, args: &[&str]) -> std::process::Output {
     let mut command = std::process::Command::new("timeout");
     command.args([
