@@ -37,6 +37,9 @@ impl Way {
     }
 }
 
+/// How often each way is started in a row, after once to warm up.
+const TURN: usize = 10;
+
 /// Runs the comparison, with so many rounds a row.
 pub fn run(rounds: usize) -> Result {
     let (sept, libc) = dist::run()?;
@@ -49,7 +52,7 @@ pub fn run(rounds: usize) -> Result {
     place(&program, nothing())?;
     place(&root.join("true"), nothing())?;
     println!(
-        "sept is static with {libc}; {rounds} rounds, interleaved; median and p99 in µs, ratio to the limit\n"
+        "sept is static with {libc}; {rounds} starts, by tens in turn; median and p99 in µs, ratio to the limit\n"
     );
     println!(
         "CPU: µs a start, of all processes, with what this program needs to start them; peak: KiB of the process"
@@ -69,7 +72,25 @@ pub fn run(rounds: usize) -> Result {
         sustained(row, &sept, &program, &root)?;
     }
     memory(&program, rounds)?;
-    parked(&program, rounds)
+    parked(&program, rounds)?;
+    start_up(&sept, &program, rounds)
+}
+
+/// What it costs that there is a program `sept`: with `--plan` it starts, parses, plans and prints, and starts nothing.
+fn start_up(sept: &Path, program: &Path, rounds: usize) -> Result {
+    let options = ["run", "--plan", "-Urmpuin", "--hostname", "inner", "--", "true"];
+    let line = std::iter::once(sept.into()).chain(options.map(OsString::from)).collect::<Vec<_>>();
+    let mut ways = [(vec![program.into()], Vec::new()), (line, Vec::new())];
+    for _ in 0..rounds {
+        for (line, took) in &mut ways {
+            let begun = Instant::now();
+            crate::sh(&mut quiet(line))?;
+            took.push(begun.elapsed());
+        }
+    }
+    let [bare, whole] = ways.map(|(_, took)| Way { took, ..Way::new("", || Ok(())) }.at(50));
+    println!("start-up, parsing and planning: {:.0} µs more than the static true's {bare:.0}", whole - bare);
+    Ok(())
 }
 
 /// What one row starts.
@@ -77,6 +98,7 @@ pub fn run(rounds: usize) -> Result {
 struct Row {
     name: &'static str,
     kinds: Vec<Namespace>,
+    mapped: bool,
     fresh_proc: bool,
     own_root: bool,
     sept: Vec<&'static str>,
@@ -91,6 +113,7 @@ fn rows() -> Vec<Row> {
     let plain = |name, kinds: &[Namespace], sept: &'static str, unshare: Option<&'static str>| Row {
         name,
         kinds: kinds.to_vec(),
+        mapped: kinds.contains(&Namespace::User),
         fresh_proc: false,
         own_root: false,
         sept: vec![sept, "--no-proc", "--no-loopback"],
@@ -101,6 +124,7 @@ fn rows() -> Vec<Row> {
     let whole = |name, own_root, sept: &[&'static str], bwrap: &[&'static str]| Row {
         name,
         kinds: SIX.to_vec(),
+        mapped: true,
         fresh_proc: true,
         own_root,
         sept: sept.to_vec(),
@@ -117,6 +141,8 @@ fn rows() -> Vec<Row> {
         plain("user, net", &[User, Net], "-Urn", Some("-Urn")),
         plain("user, cgroup", &[User, Cgroup], "-UrC", Some("-UrC")),
         plain("user, time", &[User, Time], "-UrT", Some("-UrT")),
+        // As the limit, which writes no id maps either.
+        Row { mapped: false, sept: vec![], ..plain("six, unmapped", &SIX, "", None) },
         plain("six", &SIX, "-Urmpuin", Some("-Urmpuinf")),
         plain("all eight", &Namespace::ALL, "-UrmpuinCT", Some("-UrmpuinCTf")),
         whole("six, proc", false, &["-Urmpuin"], &["--unshare-all", "--bind", "/", "/", "--proc", "/proc"]),
@@ -138,12 +164,13 @@ fn measure(row: &Row, sept: &Path, program: &Path, root: &Path, rounds: usize) -
         way.line = Some(line);
         ways.push(way);
     }
-    for round in 0..rounds + 3 {
+    // In turns, so that whatever else the machine does meets all; by tens, so that none runs in another's caches.
+    for _ in 0..rounds.div_ceil(TURN) {
         for way in &mut ways {
-            let (begun, used) = (Instant::now(), limit::cpu());
             (way.start)()?;
-            // The first rounds warm caches.
-            if round >= 3 {
+            for _ in 0..TURN {
+                let (begun, used) = (Instant::now(), limit::cpu());
+                (way.start)()?;
                 way.took.push(begun.elapsed());
                 way.cpu += limit::cpu().saturating_sub(used);
             }
@@ -162,7 +189,7 @@ fn measure(row: &Row, sept: &Path, program: &Path, root: &Path, rounds: usize) -
             way.at(50),
             way.at(99),
             way.at(50) / limit,
-            way.cpu.as_secs_f64() * 1e6 / rounds as f64
+            way.cpu.as_secs_f64() * 1e6 / way.took.len() as f64
         );
     }
     Ok(())
@@ -178,7 +205,10 @@ fn lines(row: &Row, sept: &Path, inside: &Path, root: &Path) -> Vec<(&'static st
         let options = options.iter().map(option);
         std::iter::once(program.into()).chain(options).chain([inside.into()]).collect()
     };
-    let mut lines = vec![("sept run", line(sept, &[&["run"], row.sept.as_slice(), &["--"]].concat()))];
+    let mut lines = Vec::new();
+    if !row.sept.is_empty() {
+        lines.push(("sept run", line(sept, &[&["run"], row.sept.as_slice(), &["--"]].concat())));
+    }
     for (name, options) in [("unshare", &row.unshare), ("bwrap", &row.bwrap)] {
         match options {
             Some(options) if has(name) => lines.push((name, line(Path::new(name), options))),
@@ -276,7 +306,7 @@ fn library(row: &Row, program: &Path, root: &Path) -> Way {
 fn by_library(row: &Row, program: &Path, root: &Path) -> Result {
     let mut command = sept::Command::new(program);
     command.unshare(row.kinds.iter().copied());
-    if row.kinds.contains(&Namespace::User) {
+    if row.mapped {
         command.map_root();
     }
     if row.own_root {
@@ -295,11 +325,8 @@ fn memory(program: &Path, rounds: usize) -> Result {
     let mut medians = Vec::new();
     for (name, size) in [("1 MiB", 1_usize << 20), ("1 GiB", 1 << 30)] {
         let touched = vec![1_u8; size];
-        let mut way = library(
-            &Row { kinds: SIX.to_vec(), fresh_proc: false, own_root: false, ..rows().remove(0) },
-            program,
-            program,
-        );
+        let mut way =
+            library(&Row { kinds: SIX.to_vec(), mapped: true, ..rows().remove(0) }, program, program);
         for _ in 0..rounds {
             let begun = Instant::now();
             (way.start)()?;

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["test"] => test::run(),
         ["dist"] => dist::run().map(drop),
+        ["bench", ..] if cfg!(debug_assertions) => optimized(&words),
         ["bench"] => bench::run(200),
         ["bench", "--quick"] => bench::run(40),
         _ => Err(format!("usage:\n{USAGE}")),
@@ -35,6 +36,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The same command by an optimized build of this program: what it measures is in it.
+fn optimized(words: &[&str]) -> Result {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["run", "--quiet", "--locked", "--profile", "dist", "--package", "xtask", "--"]).args(words);
+    sh(cargo.current_dir(root()))
 }
 
 /// The workspace's directory.

@@ -231,3 +231,95 @@ fn a_deadline_holds_while_set_up_hangs() {
     let output = tampered("sethostname:signal=SIGSTOP", &["--timeout", "1", "--hostname", "x", "true"]);
     assert_eq!(output.status.code(), Some(124), "{}", stderr(&output));
 }
+
+/// As nobody, in a root where newuidmap is this script.
+fn with_helper(helper: &str, args: &str) -> std::process::Output {
+    let scratch = Scratch::new();
+    let (ranges, script) = (scratch.path("ranges"), scratch.path("helper"));
+    std::fs::write(&ranges, "nobody:100000:65536\n").expect("the file can be made");
+    std::fs::write(&script, format!("#!/bin/sh\n{helper}\n")).expect("the file can be made");
+    host("chmod", &["755", &script]);
+    let place = host("sh", &["-c", "command -v newuidmap"]);
+    let sept = "/run/sept-test";
+    let line = format!(
+        "cp {} {sept} && chmod 755 {sept} && cd / && exec setpriv --reuid nobody --clear-groups {sept} run {args}",
+        path()
+    );
+    run(&[
+        "-mp",
+        "--tmpfs",
+        "/run",
+        "--bind",
+        &script,
+        &place,
+        "--bind",
+        &ranges,
+        "/etc/subuid",
+        "--bind",
+        &ranges,
+        "/etc/subgid",
+        "sh",
+        "-c",
+        &line,
+    ])
+}
+
+#[test]
+fn a_hanging_helper_is_given_up_at_the_deadline() {
+    if !is_root() {
+        eprintln!("skipped: a_hanging_helper_is_given_up_at_the_deadline: only root can hide the helper");
+        return;
+    }
+    if !need("a_hanging_helper_is_given_up_at_the_deadline", &["newuidmap", "setpriv"]) {
+        return;
+    }
+    // One that keeps its standard error open, and one that closes it.
+    for helper in ["exec sleep 1000", "exec sleep 1000 2>&-"] {
+        let output = with_helper(helper, "--timeout 0.3 --map-auto true");
+        assert_eq!(output.status.code(), Some(124), "{}", stderr(&output));
+    }
+    let output = with_helper("echo no such luck >&2; exit 1", "--map-auto true");
+    assert!(stderr(&output).contains("no such luck"), "{}", stderr(&output));
+}
+
+/// The pids of a process's children.
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn state(pid: u32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(text.rsplit(") ").next()?.chars().take(1).collect())
+}
+
+#[test]
+fn a_hanging_start_ends_with_septs_parent() {
+    if !need("a_hanging_start_ends_with_septs_parent", &["strace"]) {
+        return;
+    }
+    let args = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=sethostname:signal=SIGSTOP"];
+    let mut strace = std::process::Command::new("strace");
+    strace.args(args).arg(path()).args(["run", "--die-with-parent", "--hostname", "x", "sleep", "1000"]);
+    let mut strace = strace.spawn().expect("strace starts");
+    // Its child is sept, and sept's is the one that hangs.
+    let hanging = || {
+        let sept = *children(strace.id()).first()?;
+        let child = *children(sept).first()?;
+        state(child).filter(|state| state == "t" || state == "T").map(|_| (sept, child))
+    };
+    let (sept, child) = (0..2000)
+        .find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            hanging()
+        })
+        .expect("the child hangs");
+    strace.kill().expect("it can be killed");
+    strace.wait().expect("it ends");
+    let gone = |pid: u32| state(pid).is_none_or(|state| state == "Z");
+    let both = (0..2000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        gone(sept) && gone(child)
+    });
+    assert!(both, "sept {:?} and its child {:?} are still there", state(sept), state(child));
+}

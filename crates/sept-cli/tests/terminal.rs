@@ -83,20 +83,62 @@ fn the_terminal_has_the_size_of_the_outer_one() {
     assert_eq!(common::stdout(&output), "33 99");
 }
 
-/// The command shares sept's terminal, which is one of script(1)'s, fed through a pipe.
+/// Runs a script of a shell with job control on a terminal that is fed through a pipe. Such a shell gives each command
+/// the foreground, as the one does that a user types into.
+fn with_job_control(script: &str) -> Child {
+    let line = format!("env --default-signal sh -mc '{script}'");
+    on_terminal(&line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script starts")
+}
+
+fn finish(mut child: Child) {
+    drop(child.stdin.take());
+    child.wait().expect("it ends");
+}
+
 #[test]
 fn ctrl_c_on_a_shared_terminal_ends_the_command_and_not_the_shell_outside() {
     if !need("ctrl_c_on_a_shared_terminal_ends_the_command_and_not_the_shell_outside", &["script"]) {
         return;
     }
-    // A shell with job control gives each command the foreground, as the one that a user types into does.
-    let line = format!("env --default-signal sh -mc 'trap : INT; {} run cat; echo ended $?'", path());
-    let mut script = on_terminal(&line);
-    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script starts");
+    let mut child = with_job_control(&format!("trap : INT; {} run cat; echo ended $?", path()));
     type_in(&mut child, b"x\n");
     read_until(&mut child, "x\r\nx");
     type_in(&mut child, b"\x03");
     assert!(read_until(&mut child, "ended 130").ends_with("ended 130"));
-    drop(child.stdin.take());
-    child.wait().expect("it ends");
+    finish(child);
+}
+
+/// Ctrl-Z, what the shell outside sees of it, `fg`, and Ctrl-C.
+fn suspended(options: &str) {
+    let sept = path();
+    let script = format!("trap : INT; {sept} run {options} cat; echo stopped $?; fg; echo ended $?");
+    let mut child = with_job_control(&script);
+    type_in(&mut child, b"x\n");
+    read_until(&mut child, "x\r\nx");
+    type_in(&mut child, b"\x1a");
+    // The shell says that the job is stopped, and has the terminal: 128 and SIGSTOP or SIGTSTP.
+    let text = read_until(&mut child, "stopped 14");
+    assert!(text.ends_with("stopped 14"), "{text:?}");
+    // By which fg says what goes on.
+    read_until(&mut child, "run");
+    type_in(&mut child, b"y\n");
+    let text = read_until(&mut child, "y\r\ny");
+    assert!(text.ends_with('y'), "{text:?}");
+    type_in(&mut child, b"\x03");
+    assert!(read_until(&mut child, "ended 130").ends_with("ended 130"));
+    finish(child);
+}
+
+#[test]
+fn ctrl_z_and_fg_work_on_a_shared_terminal() {
+    if need("ctrl_z_and_fg_work_on_a_shared_terminal", &["script"]) {
+        suspended("");
+    }
+}
+
+#[test]
+fn ctrl_z_and_fg_work_on_a_terminal_of_its_own() {
+    if need("ctrl_z_and_fg_work_on_a_terminal_of_its_own", &["script"]) {
+        suspended("-t");
+    }
 }

@@ -93,6 +93,16 @@ fn namespaces_differ_and_time_is_offset() {
     assert!(child.wait().expect("it ends").success());
 }
 
+/// Exec enters the namespace a moment after it has left the caller's memory.
+#[test]
+fn a_time_namespace_is_not_missed_by_asking_too_early() {
+    let mut command = Command::new("/bin/true");
+    command.unshare([Namespace::User, Namespace::Time]).map_root();
+    for _ in 0..1000 {
+        assert!(command.status().expect("it starts").success());
+    }
+}
+
 #[test]
 fn a_command_under_a_reaper_is_in_the_new_time_namespace_too() {
     let mut command = Command::new("cat");

@@ -1,11 +1,13 @@
 //! The parent's side: clones, does its duties, waits for exec, and turns a failure into an error.
 
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command as Helper, Stdio};
+use std::process::{Command as Helper, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
-use rustix::event::Timespec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
@@ -69,7 +71,7 @@ pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> 
     let turn = Turn::take(prepared.plan.changes_ids());
     let cloned = clone(&prepared)?;
     let mut started = Started { pid: cloned.pid, pidfd: cloned.pidfd, prepared, parked: false };
-    let done = duties(&started).and_then(|()| started.wait(stop));
+    let done = duties(&started, stop).and_then(|()| started.wait(stop));
     drop(turn);
     match done {
         Ok(parked) => {
@@ -96,19 +98,19 @@ fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned, Error> {
     })
 }
 
-fn duties(started: &Started) -> Result<(), Error> {
+fn duties(started: &Started, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
     let plan = &started.prepared.plan;
     if plan.duties.is_empty() {
         return Ok(());
     }
-    plan.duties.iter().try_for_each(|duty| perform(duty, started))?;
+    plan.duties.iter().try_for_each(|duty| perform(duty, started, stop))?;
     let go = &started.prepared.control.go;
     go.store(wire::GO, Release);
     let _ = futex::wake(go, futex::Flags::empty(), 1);
     Ok(())
 }
 
-fn perform(duty: &Duty, started: &Started) -> Result<(), Error> {
+fn perform(duty: &Duty, started: &Started, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
     match duty {
         Duty::Write { file, content } => {
             let write = || {
@@ -124,7 +126,7 @@ fn perform(duty: &Duty, started: &Started) -> Result<(), Error> {
             };
             write().map(drop).map_err(failed)
         }
-        Duty::Helper { program, args } => run_helper(program, args, started.pid),
+        Duty::Helper { program, args } => run_helper(program, args, started, stop),
         Duty::Foreground => foreground(started.pid).map_err(|errno| Error::Duty {
             what: duty.to_string(),
             errno: Some(errno.raw_os_error()),
@@ -142,7 +144,12 @@ fn foreground(pid: i32) -> Result<(), Errno> {
 }
 
 /// newuidmap(1) by absolute path, with an empty environment: it has privileges, and the caller's `PATH` decides nothing.
-fn run_helper(program: &str, args: &[u32], pid: i32) -> Result<(), Error> {
+fn run_helper(
+    program: &str,
+    args: &[u32],
+    started: &Started,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<(), Error> {
     let found = ["/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"]
         .into_iter()
         .map(|dir| format!("{dir}/{program}"))
@@ -154,17 +161,53 @@ fn run_helper(program: &str, args: &[u32], pid: i32) -> Result<(), Error> {
             advice: advice::no_helper(),
         });
     };
-    let ids = std::iter::once(pid.to_string()).chain(args.iter().map(u32::to_string));
-    let output = Helper::new(&path).args(ids).env_clear().stdin(Stdio::null()).output();
+    let ids = std::iter::once(started.pid.to_string()).chain(args.iter().map(u32::to_string));
+    let mut helper = Helper::new(&path);
+    helper.args(ids).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let failed = |errno, advice| Error::Duty { what: format!("map ids with {path}"), errno, advice };
-    match output {
+    match wait_for_helper(&mut helper, stop) {
         Err(error) => Err(failed(error.raw_os_error(), Advice::default())),
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-            Err(failed(None, advice::helper_refused(&said)))
+        Ok(None) => Err(started.stopped()),
+        Ok(Some((status, _))) if status.success() => Ok(()),
+        Ok(Some((_, said))) => {
+            Err(failed(None, advice::helper_refused(said.trim().replace('\n', "; ").as_str())))
         }
     }
+}
+
+/// Its status, and what it said on standard error; nothing if it was stopped. It may wait for a name service.
+fn wait_for_helper(
+    helper: &mut Helper,
+    stop: &mut dyn FnMut() -> bool,
+) -> io::Result<Option<(ExitStatus, String)>> {
+    let mut child = helper.spawn()?;
+    let (mut said, mut ended) = (Vec::new(), false);
+    while !ended {
+        if let Some(stderr) = &mut child.stderr {
+            let ready = poll(&mut [PollFd::new(stderr, PollFlags::IN)], Some(&SLICE));
+            let mut bytes = [0; 512];
+            match ready {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => match stderr.read(&mut bytes)? {
+                    // Nothing more to be said: what is left is its end.
+                    0 => drop(child.stderr.take()),
+                    n => said.extend_from_slice(&bytes[..n]),
+                },
+                Err(errno) => return Err(errno.into()),
+            }
+        } else if child.try_wait()?.is_some() {
+            ended = true;
+        } else {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        if !ended && stop() {
+            // Its real user is ours, whatever its effective one is.
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+    }
+    Ok(Some((child.wait()?, String::from_utf8_lossy(&said).into_owned())))
 }
 
 impl Started {
@@ -214,22 +257,39 @@ impl Started {
             return Ok(());
         }
         let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/time")).ok();
-        // One that has ended already can't be asked.
-        match (link(&self.pid.to_string()), link("self")) {
-            (Some(inside), Some(own)) if inside == own => Err(Error::Clone {
-                what: "enter the new time namespace at exec".to_owned(),
-                errno: libc::ENOSYS,
-                advice: Advice::new(
-                    "this kernel enters time namespaces at fork only",
-                    "use a newer kernel, or leave -T out",
-                ),
-            }),
-            _ => Ok(()),
+        let (pid, own) = (self.pid.to_string(), link("self"));
+        loop {
+            // In this order: exec enters the namespace after it has left our memory, and is past that when it is past exec.
+            let past = self.is_past_exec();
+            // One that has ended already can't be asked.
+            let still_ours = own.is_some() && link(&pid) == own;
+            match (still_ours, past) {
+                (false, _) => return Ok(()),
+                (true, false) => std::thread::yield_now(),
+                (true, true) => {
+                    return Err(Error::Clone {
+                        what: "enter the new time namespace at exec".to_owned(),
+                        errno: libc::ENOSYS,
+                        advice: Advice::new(
+                            "this kernel enters time namespaces at fork only",
+                            "use a newer kernel, or leave -T out",
+                        ),
+                    });
+                }
+            }
         }
     }
 
+    /// Whether the kernel counts the child as one that has executed a program (PF_FORKNOEXEC of proc_pid_stat(5)).
+    fn is_past_exec(&self) -> bool {
+        const PF_FORKNOEXEC: u64 = 0x40;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // After the name in parentheses: state, ppid, pgrp, session, tty, tpgid, flags.
+        let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6)?.parse::<u64>().ok());
+        flags.is_none_or(|flags| flags & PF_FORKNOEXEC == 0)
+    }
+
     fn has_ended(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, poll};
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now)) == Ok(1)
     }

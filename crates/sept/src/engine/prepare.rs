@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -71,13 +71,13 @@ pub(crate) fn prepare(command: &Command, plan: Plan) -> Result<Prepared, Error> 
         .map_err(|errno| duty("make a pipe", errno))?;
     let memory = |errno| duty("get memory for the child", errno);
     Ok(Prepared {
-        control: Shared::new(Control::new()).map_err(memory)?,
+        control: Shared::new(Control::new(), command.init).map_err(memory)?,
         stack: Stack::new().map_err(memory)?,
         second_stack: command.init.then(Stack::new).transpose().map_err(memory)?,
         programs: programs(command, &env),
-        argv: Strings::new(command.args.clone()),
-        envp_at_root: command.dir_or_root.then(|| Strings::new(at_root(&env))),
-        envp: Strings::new(joined(env)),
+        argv: Strings::new(command.args.iter().flat_map(|arg| arg.as_bytes_with_nul()).copied().collect()),
+        envp_at_root: command.dir_or_root.then(|| joined(&env, Some("/"))),
+        envp: joined(&env, None),
         proc: needs_proc.then(open_proc).transpose()?,
         parent,
         stdio,
@@ -190,22 +190,18 @@ fn environment(command: &Command) -> Variables {
     variables
 }
 
-fn joined(variables: Variables) -> Vec<CString> {
-    let join = |(key, value): (OsString, OsString)| {
-        let mut text = key.into_vec();
-        text.push(b'=');
-        text.extend_from_slice(value.as_bytes());
-        CString::new(text).ok()
-    };
-    variables.into_iter().filter_map(join).collect()
-}
-
-fn at_root(variables: &Variables) -> Vec<CString> {
-    let mut variables = variables.clone();
-    for (_, value) in variables.iter_mut().filter(|(key, _)| key == "PWD") {
-        *value = OsString::from("/");
+/// `KEY=VALUE` each; `pwd` instead of the value of `PWD`. A name or value with a NUL byte can't come from outside.
+fn joined(variables: &Variables, pwd: Option<&str>) -> Strings {
+    let size = variables.iter().map(|(key, value)| key.len() + value.len() + 2).sum::<usize>();
+    let mut bytes = Vec::with_capacity(size + 2);
+    for (key, value) in variables {
+        let value = pwd.map(OsStr::new).filter(|_| key == "PWD").unwrap_or(value);
+        bytes.extend_from_slice(key.as_bytes());
+        bytes.push(b'=');
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.push(0);
     }
-    joined(variables)
+    Strings::new(bytes)
 }
 
 /// The program itself if it has a slash, else its name in each directory of the command's `PATH`.

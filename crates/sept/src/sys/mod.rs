@@ -7,7 +7,7 @@ mod clone;
 mod page;
 mod raw;
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, c_char};
 use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -25,11 +25,11 @@ pub(crate) fn execve(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
     check(answer).err().unwrap_or(Errno::INVAL)
 }
 
-/// C strings, and the array of pointers to them that execve wants.
+/// C strings one after another, and the array of pointers to them that execve wants.
 #[derive(Debug)]
 pub(crate) struct Strings {
     /// Never changed after the pointers were taken.
-    _owned: Vec<CString>,
+    _bytes: Vec<u8>,
     pointers: Vec<*const c_char>,
 }
 
@@ -39,9 +39,16 @@ unsafe impl Send for Strings {}
 unsafe impl Sync for Strings {}
 
 impl Strings {
-    pub(crate) fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
-        Self { _owned: strings, pointers }
+    /// Of strings that each end with a NUL byte and have no other.
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        let mut pointers = Vec::with_capacity(bytes.len() / 16 + 2);
+        let mut rest = bytes.as_slice();
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            pointers.push(rest.as_ptr().cast::<c_char>());
+            rest = rest.get(end + 1..).unwrap_or_default();
+        }
+        pointers.push(std::ptr::null());
+        Self { _bytes: bytes, pointers }
     }
 }
 
