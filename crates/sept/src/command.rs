@@ -2,14 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::id_map::{IdRange, Setgroups, SubIds};
 use crate::mount::{Create, Mount, Propagation};
 use crate::namespace::{Namespace, Namespaces};
 use crate::stdio::Stdio;
+use crate::target::Target;
+
+/// Namespaces of a target that the command joins.
+#[derive(Clone, Debug)]
+pub(crate) struct Join {
+    pub target: Target,
+    pub kinds: Namespaces,
+}
+
+/// A directory that was opened outside, and how it is called.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    pub fd: Arc<OwnedFd>,
+    pub name: String,
+}
+
+/// The directory that becomes the root by chroot(2).
+#[derive(Clone, Debug)]
+pub(crate) enum Chroot {
+    /// A path, looked up after the mounts were made.
+    Path(PathBuf),
+    /// One that was opened before.
+    Opened(Opened),
+}
 
 /// A process to be started in new namespaces.
 ///
@@ -38,6 +63,11 @@ pub struct Command {
     pub(crate) dir_or_root: bool,
     pub(crate) stdio: [Option<Stdio>; 3],
     pub(crate) namespaces: Namespaces,
+    pub(crate) joins: Vec<Join>,
+    pub(crate) chroot: Option<Chroot>,
+    pub(crate) opened_dir: Option<Opened>,
+    pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) persist: Vec<(Namespace, PathBuf)>,
     pub(crate) uid_map: Vec<IdRange>,
     pub(crate) gid_map: Vec<IdRange>,
     pub(crate) subids: Option<SubIds>,
@@ -46,6 +76,8 @@ pub struct Command {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) groups: Option<Vec<u32>>,
+    pub(crate) drop_groups_if_allowed: bool,
+    pub(crate) keep_capabilities: bool,
     pub(crate) hostname: Option<CString>,
     pub(crate) domainname: Option<CString>,
     pub(crate) monotonic: Option<i64>,
@@ -54,6 +86,7 @@ pub struct Command {
     pub(crate) root: Option<PathBuf>,
     pub(crate) read_only: bool,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) interpreters: Vec<(PathBuf, String)>,
     pub(crate) create: Create,
     pub(crate) loopback: bool,
     pub(crate) new_session: bool,
@@ -63,7 +96,7 @@ pub struct Command {
     pub(crate) refuse_terminal_injection: bool,
     pub(crate) keep: Option<Vec<RawFd>>,
     pub(crate) init: bool,
-    pub(crate) die_with_parent: bool,
+    pub(crate) parent_death_signal: Option<i32>,
     pub(crate) fault: Option<(usize, i32)>,
     /// The first setter that was given something impossible; told at `plan`.
     pub(crate) problem: Option<String>,
@@ -83,6 +116,11 @@ impl Command {
             dir_or_root: false,
             stdio: [None, None, None],
             namespaces: Namespaces::NONE,
+            joins: Vec::new(),
+            chroot: None,
+            opened_dir: None,
+            cgroup: None,
+            persist: Vec::new(),
             uid_map: Vec::new(),
             gid_map: Vec::new(),
             subids: None,
@@ -91,6 +129,8 @@ impl Command {
             uid: None,
             gid: None,
             groups: None,
+            drop_groups_if_allowed: false,
+            keep_capabilities: false,
             hostname: None,
             domainname: None,
             monotonic: None,
@@ -99,6 +139,7 @@ impl Command {
             root: None,
             read_only: false,
             mounts: Vec::new(),
+            interpreters: Vec::new(),
             create: Create::Own,
             loopback: false,
             new_session: false,
@@ -108,7 +149,7 @@ impl Command {
             refuse_terminal_injection: false,
             keep: None,
             init: false,
-            die_with_parent: false,
+            parent_death_signal: None,
             fault: None,
             problem,
         }
@@ -213,6 +254,50 @@ impl Command {
         self
     }
 
+    /// Joins namespaces of a process, or the one that a file is; those that the caller is in already are left out.
+    ///
+    /// The order is found from who owns what: the user namespace goes first where it gives the right to the others, and
+    /// last where the right to them is outside. Kinds that [`unshare`](Self::unshare) asks for are made after that.
+    /// A joined pid namespace is that of the command; setns(2).
+    ///
+    /// The joining is done by a copy of the calling process, as by fork(2), in which nobody inside can look around.
+    pub fn join(&mut self, target: &Target, kinds: impl IntoIterator<Item = Namespace>) -> &mut Self {
+        self.joins.push(Join { target: target.clone(), kinds: kinds.into_iter().collect() });
+        self
+    }
+
+    /// Binds the command's namespace of this kind to a file, where it stays after the command's end; as
+    /// `unshare --net=FILE`. Needs CAP_SYS_ADMIN. A mount namespace can be bound on a private mount only.
+    pub fn persist(&mut self, kind: Namespace, file: impl AsRef<Path>) -> &mut Self {
+        self.persist.push((kind, file.as_ref().to_path_buf()));
+        self
+    }
+
+    /// Makes a directory of the command's own mount namespace its root, by chroot(2). No enclosure: who has
+    /// CAP_SYS_CHROOT gets out of it. [`root`](Self::root) is one.
+    pub fn chroot(&mut self, dir: impl AsRef<Path>) -> &mut Self {
+        self.chroot = Some(Chroot::Path(dir.as_ref().to_path_buf()));
+        self
+    }
+
+    /// Makes a directory that was opened before the root, by chroot(2); `name` is for plans and errors.
+    pub fn chroot_to(&mut self, dir: OwnedFd, name: impl Into<String>) -> &mut Self {
+        self.chroot = Some(Chroot::Opened(Opened { fd: Arc::new(dir), name: name.into() }));
+        self
+    }
+
+    /// Makes a directory that was opened before the working directory; `name` is for plans and errors.
+    pub fn current_dir_to(&mut self, dir: OwnedFd, name: impl Into<String>) -> &mut Self {
+        self.opened_dir = Some(Opened { fd: Arc::new(dir), name: name.into() });
+        self
+    }
+
+    /// Puts the command into a cgroup, by its directory, before it runs.
+    pub fn join_cgroup(&mut self, dir: impl AsRef<Path>) -> &mut Self {
+        self.cgroup = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
     /// Adds a range to the user id map: `count` ids from `inside` on are those from `outside` on.
     pub fn map_uid(&mut self, inside: u32, outside: u32, count: u32) -> &mut Self {
         self.uid_map.push(IdRange { inside, outside, count });
@@ -267,6 +352,19 @@ impl Command {
         self
     }
 
+    /// Drops the supplementary groups unless the user namespace refuses setgroups(2), as one with an unprivileged map does.
+    pub fn drop_groups_if_allowed(&mut self) -> &mut Self {
+        self.drop_groups_if_allowed = true;
+        self
+    }
+
+    /// Keeps the capabilities that the new user namespace gives, also for a user other than root: they become ambient;
+    /// capabilities(7), since Linux 4.3.
+    pub fn keep_capabilities(&mut self) -> &mut Self {
+        self.keep_capabilities = true;
+        self
+    }
+
     /// The hostname inside, at most 64 bytes. Needs a new uts namespace.
     pub fn hostname(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
         self.hostname = Some(c_string("the hostname", name.as_ref(), &mut self.problem));
@@ -312,6 +410,12 @@ impl Command {
     /// Adds a mount; they are made in the order given.
     pub fn mount(&mut self, mount: Mount) -> &mut Self {
         self.mounts.push(mount);
+        self
+    }
+
+    /// Registers a binary format at a [`Mount::binfmt_misc`]: `:name:type:offset:magic:mask:interpreter:flags`.
+    pub fn load_interpreter(&mut self, mount: impl AsRef<Path>, line: impl Into<String>) -> &mut Self {
+        self.interpreters.push((mount.as_ref().to_path_buf(), line.into()));
         self
     }
 
@@ -378,7 +482,12 @@ impl Command {
 
     /// Kills the command when the *thread* that spawns it ends: prctl(PR_SET_PDEATHSIG).
     pub fn die_with_parent(&mut self) -> &mut Self {
-        self.die_with_parent = true;
+        self.parent_death_signal(libc::SIGKILL)
+    }
+
+    /// Sends the command this signal when the *thread* that spawns it ends: prctl(PR_SET_PDEATHSIG).
+    pub fn parent_death_signal(&mut self, signal: i32) -> &mut Self {
+        self.parent_death_signal = Some(signal);
         self
     }
 

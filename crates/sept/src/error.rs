@@ -96,6 +96,10 @@ impl Error {
         Self::Invalid { what: what.into(), advice }
     }
 
+    pub(crate) fn duty(what: impl Into<String>, errno: rustix::io::Errno, advice: Advice) -> Self {
+        Self::Duty { what: what.into(), errno: Some(errno.raw_os_error()), advice }
+    }
+
     /// The kernel's error number, where the kernel gave one.
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {

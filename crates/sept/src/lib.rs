@@ -29,6 +29,7 @@ mod process;
 pub mod signal;
 mod stdio;
 mod sys;
+mod target;
 
 pub use command::Command;
 pub use error::{Advice, Error, Program, describe};
@@ -39,3 +40,4 @@ pub use namespace::{Namespace, Namespaces};
 pub use plan::Plan;
 pub use process::{Child, Parked, State, Usage};
 pub use stdio::Stdio;
+pub use target::{NamespaceFile, NamespaceId, Target};

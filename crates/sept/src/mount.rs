@@ -20,6 +20,7 @@ pub(crate) enum MountKind {
     Sysfs,
     Dev,
     Mqueue,
+    BinfmtMisc,
 }
 
 /// What may be done with the files of a bind mount.
@@ -61,6 +62,11 @@ impl Mount {
     /// A small /dev: null, zero, full, random, urandom, tty; own pts and shm; ptmx, fd, stdin, stdout, stderr.
     pub fn dev(target: impl AsRef<Path>) -> Self {
         Self::new(MountKind::Dev, target.as_ref())
+    }
+
+    /// The binary formats of the user namespace, binfmt_misc, own ones since Linux 6.7.
+    pub fn binfmt_misc(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::BinfmtMisc, target.as_ref())
     }
 
     /// The POSIX message queues of the command's ipc namespace; see mq_overview(7).

@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::engine::{self, Started, wire};
 use crate::error::Error;
 use crate::host::Host;
-use crate::plan::Plan;
+use crate::plan::{Plan, Way};
 use crate::stdio::Stdio;
 use crate::sys::{self, Change, Ended};
 
@@ -22,7 +22,7 @@ impl Command {
     /// # Errors
     /// [`Error::Invalid`] where the command contradicts itself.
     pub fn plan(&self) -> Result<Plan, Error> {
-        Plan::lower(self, &Host::for_command(self)?, false)
+        Plan::lower(self, &Host::for_command(self)?.0, Way::Spawn, false)
     }
 
     /// What would be done on a host with these facts.
@@ -30,7 +30,34 @@ impl Command {
     /// # Errors
     /// [`Error::Invalid`] where the command contradicts itself or the facts.
     pub fn plan_for(&self, host: &Host) -> Result<Plan, Error> {
-        Plan::lower(self, host, false)
+        Plan::lower(self, host, Way::Spawn, false)
+    }
+
+    /// What [`exec`](Self::exec) would do, in order.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_in_place(&self) -> Result<Plan, Error> {
+        Plan::lower(self, &Host::for_command(self)?.0, Way::InPlace, false)
+    }
+
+    /// Moves the calling process itself, by unshare(2) and setns(2), and makes it the command: same process id, same
+    /// parent. Comes back only if that fails, and the process may have moved by then: end it.
+    ///
+    /// Id maps that need other rights than the command's are served by a helper, which is gone before exec. In a program
+    /// with threads a user namespace, and what needs a helper, is [`Error::Invalid`]. A new or joined pid namespace is
+    /// that of the command's children only.
+    pub fn exec(&mut self) -> Error {
+        let prepared = || {
+            let (host, joins) = Host::for_command(self)?;
+            let plan = Plan::lower(self, &host, Way::InPlace, false)?;
+            engine::check(&plan)?;
+            engine::prepare(self, plan, joins)
+        };
+        match prepared() {
+            Ok(prepared) => engine::exec(Box::new(prepared)),
+            Err(error) => error,
+        }
     }
 
     /// Starts the command. Comes back once exec has succeeded.
@@ -84,15 +111,15 @@ impl Command {
         park: bool,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Started, Error> {
-        let host = Host::for_command(self)?;
+        let (host, joins) = Host::for_command(self)?;
         // The defaults that are not "inherit" are redirections, too.
         for (stream, default) in self.stdio.iter_mut().zip(defaults) {
             if stream.is_none() && !matches!(default.0, crate::stdio::Kind::Inherit) {
                 *stream = Some(default);
             }
         }
-        let plan = Plan::lower(self, &host, park)?;
-        engine::start(Box::new(engine::prepare(self, plan)?), stop)
+        let plan = Plan::lower(self, &host, Way::Spawn, park)?;
+        engine::start(Box::new(engine::prepare(self, plan, joins)?), stop)
     }
 }
 

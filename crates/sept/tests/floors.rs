@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 8] = [
     &["sys", "engine::wire"],
     &["namespace", "id_map", "mount", "stdio", "signal"],
-    &["error"],
+    &["error", "target"],
     &["command"],
-    &["host", "host::facts", "host::subid"],
-    &["plan", "plan::step", "plan::ids", "plan::root", "host::advice"],
-    &["engine", "engine::prepare", "engine::child", "engine::parent"],
+    &["host", "host::facts", "host::joins", "host::subid"],
+    &["plan", "plan::step", "plan::ids", "plan::join", "plan::root", "host::advice"],
+    &["engine", "engine::prepare", "engine::child", "engine::parent", "engine::in_place"],
     &["process", "lib"],
 ];
 

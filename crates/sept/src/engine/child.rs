@@ -4,26 +4,27 @@
 //! the memory is the caller's. `errno` is the caller's, too: rustix and `sys` leave it alone.
 #![allow(unsafe_code)]
 
+mod files;
+
+use std::convert::Infallible;
 use std::ffi::{CStr, c_void};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags,
-};
-use rustix::process::{DumpableBehavior, Signal, WaitOptions};
+use rustix::process::{DumpableBehavior, WaitOptions};
 use rustix::thread::futex;
-use rustix::thread::{Gid, Uid};
+use rustix::thread::{CapabilitySet, Gid, Uid};
 
 use crate::engine::prepare::Prepared;
 use crate::engine::wire;
-use crate::mount::{Access, Create, Propagation};
-use crate::plan::step::{Source, Step};
+use crate::mount::Create;
+use crate::namespace::Namespaces;
+use crate::plan::Way;
+use crate::plan::step::Step;
 use crate::sys::{self, CloneRequest, attr};
 
 type Result<T = ()> = std::result::Result<T, Errno>;
@@ -45,13 +46,18 @@ struct Child<'a> {
 /// it waits for that or for the gate, and ends a parked child before it frees.
 #[expect(clippy::borrowed_box, reason = "the box is what keeps it in its place")]
 pub(super) fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned> {
+    let staged = prepared.plan.is_staged();
     let request = CloneRequest {
-        namespaces: prepared.plan.clone_flags(),
-        // A PID 1 that stays must not have the caller's memory: whoever is inside could reach for it.
+        namespaces: if staged { 0 } else { prepared.plan.clone_flags() },
+        // A PID 1 that stays, and a process that joins others, must not have the caller's memory: whoever is inside could
+        // reach for it.
         share_memory: prepared.second_stack.is_none(),
         life: &prepared.control.life,
         by_hand: &prepared.control.by_hand,
         stack: &prepared.stack,
+        sibling: None,
+        wait: false,
+        exit_signal: libc::SIGCHLD,
     };
     let mask = sys::set_signal_mask(u64::MAX);
     let arg = std::ptr::from_ref::<Prepared>(prepared).cast_mut().cast();
@@ -68,7 +74,62 @@ extern "C" fn enter(arg: *mut c_void) -> i32 {
     if prepared.control.by_hand.load(Acquire) != 0 {
         sys::clear_handlers();
     }
-    Child { prepared, root: None, own: [0; MOST_OWN], own_count: 0, at_root: false }.perform(0)
+    Child::new(prepared).perform(0)
+}
+
+/// Performs the steps in the calling process. Comes back with the index of the step that failed.
+pub(super) fn in_place(prepared: &Prepared) -> (usize, Errno) {
+    match Child::new(prepared).attempt(0) {
+        Ok(never) => match never {},
+        Err(failed) => failed,
+    }
+}
+
+/// What a helper does.
+type Work = fn(&Prepared);
+
+struct Helper<'a> {
+    prepared: &'a Prepared,
+    work: Work,
+    mask: sys::SignalSet,
+}
+
+/// Starts a copy of this process, which must have one thread only, that does `work` and ends, without a signal.
+pub(super) fn clone_helper(prepared: &Prepared, work: Work) -> Result<i32> {
+    let mask = sys::set_signal_mask(u64::MAX);
+    let helper = Helper { prepared, work, mask };
+    let request = CloneRequest {
+        namespaces: 0,
+        share_memory: false,
+        life: &prepared.control.life,
+        by_hand: &prepared.control.by_hand,
+        stack: &prepared.stack,
+        sibling: None,
+        wait: false,
+        exit_signal: 0,
+    };
+    let arg = std::ptr::from_ref(&helper).cast_mut().cast();
+    // SAFETY: signals are blocked; the copy has its own `helper`, and, being one of a single thread, no lock is held in it.
+    let cloned = unsafe { sys::clone(&request, enter_helper, arg) };
+    sys::set_signal_mask(mask);
+    cloned.map(|cloned| cloned.pid)
+}
+
+extern "C" fn enter_helper(arg: *mut c_void) -> i32 {
+    // SAFETY: as said in `clone_helper`: it is this copy's own.
+    let helper = unsafe { &*arg.cast::<Helper<'_>>() };
+    sys::set_signal_mask(helper.mask);
+    (helper.work)(helper.prepared);
+    sys::exit(0)
+}
+
+/// Where the command begins that a first child has made in the namespaces that it joined.
+extern "C" fn enter_after_fork(arg: *mut c_void) -> i32 {
+    // SAFETY: as in `enter`; the first child stays until this one has left its memory.
+    let prepared = unsafe { &*arg.cast::<Prepared>() };
+    tell(&prepared.control.stage, wire::SECOND);
+    let next = prepared.plan.steps.iter().position(|step| matches!(step, Step::Fork(_)));
+    Child::new(prepared).perform(next.map_or(0, |at| at + 1))
 }
 
 /// Where the command begins that has a reaper: after the step that made it.
@@ -77,26 +138,38 @@ extern "C" fn enter_after_reap(arg: *mut c_void) -> i32 {
     let prepared = unsafe { &*arg.cast::<Prepared>() };
     let next = prepared.plan.steps.iter().position(|step| *step == Step::Reap).map_or(0, |at| at + 1);
     let at_root = prepared.control.candidate.swap(0, AcqRel) == AT_ROOT;
-    Child { prepared, root: None, own: [0; MOST_OWN], own_count: 0, at_root }.perform(next)
+    Child { at_root, ..Child::new(prepared) }.perform(next)
 }
 
 /// Passed from the reaper to the command through `candidate`, which is free until exec.
 const AT_ROOT: u32 = u32::MAX;
 
+impl<'a> Child<'a> {
+    fn new(prepared: &'a Prepared) -> Self {
+        Self { prepared, root: None, own: [0; MOST_OWN], own_count: 0, at_root: false }
+    }
+}
+
 impl Child<'_> {
     fn perform(&mut self, from: usize) -> ! {
-        let control = &self.prepared.control;
-        for (at, step) in self.prepared.plan.steps.iter().enumerate().skip(from) {
-            control.step.store(at as u32, Release);
+        match self.attempt(from) {
+            Ok(never) => match never {},
+            Err((_, errno)) => self.fail(errno),
+        }
+    }
+
+    /// Performs the steps from one on. Only a failure comes back: the last step is exec.
+    fn attempt(&mut self, from: usize) -> std::result::Result<Infallible, (usize, Errno)> {
+        let steps = &self.prepared.plan.steps;
+        for (at, step) in steps.iter().enumerate().skip(from) {
+            self.prepared.control.step.store(at as u32, Release);
             let done = match self.prepared.fault {
                 Some((fault, errno)) if fault == at + 1 => Err(Errno::from_raw_os_error(errno)),
                 _ => self.step(step),
             };
-            if let Err(errno) = done {
-                self.fail(errno);
-            }
+            done.map_err(|errno| (at, errno))?;
         }
-        self.fail(Errno::INVAL)
+        Err((steps.len(), Errno::INVAL))
     }
 
     /// Tells the parent, and stays until it has looked at what is there; not for ever.
@@ -105,6 +178,9 @@ impl Child<'_> {
         control.errno.store(errno.raw_os_error(), Release);
         control.go.store(wire::WAIT, Release);
         tell(&control.life, wire::FAILED);
+        if control.stage.compare_exchange(wire::FIRST, wire::STUCK, AcqRel, Acquire).is_ok() {
+            let _ = futex::wake(&control.stage, futex::Flags::empty(), 1);
+        }
         let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
         let _ = futex::wait(&control.go, futex::Flags::empty(), wire::WAIT, Some(&patience));
         sys::exit(125)
@@ -112,7 +188,11 @@ impl Child<'_> {
 
     fn step(&mut self, step: &Step) -> Result {
         match step {
-            Step::DieWithParent => self.die_with_parent(),
+            Step::DieWithParent(signal) => self.die_with_parent(*signal),
+            Step::Hide => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
+            Step::Join { kinds, from, .. } => self.join(*kinds, *from),
+            Step::Fork(_) => self.fork(),
+            Step::Unshare(kinds) => sys::unshare(kinds.flags()),
             Step::DenySetgroups => self.write_proc(c"self/setgroups", b"deny"),
             Step::MapUid(map) => self.write_proc(c"self/uid_map", map.as_bytes()),
             Step::MapGid(map) => self.write_proc(c"self/gid_map", map.as_bytes()),
@@ -121,7 +201,7 @@ impl Child<'_> {
                 unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWTIME) }
             }
             Step::OffsetClocks(offsets) => self.write_proc(c"self/timens_offsets", offsets.as_bytes()),
-            Step::AwaitMaps => self.await_parent(),
+            Step::AwaitMaps | Step::AwaitParent => self.await_parent(),
             Step::SetHostname(name) => rustix::system::sethostname(name.as_bytes()),
             Step::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes()),
             Step::LoopbackUp => {
@@ -129,7 +209,7 @@ impl Child<'_> {
                 let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
                 sys::loopback_up(socket.as_fd())
             }
-            Step::Propagate(propagation) => propagate(*propagation),
+            Step::Propagate(propagation) => files::propagate(*propagation),
             Step::ReadOnlyAll => sys::mount_setattr(CWD, c"/", attr::RDONLY),
             Step::CloneRoot { dir, read_only } => self.clone_root(dir, *read_only),
             Step::Mount { source, target, create } => self.mount(source, target, *create),
@@ -137,13 +217,23 @@ impl Child<'_> {
                 let (parent, name) = self.parent_of(at, Create::Own)?;
                 rustix::fs::symlinkat(to.as_c_str(), parent, name)
             }
+            Step::LoadInterpreter { file, line } => self.load_interpreter(file, line),
             Step::PivotRoot => self.pivot(),
+            Step::Chroot(dir) => self.chroot(dir),
+            Step::ChrootTo(_) => self.chroot_to(self.prepared.chroot.as_ref().map(AsFd::as_fd)),
+            Step::ChangeDirTo(_) => {
+                rustix::process::fchdir(self.prepared.opened_dir.as_ref().ok_or(Errno::BADF)?)
+            }
             Step::ChangeDir { dir, or_root } => self.change_dir(dir, *or_root),
             Step::Redirect => self.redirect(),
             Step::NewSession => rustix::process::setsid().map(drop),
             Step::ControllingTerminal => rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()),
             Step::Foreground => self.await_parent(),
             Step::SetGroups(groups) => set_groups(groups),
+            Step::DropGroupsIfAllowed => match set_groups(&[]) {
+                Err(Errno::PERM) => Ok(()),
+                done => done,
+            },
             Step::SetGid(id) => {
                 let id = Gid::from_raw(*id);
                 rustix::thread::set_thread_res_gid(id, id, id)
@@ -152,6 +242,7 @@ impl Child<'_> {
                 let id = Uid::from_raw(*id);
                 rustix::thread::set_thread_res_uid(id, id, id)
             }
+            Step::KeepCapabilities => keep_capabilities(),
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
             Step::RefuseTerminalInjection => sys::seccomp(&TERMINAL_FILTER),
             Step::CloseOthers(keep) => close_others(keep),
@@ -161,8 +252,8 @@ impl Child<'_> {
         }
     }
 
-    fn die_with_parent(&self) -> Result {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    fn die_with_parent(&self, signal: i32) -> Result {
+        sys::parent_death_signal(signal)?;
         // It may have ended before the kernel was asked.
         if self.parent_is_gone() { Err(Errno::SRCH) } else { Ok(()) }
     }
@@ -180,175 +271,68 @@ impl Child<'_> {
         rustix::io::write(&file, content).map(drop)
     }
 
+    /// At once where the kernel takes a pidfd (Linux 5.8), else one after another.
+    fn join(&self, kinds: Namespaces, from: usize) -> Result {
+        let joins = || self.prepared.joins.iter().filter(move |join| join.fact.from == from);
+        if let Some(pidfd) = joins().find_map(|join| join.target.pidfd()) {
+            match sys::setns(pidfd, kinds.flags()) {
+                // EBADF and EINVAL before Linux 5.8; EINVAL may also be the kernel's last word, which then is said again.
+                Err(Errno::INVAL | Errno::BADF) => {}
+                done => return done,
+            }
+        }
+        // The user namespace is the first in the order of kinds.
+        for join in joins().filter(|join| kinds.contains(join.fact.kind)) {
+            sys::setns(join.file.as_fd(), join.fact.kind.flag())?;
+        }
+        Ok(())
+    }
+
+    /// Makes the command, a child of this process's own parent, and ends. In memory that both share this process stays
+    /// until the command has left it; the kernel then tells the parent of exec.
+    fn fork(&self) -> Result {
+        let prepared = self.prepared;
+        let control = &prepared.control;
+        let reaped = prepared.plan.steps.contains(&Step::Reap);
+        let request = CloneRequest {
+            namespaces: prepared.plan.clone_flags(),
+            share_memory: !reaped,
+            life: &control.life,
+            by_hand: &control.by_hand,
+            stack: prepared.second_stack.as_ref().ok_or(Errno::NOMEM)?,
+            sibling: Some(&control.command),
+            wait: !reaped,
+            exit_signal: 0,
+        };
+        let arg = std::ptr::from_ref(prepared).cast_mut().cast();
+        // SAFETY: signals are blocked since before the first clone; this process waits, or the command has a copy.
+        unsafe { sys::clone(&request, enter_after_fork, arg) }?;
+        sys::exit(0)
+    }
+
     fn await_parent(&self) -> Result {
         let go = &self.prepared.control.go;
+        if self.prepared.plan.way == Way::InPlace {
+            // There the parent is a helper, which begins when this process has moved.
+            tell(&self.prepared.control.stage, wire::SECOND);
+        }
         let slice = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         loop {
             match go.load(Acquire) {
-                wire::GO => return Ok(()),
+                wire::GO => {
+                    // A helper has ended, or is about to: the command shall not find a child that it does not know.
+                    if self.prepared.plan.way == Way::InPlace {
+                        sys::collect(self.prepared.control.command.swap(0, AcqRel) as i32);
+                    }
+                    return Ok(());
+                }
+                wire::GIVE_UP if self.prepared.plan.way == Way::InPlace => return Err(Errno::CANCELED),
                 wire::GIVE_UP => sys::exit(125),
                 _ if self.parent_is_gone() => sys::exit(125),
                 _ => {
                     let _ = futex::wait(go, futex::Flags::empty(), wire::WAIT, Some(&slice));
                 }
             }
-        }
-    }
-
-    fn clone_root(&mut self, dir: &CStr, read_only: bool) -> Result {
-        let tree = open_tree(dir)?;
-        if read_only {
-            sys::mount_setattr(tree.as_fd(), c"", attr::RDONLY)?;
-        }
-        // pivot_root wants a mount point: the clone is put over the directory that it is a clone of.
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let place = rustix::fs::open(dir, flags, Mode::empty())?;
-        attach(tree.as_fd(), place.as_fd())?;
-        self.root = Some(tree);
-        Ok(())
-    }
-
-    fn root(&mut self) -> Result<BorrowedFd<'_>> {
-        if self.root.is_none() {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            self.root = Some(rustix::fs::open(c"/", flags, Mode::empty())?);
-        }
-        self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF)
-    }
-
-    fn mount(&mut self, source: &Source, target: &CStr, create: Create) -> Result {
-        let mount = match source {
-            Source::Bind { path, access } => {
-                let tree = open_tree(path)?;
-                let attributes = match access {
-                    Access::ReadWrite => attr::NOSUID | attr::NODEV,
-                    Access::ReadOnly => attr::NOSUID | attr::NODEV | attr::RDONLY,
-                    Access::Devices => attr::NOSUID,
-                };
-                sys::mount_setattr(tree.as_fd(), c"", attributes)?;
-                tree
-            }
-            Source::Device { path, number } => open_device(path, *number)?,
-            Source::Tmpfs(mode) => self.tmpfs(*mode)?,
-            Source::Proc => new_fs(c"proc", &[], NOSUID | NODEV | NOEXEC)?,
-            Source::Sysfs => {
-                new_fs(c"sysfs", &[], NOSUID | NODEV | NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY)?
-            }
-            Source::Devpts => {
-                let options =
-                    [(c"newinstance", None), (c"ptmxmode", Some(c"0666")), (c"mode", Some(c"0620"))];
-                new_fs(c"devpts", &options, NOSUID | NOEXEC)?
-            }
-            Source::Mqueue => new_fs(c"mqueue", &[], NOSUID | NODEV | NOEXEC)?,
-        };
-        let target = match self.resolve(target) {
-            Err(Errno::NOENT) => {
-                let directory = FileType::from_raw_mode(rustix::fs::fstat(&mount)?.st_mode).is_dir();
-                self.make_mount_point(target, create, directory)?;
-                self.resolve(target)?
-            }
-            found => found?,
-        };
-        attach(mount.as_fd(), target.as_fd())
-    }
-
-    fn tmpfs(&mut self, mode: u32) -> Result<OwnedFd> {
-        let mode = if mode == 0o1777 { c"1777" } else { c"0755" };
-        let mount = new_fs(c"tmpfs", &[(c"mode", Some(mode))], NOSUID | NODEV)?;
-        let device = rustix::fs::fstat(&mount)?.st_dev;
-        *self.own.get_mut(self.own_count).ok_or(Errno::NOBUFS)? = device;
-        self.own_count += 1;
-        Ok(mount)
-    }
-
-    /// A path inside. Links can't lead out of the root; EAGAIN comes from renames meanwhile.
-    fn resolve(&mut self, path: &CStr) -> Result<OwnedFd> {
-        let root = self.root()?;
-        for _ in 0..64 {
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            match rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                answer => return answer,
-            }
-        }
-        Err(Errno::AGAIN)
-    }
-
-    /// The directory of `path`, made if need be and allowed, and the last name.
-    fn parent_of<'p>(&mut self, path: &'p CStr, create: Create) -> Result<(OwnedFd, &'p CStr)> {
-        let bytes = path.to_bytes_with_nul();
-        let slash = bytes.iter().rposition(|byte| *byte == b'/').ok_or(Errno::INVAL)?;
-        let name = bytes
-            .get(slash + 1..)
-            .and_then(|name| CStr::from_bytes_with_nul(name).ok())
-            .ok_or(Errno::INVAL)?;
-        let mut buffer = [0_u8; 4096];
-        let parent = prefix(&mut buffer, bytes, slash.max(1))?;
-        let directory = match self.resolve(parent) {
-            Err(Errno::NOENT) => {
-                self.make_mount_point(parent, create, true)?;
-                self.resolve(parent)?
-            }
-            found => found?,
-        };
-        self.may_make_in(&directory, create)?;
-        Ok((directory, name))
-    }
-
-    /// Nothing is left behind on the host: only in a tmpfs of this child's own, unless it was asked for.
-    fn may_make_in(&self, directory: &OwnedFd, create: Create) -> Result {
-        let device = rustix::fs::fstat(directory)?.st_dev;
-        let own = self.own.iter().take(self.own_count).any(|own| *own == device);
-        if own || create == Create::Host { Ok(()) } else { Err(Errno::NOENT) }
-    }
-
-    /// Makes what is missing of `path`, one component after another.
-    fn make_mount_point(&mut self, path: &CStr, create: Create, directory: bool) -> Result {
-        let bytes = path.to_bytes_with_nul();
-        let length = bytes.len() - 1;
-        let mut buffer = [0_u8; 4096];
-        let mut parent = self.resolve(c"/")?;
-        let mut start = 0;
-        while start < length {
-            let end =
-                bytes.iter().skip(start).position(|b| *b == b'/' || *b == 0).map_or(length, |at| start + at);
-            if end > start {
-                parent = match self.resolve(prefix(&mut buffer, bytes, end)?) {
-                    Err(Errno::NOENT) => {
-                        self.may_make_in(&parent, create)?;
-                        let mut name = [0_u8; 256];
-                        let component = bytes.get(start..end).ok_or(Errno::INVAL)?;
-                        let name = prefix(&mut name, component, component.len())?;
-                        make(&parent, name, directory || end < length)?;
-                        self.resolve(prefix(&mut buffer, bytes, end)?)?
-                    }
-                    found => found?,
-                };
-            }
-            start = end + 1;
-        }
-        Ok(())
-    }
-
-    fn pivot(&mut self) -> Result {
-        rustix::process::fchdir(self.root()?)?;
-        // Both on one another: the old root then lies over the new one, and is taken off.
-        rustix::process::pivot_root(c".", c".")?;
-        rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-        self.root = None;
-        rustix::process::chdir(c"/")
-    }
-
-    fn change_dir(&mut self, dir: &CStr, or_root: bool) -> Result {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let found = rustix::fs::openat2(CWD, dir, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
-        let done = found.and_then(rustix::process::fchdir);
-        match done {
-            Err(_) if or_root => {
-                self.at_root = true;
-                rustix::process::chdir(c"/")
-            }
-            done => done,
         }
     }
 
@@ -398,7 +382,14 @@ impl Child<'_> {
             share_memory: true,
             life: &control.life,
             by_hand: &control.by_hand,
-            stack: self.prepared.second_stack.as_ref().ok_or(Errno::NOMEM)?,
+            // Of the two stacks, the one that this copy does not run on.
+            stack: match &self.prepared.second_stack {
+                Some(_) if self.prepared.plan.is_staged() => &self.prepared.stack,
+                stack => stack.as_ref().ok_or(Errno::NOMEM)?,
+            },
+            sibling: None,
+            wait: false,
+            exit_signal: libc::SIGCHLD,
         };
         let arg = std::ptr::from_ref(self.prepared).cast_mut().cast();
         // SAFETY: signals are blocked since before the first clone; this process never frees what it has.
@@ -441,79 +432,26 @@ fn tell(word: &AtomicU32, value: u32) {
     let _ = futex::wake(word, futex::Flags::empty(), 1);
 }
 
-fn propagate(propagation: Propagation) -> Result {
-    let flags = match propagation {
-        Propagation::Private => MountPropagationFlags::PRIVATE,
-        Propagation::Slave => MountPropagationFlags::DOWNSTREAM,
-        Propagation::Shared => MountPropagationFlags::SHARED,
-        Propagation::Unchanged => return Ok(()),
-    };
-    rustix::mount::mount_change(c"/", flags | MountPropagationFlags::REC)
-}
-
-const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
-const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
-const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
-
-/// A new file system, mounted nowhere yet.
-fn new_fs(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attributes: MountAttrFlags) -> Result<OwnedFd> {
-    let fs = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (key, value) in options {
-        match value {
-            Some(value) => rustix::mount::fsconfig_set_string(fs.as_fd(), *key, *value)?,
-            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), *key)?,
-        }
-    }
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-/// A copy of the mounts at and below `path`; recursive, since a user namespace refuses to uncover what lies below.
-fn open_tree(path: &CStr) -> Result<OwnedFd> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    rustix::mount::open_tree(CWD, path, flags)
-}
-
-/// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
-fn open_device(path: &CStr, (major, minor): (u32, u32)) -> Result<OwnedFd> {
-    let tree = open_tree(path)?;
-    let stat = rustix::fs::fstat(&tree)?;
-    let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    if !device || stat.st_rdev != rustix::fs::makedev(major, minor) {
-        return Err(Errno::NODEV);
-    }
-    sys::mount_setattr(tree.as_fd(), c"", attr::NOSUID | attr::NOEXEC)?;
-    Ok(tree)
-}
-
-fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, c"", target, c"", flags)
-}
-
-/// The first `length` bytes of `bytes`, as a C string in `buffer`.
-fn prefix<'b>(buffer: &'b mut [u8], bytes: &[u8], length: usize) -> Result<&'b CStr> {
-    let source = bytes.get(..length).ok_or(Errno::INVAL)?;
-    buffer.get_mut(..length).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(source);
-    *buffer.get_mut(length).ok_or(Errno::NAMETOOLONG)? = 0;
-    buffer.get(..=length).and_then(|text| CStr::from_bytes_with_nul(text).ok()).ok_or(Errno::INVAL)
-}
-
-fn make(parent: &OwnedFd, name: &CStr, directory: bool) -> Result {
-    if directory {
-        return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
-    }
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
-}
-
 /// setgroups(2) takes an array of its own type; the plan refuses more than fit here.
 fn set_groups(groups: &[u32]) -> Result {
     let mut array = [Gid::ROOT; crate::plan::MOST_GROUPS];
     let array = array.get_mut(..groups.len()).ok_or(Errno::INVAL)?;
     array.iter_mut().zip(groups).for_each(|(place, group)| *place = Gid::from_raw(*group));
     rustix::thread::set_thread_groups(array)
+}
+
+/// What is permitted becomes inheritable, and then ambient: exec keeps that for any user.
+fn keep_capabilities() -> Result {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable = sets.permitted;
+    rustix::thread::set_capabilities(None, sets)?;
+    for bit in (0..64).map(|bit| 1_u64 << bit) {
+        let capability = CapabilitySet::from_bits_retain(bit);
+        if sets.permitted.contains(capability) {
+            rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+        }
+    }
+    Ok(())
 }
 
 /// Marks the gaps between the kept ones, and takes the mark off the kept.

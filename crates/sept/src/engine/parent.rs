@@ -10,11 +10,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::DumpableBehavior;
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags};
 use rustix::thread::futex;
 
 use super::child;
-use super::prepare::Prepared;
+use super::prepare::{self, Prepared};
 use super::wire;
 use crate::error::{Advice, Error};
 use crate::host::advice;
@@ -28,6 +28,8 @@ use crate::sys::{self, Change};
 pub(crate) struct Started {
     pub pid: i32,
     pub pidfd: OwnedFd,
+    /// The first child, where another one has become the command.
+    pub first: Option<OwnedFd>,
     pub prepared: Box<Prepared>,
     /// Whether the child still uses the memory of `prepared`.
     pub parked: bool,
@@ -70,12 +72,17 @@ impl Drop for Turn {
 pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> Result<Started, Error> {
     let turn = Turn::take(prepared.plan.changes_ids());
     let cloned = clone(&prepared)?;
-    let mut started = Started { pid: cloned.pid, pidfd: cloned.pidfd, prepared, parked: false };
-    let done = duties(&started, stop).and_then(|()| started.wait(stop));
+    let pidfd = cloned.pidfd.ok_or_else(|| prepare::duty("get a pidfd of the child", Errno::BADF))?;
+    let mut started = Started { pid: cloned.pid, pidfd, first: None, prepared, parked: false };
+    let done = started
+        .second_stage(stop)
+        .and_then(|()| duties(&started.prepared, started.pid, stop, || started.stopped()))
+        .and_then(|()| started.wait(stop));
     drop(turn);
     match done {
         Ok(parked) => {
             started.parked = parked;
+            started.collect_first();
             Ok(started)
         }
         Err(error) => {
@@ -98,24 +105,44 @@ fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned, Error> {
     })
 }
 
-fn duties(started: &Started, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
-    let plan = &started.prepared.plan;
-    if plan.duties.is_empty() {
+/// Does what the plan asks of the parent, for this child, and lets that go on.
+pub(super) fn duties(
+    prepared: &Prepared,
+    pid: i32,
+    stop: &mut dyn FnMut() -> bool,
+    stopped: impl Fn() -> Error,
+) -> Result<(), Error> {
+    if prepared.plan.duties.is_empty() {
         return Ok(());
     }
-    plan.duties.iter().try_for_each(|duty| perform(duty, started, stop))?;
-    let go = &started.prepared.control.go;
-    go.store(wire::GO, Release);
-    let _ = futex::wake(go, futex::Flags::empty(), 1);
+    for duty in &prepared.plan.duties {
+        if !perform(duty, prepared, pid, stop)? {
+            return Err(stopped());
+        }
+    }
+    speak(prepared, wire::GO);
     Ok(())
 }
 
-fn perform(duty: &Duty, started: &Started, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
+/// The word for which the child waits.
+pub(super) fn speak(prepared: &Prepared, word: u32) {
+    let go = &prepared.control.go;
+    go.store(word, Release);
+    let _ = futex::wake(go, futex::Flags::empty(), 1);
+}
+
+/// False if it was stopped.
+fn perform(
+    duty: &Duty,
+    prepared: &Prepared,
+    pid: i32,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<bool, Error> {
     match duty {
         Duty::Write { file, content } => {
             let write = || {
-                let proc = started.prepared.proc.as_ref().ok_or(Errno::BADF)?;
-                let path = format!("{}/{file}", started.pid);
+                let proc = prepared.proc.as_ref().ok_or(Errno::BADF)?;
+                let path = format!("{pid}/{file}");
                 let file = rustix::fs::openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
                 rustix::io::write(&file, content.as_bytes())
             };
@@ -124,14 +151,24 @@ fn perform(duty: &Duty, started: &Started, stop: &mut dyn FnMut() -> bool) -> Re
                 errno: Some(errno.raw_os_error()),
                 advice: advice::write_map(file, errno),
             };
-            write().map(drop).map_err(failed)
+            write().map(|_| true).map_err(failed)
         }
-        Duty::Helper { program, args } => run_helper(program, args, started, stop),
-        Duty::Foreground => foreground(started.pid).map_err(|errno| Error::Duty {
-            what: duty.to_string(),
-            errno: Some(errno.raw_os_error()),
-            advice: advice::foreground(errno),
-        }),
+        Duty::Helper { program, args } => run_helper(program, args, pid, stop),
+        Duty::Persist { kind, file } => {
+            let link = format!("/proc/{pid}/ns/{}", kind.link());
+            rustix::mount::mount_bind(link, file)
+                .map(|()| true)
+                .map_err(|errno| Error::duty(duty.to_string(), errno, advice::persist(*kind, errno)))
+        }
+        Duty::JoinCgroup(dir) => {
+            let file = dir.join("cgroup.procs");
+            std::fs::write(file, pid.to_string())
+                .map(|()| true)
+                .map_err(|error| prepare::io_duty(&duty.to_string(), &error))
+        }
+        Duty::Foreground => foreground(pid)
+            .map(|()| true)
+            .map_err(|errno| Error::duty(duty.to_string(), errno, advice::foreground(errno))),
     }
 }
 
@@ -144,12 +181,7 @@ fn foreground(pid: i32) -> Result<(), Errno> {
 }
 
 /// newuidmap(1) by absolute path, with an empty environment: it has privileges, and the caller's `PATH` decides nothing.
-fn run_helper(
-    program: &str,
-    args: &[u32],
-    started: &Started,
-    stop: &mut dyn FnMut() -> bool,
-) -> Result<(), Error> {
+fn run_helper(program: &str, args: &[u32], pid: i32, stop: &mut dyn FnMut() -> bool) -> Result<bool, Error> {
     let found = ["/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"]
         .into_iter()
         .map(|dir| format!("{dir}/{program}"))
@@ -161,14 +193,14 @@ fn run_helper(
             advice: advice::no_helper(),
         });
     };
-    let ids = std::iter::once(started.pid.to_string()).chain(args.iter().map(u32::to_string));
+    let ids = std::iter::once(pid.to_string()).chain(args.iter().map(u32::to_string));
     let mut helper = Helper::new(&path);
     helper.args(ids).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let failed = |errno, advice| Error::Duty { what: format!("map ids with {path}"), errno, advice };
     match wait_for_helper(&mut helper, stop) {
         Err(error) => Err(failed(error.raw_os_error(), Advice::default())),
-        Ok(None) => Err(started.stopped()),
-        Ok(Some((status, _))) if status.success() => Ok(()),
+        Ok(None) => Ok(false),
+        Ok(Some((status, _))) if status.success() => Ok(true),
         Ok(Some((_, said))) => {
             Err(failed(None, advice::helper_refused(said.trim().replace('\n', "; ").as_str())))
         }
@@ -211,6 +243,47 @@ fn wait_for_helper(
 }
 
 impl Started {
+    /// Where a first child joins: waits until it has made the command, which then is the child.
+    fn second_stage(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
+        let control = &self.prepared.control;
+        while self.prepared.plan.is_staged() {
+            match control.stage.load(Acquire) {
+                wire::SECOND => {
+                    let pid = control.command.load(Acquire) as i32;
+                    // It is our child, and nobody has collected it: the number is its own.
+                    let pidfd = Pid::from_raw(pid).ok_or(Errno::SRCH);
+                    let pidfd = pidfd.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
+                    let pidfd = pidfd.map_err(|errno| prepare::duty("open a pidfd of the command", errno))?;
+                    self.first = Some(std::mem::replace(&mut self.pidfd, pidfd));
+                    self.pid = pid;
+                    return Ok(());
+                }
+                wire::STUCK => return Err(self.failure()),
+                _ => {}
+            }
+            let slept = futex::wait(&control.stage, futex::Flags::empty(), wire::FIRST, Some(&SLICE));
+            if slept == Err(Errno::TIMEDOUT) || slept == Err(Errno::INTR) {
+                if stop() {
+                    return Err(self.stopped());
+                }
+                if self.has_ended() && control.stage.load(Acquire) == wire::FIRST {
+                    return Err(self.died());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first child ends when the command has left its memory, or was killed.
+    fn collect_first(&mut self) {
+        if !self.parked
+            && let Some(first) = self.first.take()
+        {
+            // ECHILD: the caller ignores SIGCHLD, so the kernel has collected it.
+            let _ = sys::wait_pidfd(first.as_fd(), true, false);
+        }
+    }
+
     /// Lets a parked child go on to exec.
     pub(crate) fn release(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
         let spoken = match &self.prepared.gate {
@@ -218,9 +291,10 @@ impl Started {
             None => Ok(0),
         };
         self.prepared.control.life.compare_exchange(wire::PARKED, wire::RUNNING, Release, Acquire).ok();
-        spoken.map_err(|errno| super::prepare::duty("start the parked child", errno))?;
+        spoken.map_err(|errno| prepare::duty("start the parked child", errno))?;
         self.wait(stop)?;
         self.parked = false;
+        self.collect_first();
         Ok(())
     }
 
@@ -252,7 +326,7 @@ impl Started {
 
     /// Older kernels enter a new time namespace at fork only, and a child in shared memory has not forked.
     fn check_time(&self) -> Result<(), Error> {
-        let forked = self.prepared.second_stack.is_some();
+        let forked = self.prepared.plan.steps.contains(&Step::Reap);
         if forked || !self.prepared.plan.namespaces.contains(Namespace::Time) {
             return Ok(());
         }
@@ -317,7 +391,7 @@ impl Started {
     }
 
     /// The failed child is still there, so that its files can be looked at as it sees them.
-    fn failure(&self) -> Error {
+    pub(super) fn failure(&self) -> Error {
         let control = &self.prepared.control;
         let at = self.at();
         let errno = control.errno.load(Acquire);
@@ -347,5 +421,9 @@ impl Started {
         let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         // ECHILD: `died` has collected it.
         let _ = sys::wait_pidfd(self.pidfd.as_fd(), true, false);
+        if let Some(first) = &self.first {
+            let _ = sys::pidfd_send_signal(first.as_fd(), libc::SIGKILL);
+            let _ = sys::wait_pidfd(first.as_fd(), true, false);
+        }
     }
 }

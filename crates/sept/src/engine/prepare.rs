@@ -11,12 +11,14 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
-use crate::command::Command;
+use crate::command::{Chroot, Command};
 use crate::engine::wire::Control;
 use crate::error::{Advice, Error, describe};
+use crate::host::joins::OpenJoin;
 use crate::mount::Mount;
-use crate::plan::Plan;
+use crate::namespace::Namespace;
 use crate::plan::step::{Source, Step, shown};
+use crate::plan::{Plan, Way};
 use crate::sys::{Shared, Stack, Strings};
 
 /// A plan with all memory and descriptors that it takes.
@@ -25,7 +27,13 @@ pub(crate) struct Prepared {
     pub plan: Plan,
     pub control: Shared<Control>,
     pub stack: Stack,
-    /// The command's stack, where the first child stays as a reaper.
+    /// What is joined.
+    pub joins: Vec<OpenJoin>,
+    /// The directory for [`Step::ChrootTo`].
+    pub chroot: Option<OwnedFd>,
+    /// The directory for [`Step::ChangeDirTo`].
+    pub opened_dir: Option<OwnedFd>,
+    /// The command's stack, where the first child stays as a reaper, or joins. That child has a copy of this memory.
     pub second_stack: Option<Stack>,
     /// What to try to execute, in order.
     pub programs: Vec<CString>,
@@ -44,10 +52,21 @@ pub(crate) struct Prepared {
     /// Where a parked child waits, and where the parent speaks.
     pub gate: Option<(OwnedFd, OwnedFd)>,
     pub fault: Option<(usize, i32)>,
+    /// In place, and where somebody has duties: the pipe by which the helper says what went wrong, and whom it serves.
+    pub helper: Option<HelperPipe>,
+}
+
+/// What a helper needs.
+#[derive(Debug)]
+pub(crate) struct HelperPipe {
+    pub reader: OwnedFd,
+    pub writer: OwnedFd,
+    /// The process that moves.
+    pub mover: i32,
 }
 
 /// Prepares `plan`.
-pub(crate) fn prepare(command: &Command, plan: Plan) -> Result<Prepared, Error> {
+pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Result<Prepared, Error> {
     check_sources(&plan)?;
     check_directory(command)?;
     let (mut stdio, mut pipes) = ([None, None, None], [None, None, None]);
@@ -61,9 +80,16 @@ pub(crate) fn prepare(command: &Command, plan: Plan) -> Result<Prepared, Error> 
     let needs_proc = plan.steps.iter().any(|step| {
         matches!(step, Step::DenySetgroups | Step::MapUid(_) | Step::MapGid(_) | Step::OffsetClocks(_))
     }) || !plan.duties.is_empty();
-    let waits =
-        |step: &Step| matches!(step, Step::DieWithParent | Step::AwaitMaps | Step::Foreground | Step::Park);
-    let parent = plan.steps.iter().any(waits).then(own_pidfd).transpose()?;
+    let waits = |step: &Step| {
+        matches!(
+            step,
+            Step::DieWithParent(_) | Step::AwaitMaps | Step::AwaitParent | Step::Foreground | Step::Park
+        )
+    };
+    let waits = plan.way == Way::Spawn && plan.steps.iter().any(waits);
+    let parent = waits.then(own_pidfd).transpose()?;
+    let two = command.init || plan.is_staged();
+    let copied = two || plan.way == Way::InPlace;
     let parks = plan.steps.contains(&Step::Park);
     let gate = parks
         .then(|| rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC))
@@ -71,9 +97,15 @@ pub(crate) fn prepare(command: &Command, plan: Plan) -> Result<Prepared, Error> 
         .map_err(|errno| duty("make a pipe", errno))?;
     let memory = |errno| duty("get memory for the child", errno);
     Ok(Prepared {
-        control: Shared::new(Control::new(), command.init).map_err(memory)?,
+        control: Shared::new(Control::new(), copied).map_err(memory)?,
         stack: Stack::new().map_err(memory)?,
-        second_stack: command.init.then(Stack::new).transpose().map_err(memory)?,
+        second_stack: two.then(Stack::new).transpose().map_err(memory)?,
+        chroot: match &command.chroot {
+            Some(Chroot::Opened(dir)) => Some(again(&dir.fd)?),
+            _ => None,
+        },
+        opened_dir: command.opened_dir.as_ref().map(|dir| again(&dir.fd)).transpose()?,
+        joins,
         programs: programs(command, &env),
         argv: Strings::new(command.args.iter().flat_map(|arg| arg.as_bytes_with_nul()).copied().collect()),
         envp_at_root: command.dir_or_root.then(|| joined(&env, Some("/"))),
@@ -84,6 +116,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan) -> Result<Prepared, Error> 
         pipes,
         gate,
         fault: command.fault,
+        helper: (plan.way == Way::InPlace && !plan.duties.is_empty()).then(helper_pipe).transpose()?,
         plan,
     })
 }
@@ -94,6 +127,16 @@ pub(crate) fn duty(what: &str, errno: Errno) -> Error {
 
 pub(crate) fn io_duty(what: &str, error: &io::Error) -> Error {
     Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice: Advice::default() }
+}
+
+fn helper_pipe() -> Result<HelperPipe, Error> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| duty("make a pipe", errno))?;
+    Ok(HelperPipe { reader, writer, mover: rustix::process::getpid().as_raw_pid() })
+}
+
+fn again(fd: &OwnedFd) -> Result<OwnedFd, Error> {
+    fd.try_clone().map_err(|error| io_duty("duplicate a descriptor", &error))
 }
 
 fn own_pidfd() -> Result<OwnedFd, Error> {
@@ -139,6 +182,10 @@ fn check_sources(plan: &Plan) -> Result<(), Error> {
 /// A working directory that can't be inside is refused early; one below a mount to be made is left to the child.
 fn check_directory(command: &Command) -> Result<(), Error> {
     let (Some(dir), false) = (&command.dir, command.dir_or_root) else { return Ok(()) };
+    // Where the root is another one, only the child can tell.
+    if command.chroot.is_some() || command.joins.iter().any(|join| join.kinds.contains(Namespace::Mount)) {
+        return Ok(());
+    }
     let below_mount = |mount: &Mount| Path::new("/").join(dir).starts_with(&mount.target);
     if command.mounts.iter().any(below_mount) {
         return Ok(());

@@ -18,6 +18,13 @@ pub(crate) const GO: u32 = 1;
 /// [`Control::go`]: the child is to end.
 pub(crate) const GIVE_UP: u32 = 2;
 
+/// [`Control::stage`]: the first child has not made the command yet; in place, the helper is not to begin yet.
+pub(crate) const FIRST: u32 = 0;
+/// [`Control::stage`]: the command has begun; in place, the helper is to begin.
+pub(crate) const SECOND: u32 = 1;
+/// [`Control::stage`]: the first child has failed.
+pub(crate) const STUCK: u32 = 2;
+
 /// [`Control::status`]: the command has not ended.
 pub(crate) const NOT_ENDED: u32 = u32::MAX;
 
@@ -28,6 +35,10 @@ pub(crate) struct Control {
     pub life: AtomicU32,
     /// The parent's word; the child waits on it.
     pub go: AtomicU32,
+    /// How far it is where there are two children, or a helper; the parent, or the helper, waits on it.
+    pub stage: AtomicU32,
+    /// The command's pid, where a first child has made it; written by the kernel.
+    pub command: AtomicU32,
     /// The index of the step that the child is at.
     pub step: AtomicU32,
     /// The errno of the step that failed.
@@ -45,6 +56,8 @@ impl Control {
         Self {
             life: AtomicU32::new(RUNNING),
             go: AtomicU32::new(WAIT),
+            stage: AtomicU32::new(FIRST),
+            command: AtomicU32::new(0),
             step: AtomicU32::new(0),
             errno: AtomicI32::new(0),
             candidate: AtomicU32::new(0),

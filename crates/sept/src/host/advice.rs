@@ -137,6 +137,43 @@ pub(crate) fn write_map(file: &str, errno: Errno) -> Advice {
     }
 }
 
+/// setns(2) was refused.
+fn join(kinds: Namespaces, of: &str, errno: i32) -> Advice {
+    match errno {
+        libc::EPERM if kinds.contains(Namespace::User) => Advice::new(
+            "joining a user namespace needs CAP_SYS_ADMIN in it, which its owner has in its parent, and root outside; and no chroot",
+            "run as root, or as the user who made it, from the user namespace that it was made in",
+        ),
+        libc::EPERM => Advice::new(
+            "joining needs CAP_SYS_ADMIN in the user namespace that owns the namespace, and in the present one",
+            "join its user namespace, too: -U, or leave the kinds out to join all",
+        )
+        .or("run as root"),
+        libc::ESRCH => Advice::new(format!("{of} has ended meanwhile"), "look for another: sept ls"),
+        libc::EINVAL if kinds.contains(Namespace::Pid) => Advice::new(
+            "the pid namespace is not a descendant of the present one, or its PID 1 has ended",
+            "join from a process that sees it; one without PID 1 can't be joined any more",
+        ),
+        libc::EINVAL => Advice::new("perhaps the namespace is being taken down", "look at it again: sept ls"),
+        _ => Advice::default(),
+    }
+}
+
+/// A namespace could not be bound to a file.
+pub(crate) fn persist(kind: Namespace, errno: Errno) -> Advice {
+    match errno {
+        Errno::PERM => {
+            Advice::new("mounting needs CAP_SYS_ADMIN in the present user namespace", "run as root")
+        }
+        Errno::NOENT => Advice::new("the file to bind it to is not there", "make it first: touch FILE"),
+        Errno::INVAL if kind == Namespace::Mount => Advice::new(
+            "a mount namespace can be bound on a mount with private propagation only, in a mount namespace older than it",
+            "mount --bind DIR DIR && mount --make-private DIR, and name a file in DIR",
+        ),
+        _ => Advice::default(),
+    }
+}
+
 /// The terminal was not to be had for the command.
 pub(crate) fn foreground(errno: Errno) -> Advice {
     match errno {
@@ -180,6 +217,8 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
     let user = plan.namespaces.contains(Namespace::User);
     let refused = matches!(errno, libc::EPERM | libc::EACCES);
     match step {
+        Step::Unshare(kinds) | Step::Fork(kinds) => clone(*kinds, Errno::from_raw_os_error(errno)),
+        Step::Join { kinds, of, .. } => join(*kinds, of, errno),
         _ if user && refused && apparmor_restricts() => apparmor(),
         Step::MapUid(_) | Step::MapGid(_) if refused => write_map("map", Errno::PERM),
         Step::Mount { source: Source::Proc, .. } if errno == libc::EPERM => covered("proc", "/proc"),

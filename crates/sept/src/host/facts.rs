@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::command::Command;
 use crate::error::{Advice, Error};
+use crate::host::joins::{self, JoinFact, OpenJoin};
 use crate::host::subid;
 use crate::id_map::IdRange;
 use crate::namespace::Namespace;
@@ -25,6 +26,8 @@ pub struct Host {
     pub subuids: Vec<(u32, u32)>,
     /// The caller's subordinate group ids (first, count), read only where they are needed.
     pub subgids: Vec<(u32, u32)>,
+    /// The namespaces to be joined, without those that the caller is in.
+    pub joins: Vec<JoinFact>,
 }
 
 const CAP_SETGID: u32 = 6;
@@ -42,20 +45,27 @@ impl Host {
         }
     }
 
-    /// The facts that `command` needs, and no others: each costs a read.
-    pub(crate) fn for_command(command: &Command) -> Result<Self, Error> {
+    /// The facts that `command` needs, and no others: each costs a read. With them the namespaces that it joins, open.
+    pub(crate) fn for_command(command: &Command) -> Result<(Self, Vec<OpenJoin>), Error> {
         let mut host = Self::caller();
+        let joins = joins::open(command)?;
+        host.joins = joins.iter().map(|join| join.fact.clone()).collect();
+        host.read_maps(command)?;
+        Ok((host, joins))
+    }
+
+    fn read_maps(&mut self, command: &Command) -> Result<(), Error> {
         if !command.namespaces.contains(Namespace::User) {
-            return Ok(host);
+            return Ok(());
         }
         if command.map_all {
-            host.uid_map = read_map("/proc/self/uid_map")?;
-            host.gid_map = read_map("/proc/self/gid_map")?;
+            self.uid_map = read_map("/proc/self/uid_map")?;
+            self.gid_map = read_map("/proc/self/gid_map")?;
         }
         if command.subids.is_some() {
-            (host.subuids, host.subgids) = subid::ranges(host.uid)?;
+            (self.subuids, self.subgids) = subid::ranges(self.uid)?;
         }
-        Ok(host)
+        Ok(())
     }
 
     /// Whether the caller may write any user id map, with CAP_SETUID.

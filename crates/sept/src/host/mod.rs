@@ -2,6 +2,8 @@
 
 pub(crate) mod advice;
 mod facts;
+pub(crate) mod joins;
 mod subid;
 
 pub use facts::Host;
+pub use joins::JoinFact;

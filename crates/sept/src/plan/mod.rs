@@ -3,6 +3,7 @@
 //! ALL rules of order are here, each with its reason.
 
 mod ids;
+mod join;
 mod root;
 pub mod step;
 
@@ -21,12 +22,23 @@ use step::Step;
 /// What will be done, in order. [`Display`](fmt::Display) prints it as a numbered list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The namespaces that the clone makes.
+    /// Who performs the steps.
+    pub way: Way,
+    /// The new namespaces.
     pub namespaces: Namespaces,
     /// What the parent does right after the clone.
     pub duties: Vec<Duty>,
     /// What the child does.
     pub steps: Vec<Step>,
+}
+
+/// Who performs the steps of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A new process: [`Command::spawn`].
+    Spawn,
+    /// The calling process: [`Command::exec`].
+    InPlace,
 }
 
 /// What only the parent has the right to do.
@@ -47,6 +59,15 @@ pub enum Duty {
         /// Inside, outside, count, and again.
         args: Vec<u32>,
     },
+    /// Binds the child's namespace of this kind to a file, mount(2).
+    Persist {
+        /// Which.
+        kind: Namespace,
+        /// Where.
+        file: PathBuf,
+    },
+    /// Writes the child's pid to `cgroup.procs` in this directory.
+    JoinCgroup(PathBuf),
     /// setpgid(2) and tcsetpgrp(3): the child leads a process group in the foreground, and the parent is in it.
     Foreground,
 }
@@ -61,6 +82,10 @@ impl fmt::Display for Duty {
                 write!(f, "run {program} PID")?;
                 args.iter().try_for_each(|number| write!(f, " {number}"))
             }
+            Self::Persist { kind, file } => {
+                write!(f, "bind the {kind} namespace of PID to {}", file.display())
+            }
+            Self::JoinCgroup(dir) => write!(f, "move PID to the cgroup {}", dir.display()),
             Self::Foreground => f.write_str("put PID in the foreground of the terminal, and join its job"),
         }
     }
@@ -68,13 +93,15 @@ impl fmt::Display for Duty {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespaces.is_empty() {
-            writeln!(f, "clone: no new namespace")?;
-        } else {
-            writeln!(f, "clone: new {}", self.namespaces)?;
+        match self.way {
+            Way::InPlace => writeln!(f, "in place: this process itself")?,
+            Way::Spawn if self.is_staged() => writeln!(f, "clone: a copy of this process")?,
+            Way::Spawn if self.namespaces.is_empty() => writeln!(f, "clone: no new namespace")?,
+            Way::Spawn => writeln!(f, "clone: new {}", self.namespaces)?,
         }
         for duty in &self.duties {
-            writeln!(f, "parent: {duty}")?;
+            let who = if self.way == Way::InPlace { "helper" } else { "parent" };
+            writeln!(f, "{who}: {duty}")?;
         }
         for (n, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:2}. {step}", n + 1)?;
@@ -85,22 +112,31 @@ impl fmt::Display for Plan {
 
 impl Plan {
     /// The plan for `command` on a host with these facts.
-    pub(crate) fn lower(command: &Command, host: &Host, park: bool) -> Result<Self, Error> {
+    pub(crate) fn lower(command: &Command, host: &Host, way: Way, park: bool) -> Result<Self, Error> {
         validate(command)?;
         let mut steps = Vec::with_capacity(16);
         let mut duties = Vec::new();
         // First of all: a child whose parent is gone must not go on.
-        if command.die_with_parent {
-            steps.push(Step::DieWithParent);
+        steps.extend(command.parent_death_signal.map(Step::DieWithParent));
+        // Joined before new ones are made: in a new user namespace there would be no right to join.
+        join::steps(command, host, way, &mut steps)?;
+        if way == Way::InPlace && !command.namespaces.is_empty() {
+            steps.push(Step::Unshare(command.namespaces));
         }
         // Ids before anything that makes files: without a map their owner would be nobody (EOVERFLOW).
         ids::map(command, host, &mut steps, &mut duties)?;
         identity(command, &mut steps);
+        // After what is written to files of /proc/self, which hiding takes away.
+        if !host.joins.is_empty() && join::hides_late(command) {
+            steps.push(Step::Hide);
+        }
+        keep_and_place(command, way, &mut steps, &mut duties)?;
         // Before the mounts: it needs nothing of them, and what it waits for (a lock) is the longest.
         if command.loopback {
             steps.push(Step::LoopbackUp);
         }
         root::mounts(command, &mut steps)?;
+        steps.extend(command.opened_dir.as_ref().map(|dir| Step::ChangeDirTo(dir.name.clone())));
         if command.stdio.iter().any(Option::is_some) {
             steps.push(Step::Redirect);
         }
@@ -120,7 +156,7 @@ impl Plan {
             let or_root = command.dir_or_root;
             steps.push(Step::ChangeDir { dir: path("the working directory", dir)?, or_root });
         }
-        privileges(command, &mut steps);
+        privileges(command, host, &mut steps);
         // After every step that opens something.
         if let Some(keep) = &command.keep {
             let mut keep: Vec<i32> = keep.iter().copied().filter(|fd| *fd > 2).collect();
@@ -135,10 +171,15 @@ impl Plan {
             steps.push(Step::Park);
         }
         steps.push(Step::Exec(command.program.clone()));
-        Ok(Self { namespaces: command.namespaces, duties, steps })
+        Ok(Self { way, namespaces: command.namespaces, duties, steps })
     }
 
-    /// The `CLONE_NEW*` flags of the clone: all but what a step makes.
+    /// Whether a first child joins, and makes the command as a second one.
+    pub(crate) fn is_staged(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Fork(_)))
+    }
+
+    /// The `CLONE_NEW*` flags of the clone that makes the command: all but what a step makes.
     pub(crate) fn clone_flags(&self) -> u64 {
         let mut namespaces = self.namespaces;
         if self.steps.contains(&Step::UnshareTime) {
@@ -151,6 +192,32 @@ impl Plan {
     pub(crate) fn changes_ids(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::SetUid(_) | Step::SetGid(_) | Step::SetGroups(_)))
     }
+}
+
+/// What others do to the child while it waits: files that keep its namespaces, its cgroup.
+fn keep_and_place(
+    command: &Command,
+    way: Way,
+    steps: &mut Vec<Step>,
+    duties: &mut Vec<Duty>,
+) -> Result<(), Error> {
+    for (kind, file) in &command.persist {
+        if !command.namespaces.contains(*kind) {
+            return Err(Error::invalid(format!("only a new {kind} namespace can be kept by a file")));
+        }
+        if way == Way::InPlace && *kind == Namespace::Pid {
+            return Err(Error::invalid_with(
+                "a pid namespace can be kept by a file only once it has a process",
+                Advice { why: vec![], fix: vec!["fork the command: --fork".to_owned()] },
+            ));
+        }
+        duties.push(Duty::Persist { kind: *kind, file: file.clone() });
+    }
+    duties.extend(command.cgroup.clone().map(Duty::JoinCgroup));
+    if !duties.is_empty() && !steps.contains(&Step::AwaitMaps) {
+        steps.push(Step::AwaitParent);
+    }
+    Ok(())
 }
 
 /// More supplementary groups than this are refused: the child has no memory for them.
@@ -172,19 +239,27 @@ fn identity(command: &Command, steps: &mut Vec<Step>) {
 }
 
 /// From more rights to fewer, each with the rights that it needs still there.
-fn privileges(command: &Command, steps: &mut Vec<Step>) {
+fn privileges(command: &Command, host: &Host, steps: &mut Vec<Step>) {
     // A filter needs no_new_privs or CAP_SYS_ADMIN; a change of user ends the latter. So where there is no
     // no_new_privs, the filter comes first.
     if command.refuse_terminal_injection && !command.no_new_privs {
         steps.push(Step::RefuseTerminalInjection);
     }
     // Groups before the user: a user other than root may change neither.
-    steps.extend(command.groups.clone().map(Step::SetGroups));
+    if !join::drops_groups_early(command, host) {
+        steps.extend(command.groups.clone().map(Step::SetGroups));
+    }
+    if command.drop_groups_if_allowed {
+        steps.push(Step::DropGroupsIfAllowed);
+    }
     steps.extend(command.gid.map(Step::SetGid));
     steps.extend(command.uid.map(Step::SetUid));
     // The kernel forgets the parent-death signal at each change of ids.
-    if command.die_with_parent && (command.uid.is_some() || command.gid.is_some()) {
-        steps.push(Step::DieWithParent);
+    if command.uid.is_some() || command.gid.is_some() {
+        steps.extend(command.parent_death_signal.map(Step::DieWithParent));
+    }
+    if command.keep_capabilities {
+        steps.push(Step::KeepCapabilities);
     }
     if command.no_new_privs {
         steps.push(Step::NoNewPrivs);
@@ -231,6 +306,17 @@ fn validate(command: &Command) -> Result<(), Error> {
                 Advice { why: vec![], fix: vec![format!("ask for a new {kind} namespace, too")] },
             ));
         }
+    }
+    for join in &command.joins {
+        if let Some(kind) = join.kinds.iter().find(|kind| command.namespaces.contains(*kind)) {
+            return Err(Error::invalid(format!(
+                "a {kind} namespace can't be both new and that of {}",
+                join.target
+            )));
+        }
+    }
+    if command.chroot.is_some() && command.root.is_some() {
+        return Err(Error::invalid("a root by chroot and one by pivot_root exclude each other"));
     }
     for (what, name) in [("hostname", &command.hostname), ("domain name", &command.domainname)] {
         if let Some(name) = name

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use crate::command::Command;
+use crate::command::{Chroot, Command};
 use crate::error::{Advice, Error};
 use crate::mount::{Access, Create, Mount, MountKind, Propagation};
 use crate::namespace::Namespace;
@@ -31,7 +31,7 @@ const LINKS: [(&str, &str); 6] = [
 
 pub(super) fn mounts(command: &Command, steps: &mut Vec<Step>) -> Result<(), Error> {
     if !command.namespaces.contains(Namespace::Mount) {
-        return Ok(());
+        return chroot(command, steps);
     }
     // First of the mounts: none of the others may be seen on the host.
     let propagation = command.propagation.unwrap_or(Propagation::Private);
@@ -46,12 +46,29 @@ pub(super) fn mounts(command: &Command, steps: &mut Vec<Step>) -> Result<(), Err
         None if command.read_only => steps.push(Step::ReadOnlyAll),
         None => {}
     }
+    // Before the mounts, whose paths are then those inside it.
+    chroot(command, steps)?;
     // Before the pivot: the kernel gives proc and sysfs only to who still sees the host's.
     for mount in &command.mounts {
         lower(command, mount, steps)?;
     }
+    for (mount, line) in &command.interpreters {
+        let file = path("binfmt_misc", &below(mount, "register"))?;
+        let line =
+            CString::new(line.as_str()).map_err(|_| Error::invalid("a binary format holds a NUL byte"))?;
+        steps.push(Step::LoadInterpreter { file, line });
+    }
     if command.root.is_some() {
         steps.push(Step::PivotRoot);
+    }
+    Ok(())
+}
+
+fn chroot(command: &Command, steps: &mut Vec<Step>) -> Result<(), Error> {
+    match &command.chroot {
+        Some(Chroot::Path(dir)) => steps.push(Step::Chroot(path("the root", dir)?)),
+        Some(Chroot::Opened(dir)) => steps.push(Step::ChrootTo(dir.name.clone())),
+        None => {}
     }
     Ok(())
 }
@@ -73,6 +90,7 @@ fn lower(command: &Command, mount: &Mount, steps: &mut Vec<Step>) -> Result<(), 
         MountKind::Sysfs if command.namespaces.contains(Namespace::Net) => Source::Sysfs,
         MountKind::Sysfs => Source::Bind { path: c"/sys".to_owned(), access: Access::ReadOnly },
         MountKind::Mqueue => Source::Mqueue,
+        MountKind::BinfmtMisc => Source::BinfmtMisc,
         MountKind::Dev => return dev(command, &mount.target, target, steps),
     };
     steps.push(Step::Mount { source, target, create: command.create });

@@ -6,13 +6,29 @@ use std::ffi::CString;
 use std::fmt;
 
 use crate::mount::{Access, Create, Propagation};
+use crate::namespace::Namespaces;
 
 /// One step of the child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// prctl(PR_SET_PDEATHSIG): the kernel kills the child when the thread that started it ends.
-    DieWithParent,
+    /// prctl(PR_SET_PDEATHSIG): the kernel sends the child this signal when the thread that started it ends.
+    DieWithParent(i32),
+    /// prctl(PR_SET_DUMPABLE): processes inside can't look into this one.
+    Hide,
+    /// setns(2).
+    Join {
+        /// Which kinds.
+        kinds: Namespaces,
+        /// The place of the target in the order in which they were asked for.
+        from: usize,
+        /// What it is, in words.
+        of: String,
+    },
+    /// Makes the command a child of the same parent, inside the namespaces that were joined, and new in these.
+    Fork(Namespaces),
+    /// unshare(2): this process itself moves.
+    Unshare(Namespaces),
     /// Writes `deny` to `/proc/self/setgroups`.
     DenySetgroups,
     /// Writes this line to `/proc/self/uid_map`.
@@ -21,6 +37,8 @@ pub enum Step {
     MapGid(CString),
     /// Waits until the parent has written the id maps.
     AwaitMaps,
+    /// Waits until the parent has done its duties.
+    AwaitParent,
     /// unshare(CLONE_NEWTIME), where the clone can't: a forked child is in the new one at once, and its offsets are fixed.
     UnshareTime,
     /// Writes these offsets to `/proc/self/timens_offsets`.
@@ -49,6 +67,13 @@ pub enum Step {
         /// Where the mount point may be made if it is missing.
         create: Create,
     },
+    /// Writes the line of a binary format to this file of binfmt_misc.
+    LoadInterpreter {
+        /// `register` of a binfmt_misc.
+        file: CString,
+        /// The line.
+        line: CString,
+    },
     /// Makes a symbolic link in a tmpfs of the command's own.
     Symlink {
         /// What it points to.
@@ -58,6 +83,12 @@ pub enum Step {
     },
     /// pivot_root(2), and away with the old root.
     PivotRoot,
+    /// chroot(2), and to its top.
+    Chroot(CString),
+    /// chroot(2) to a directory that was opened before.
+    ChrootTo(String),
+    /// Changes the working directory to one that was opened before.
+    ChangeDirTo(String),
     /// Sets the interface lo up.
     LoopbackUp,
     /// Changes the working directory, inside the new root.
@@ -77,10 +108,14 @@ pub enum Step {
     Redirect,
     /// setgroups(2).
     SetGroups(Vec<u32>),
+    /// setgroups(2) of none, where the user namespace allows it.
+    DropGroupsIfAllowed,
     /// setresgid(2).
     SetGid(u32),
     /// setresuid(2).
     SetUid(u32),
+    /// Makes the permitted capabilities ambient.
+    KeepCapabilities,
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivs,
     /// A seccomp filter that refuses TIOCSTI and TIOCLINUX.
@@ -123,6 +158,8 @@ pub enum Source {
     Devpts,
     /// The message queues of the ipc namespace.
     Mqueue,
+    /// The binary formats of the user namespace.
+    BinfmtMisc,
 }
 
 /// A C string as it is printed: control bytes escaped.
@@ -144,6 +181,7 @@ impl fmt::Display for Source {
             Self::Sysfs => f.write_str("mount sysfs"),
             Self::Devpts => f.write_str("mount devpts"),
             Self::Mqueue => f.write_str("mount mqueue"),
+            Self::BinfmtMisc => f.write_str("mount binfmt_misc"),
         }
     }
 }
@@ -151,11 +189,18 @@ impl fmt::Display for Source {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DieWithParent => f.write_str("ask to be killed when the parent ends"),
+            Self::DieWithParent(libc::SIGKILL) => f.write_str("ask to be killed when the parent ends"),
+            Self::DieWithParent(signal) => write!(f, "ask for signal {signal} when the parent ends"),
+            Self::Hide => f.write_str("hide memory and descriptors from processes inside"),
+            Self::Join { kinds, of, .. } => write!(f, "join {kinds} of {of}"),
+            Self::Fork(kinds) if kinds.is_empty() => f.write_str("fork the command"),
+            Self::Fork(kinds) => write!(f, "fork the command, with new {kinds}"),
+            Self::Unshare(kinds) => write!(f, "move to new {kinds}"),
             Self::DenySetgroups => f.write_str("deny setgroups"),
             Self::MapUid(map) => write!(f, "map user ids: {}", map.to_string_lossy()),
             Self::MapGid(map) => write!(f, "map group ids: {}", map.to_string_lossy()),
             Self::AwaitMaps => f.write_str("wait for the parent to map ids"),
+            Self::AwaitParent => f.write_str("wait for the parent"),
             Self::UnshareTime => f.write_str("make a new time namespace for the command"),
             Self::OffsetClocks(offsets) => {
                 write!(f, "set clock offsets: {}", offsets.to_string_lossy().trim_end().replace('\n', ", "))
@@ -172,8 +217,12 @@ impl fmt::Display for Step {
                 write!(f, "clone the tree at {} read-only", shown(dir))
             }
             Self::Mount { source, target, .. } => write!(f, "{source} on {}", shown(target)),
+            Self::LoadInterpreter { file, line } => write!(f, "write {} to {}", shown(line), shown(file)),
             Self::Symlink { to, at } => write!(f, "link {} to {}", shown(at), shown(to)),
             Self::PivotRoot => f.write_str("pivot to the new root"),
+            Self::Chroot(dir) => write!(f, "change the root to {}", shown(dir)),
+            Self::ChrootTo(name) => write!(f, "change the root to {name}"),
+            Self::ChangeDirTo(name) => write!(f, "change directory to {name}"),
             Self::LoopbackUp => f.write_str("set lo up"),
             Self::ChangeDir { dir, or_root: false } => write!(f, "change directory to {}", shown(dir)),
             Self::ChangeDir { dir, or_root: true } => write!(f, "change directory to {}, else /", shown(dir)),
@@ -183,8 +232,10 @@ impl fmt::Display for Step {
             Self::Redirect => f.write_str("set up standard input, output and error"),
             Self::SetGroups(groups) if groups.is_empty() => f.write_str("drop supplementary groups"),
             Self::SetGroups(groups) => write!(f, "set supplementary groups {groups:?}"),
+            Self::DropGroupsIfAllowed => f.write_str("drop supplementary groups, if they may be"),
             Self::SetGid(id) => write!(f, "become group {id}"),
             Self::SetUid(id) => write!(f, "become user {id}"),
+            Self::KeepCapabilities => f.write_str("keep capabilities over exec"),
             Self::NoNewPrivs => f.write_str("allow no new privileges"),
             Self::RefuseTerminalInjection => f.write_str("refuse terminal injection (TIOCSTI)"),
             Self::CloseOthers(keep) if keep.is_empty() => f.write_str("close descriptors from 3 on"),

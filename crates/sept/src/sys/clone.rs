@@ -17,6 +17,9 @@ pub(crate) type Entry = extern "C" fn(*mut c_void) -> i32;
 
 const CLONE_VM: u64 = 0x100;
 const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_VFORK: u64 = 0x4000;
+const CLONE_PARENT: u64 = 0x8000;
+const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 /// libc's constant overflows its type.
 const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
@@ -90,12 +93,19 @@ pub(crate) struct CloneRequest<'a> {
     pub by_hand: &'a AtomicU32,
     /// The stack for the child.
     pub stack: &'a Stack,
+    /// Makes the child one of the caller's own parent, and has the kernel write its pid here before it runs.
+    pub sibling: Option<&'a AtomicU32>,
+    /// Whether the caller stays until a child of shared memory has left that.
+    pub wait: bool,
+    /// What the parent is told with at the end. A sibling has that of the caller.
+    pub exit_signal: i32,
 }
 
 /// The child, as its parent sees it.
 pub(crate) struct Cloned {
     pub pid: i32,
-    pub pidfd: OwnedFd,
+    /// Not of a sibling.
+    pub pidfd: Option<OwnedFd>,
 }
 
 #[repr(C, align(8))]
@@ -128,12 +138,19 @@ pub(crate) unsafe fn clone(
 ) -> Result<Cloned, Errno> {
     let mut pidfd: RawFd = -1;
     let memory = if request.share_memory { CLONE_VM } else { 0 };
-    let common = memory | CLONE_PIDFD | CLONE_CHILD_CLEARTID | request.namespaces;
+    let sibling = if request.sibling.is_some() { CLONE_PARENT | CLONE_PARENT_SETTID } else { 0 };
+    let wait = if request.wait { CLONE_VFORK } else { 0 };
+    let exit_signal = if request.sibling.is_some() { 0 } else { request.exit_signal };
+    // A sibling's own parent opens its pidfd: here it would be of no use.
+    let wants_pidfd = if request.sibling.is_some() { 0 } else { CLONE_PIDFD };
+    let common = memory | sibling | wait | wants_pidfd | CLONE_CHILD_CLEARTID | request.namespaces;
+    let parent_tid = request.sibling.map_or(ptr::null_mut(), AtomicU32::as_ptr);
     let args = CloneArgs {
         flags: common | CLONE_CLEAR_SIGHAND,
-        pidfd: &raw mut pidfd as u64,
+        pidfd: if wants_pidfd == 0 { 0 } else { &raw mut pidfd as u64 },
         child_tid: request.life.as_ptr() as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: exit_signal as u64,
+        parent_tid: parent_tid as u64,
         stack: request.stack.lowest() as u64,
         stack_size: Stack::SIZE as u64,
         ..CloneArgs::default()
@@ -145,10 +162,12 @@ pub(crate) unsafe fn clone(
         Err(Errno::NOSYS | Errno::PERM) if request.namespaces & CLONE_NEWTIME == 0 => {
             request.by_hand.store(1, Release);
             let top = (request.stack.lowest() + Stack::SIZE) as *mut c_void;
-            let flags = (common as u32 | libc::SIGCHLD as u32) as i32;
+            let flags = (common as u32 | exit_signal as u32) as i32;
             let (no_tls, tid) = (ptr::null_mut::<c_void>(), request.life.as_ptr());
+            // Plain clone writes the pidfd, or a sibling's pid, to the same place.
+            let written = if wants_pidfd == 0 { parent_tid.cast::<RawFd>() } else { &raw mut pidfd };
             // SAFETY: as clone3; libc runs `entry` on the stack. errno is this thread's, and the child leaves it alone.
-            let pid = unsafe { libc::clone(entry, top, flags, arg, &raw mut pidfd, no_tls, tid) };
+            let pid = unsafe { libc::clone(entry, top, flags, arg, written, no_tls, tid) };
             if pid < 0 {
                 return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
             }
@@ -157,7 +176,7 @@ pub(crate) unsafe fn clone(
         answer => answer? as i32,
     };
     // SAFETY: the kernel has just made this descriptor for us.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let pidfd = (wants_pidfd != 0).then(|| unsafe { OwnedFd::from_raw_fd(pidfd) });
     Ok(Cloned { pid, pidfd })
 }
 

@@ -188,6 +188,85 @@ pub(crate) fn close_range(first: u32, last: u32, on_exec: bool) -> Result<(), Er
         .map(drop)
 }
 
+/// An ioctl(2) without an argument, or with one that is a number or an address.
+fn ioctl(fd: BorrowedFd<'_>, request: u32, argument: usize) -> Result<usize, Errno> {
+    // SAFETY: the callers below pass requests that take nothing or fill in a number that lives across the call.
+    let answer =
+        unsafe { syscall(libc::SYS_ioctl, [fd.as_raw_fd() as usize, request as usize, argument, 0, 0, 0]) };
+    check(answer)
+}
+
+/// A new descriptor that an ioctl answers with.
+fn ioctl_fd(fd: BorrowedFd<'_>, request: u32) -> Result<OwnedFd, Errno> {
+    let new = ioctl(fd, request, 0)?;
+    // SAFETY: the kernel has just made this descriptor, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(new as RawFd) })
+}
+
+/// NS_GET_NSTYPE, ioctl_nsfs(2), since Linux 4.11: the `CLONE_NEW*` flag.
+pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    ioctl(fd, 0xb703, 0).map(|flag| flag as u32)
+}
+
+/// NS_GET_USERNS, ioctl_nsfs(2), since Linux 4.9.
+pub(crate) fn owner_of(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    ioctl_fd(fd, 0xb701)
+}
+
+/// NS_GET_PARENT, ioctl_nsfs(2), since Linux 4.9.
+pub(crate) fn parent_of(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    ioctl_fd(fd, 0xb702)
+}
+
+/// NS_GET_OWNER_UID, ioctl_nsfs(2), since Linux 4.11.
+pub(crate) fn owner_uid(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let mut uid = 0_u32;
+    ioctl(fd, 0xb704, &raw mut uid as usize)?;
+    Ok(uid)
+}
+
+/// PIDFD_GET_*_NAMESPACE, since Linux 6.11: by the `CLONE_NEW*` flag. The kernel says ENOTTY or EINVAL before.
+pub(crate) fn pidfd_namespace(pidfd: BorrowedFd<'_>, flag: u64) -> Result<OwnedFd, Errno> {
+    let number = match flag as i32 {
+        libc::CLONE_NEWCGROUP => 1,
+        libc::CLONE_NEWIPC => 2,
+        libc::CLONE_NEWNS => 3,
+        libc::CLONE_NEWNET => 4,
+        libc::CLONE_NEWPID => 5,
+        libc::CLONE_NEWTIME => 7,
+        libc::CLONE_NEWUSER => 9,
+        libc::CLONE_NEWUTS => 10,
+        _ => return Err(Errno::INVAL),
+    };
+    ioctl_fd(pidfd, 0xff00 + number)
+}
+
+/// SIOCGSKNS, since Linux 4.9: the network namespace of a socket.
+pub(crate) fn socket_namespace(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    ioctl_fd(socket, 0x894c)
+}
+
+/// setns(2): by a namespace's file, or by a pidfd (Linux 5.8).
+pub(crate) fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    let answer = unsafe { syscall(libc::SYS_setns, [fd.as_raw_fd() as usize, flags as usize, 0, 0, 0, 0]) };
+    check(answer).map(drop)
+}
+
+/// unshare(2).
+pub(crate) fn unshare(flags: u64) -> Result<(), Errno> {
+    // SAFETY: numbers only, and no caller asks for CLONE_FILES.
+    check(unsafe { syscall(libc::SYS_unshare, [flags as usize, 0, 0, 0, 0, 0]) }).map(drop)
+}
+
+/// prctl(2), PR_SET_PDEATHSIG, any signal.
+pub(crate) fn parent_death_signal(signal: i32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    let answer =
+        unsafe { syscall(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, signal as usize, 0, 0, 0, 0]) };
+    check(answer).map(drop)
+}
+
 /// Attributes of mounts, mount_setattr(2).
 pub(crate) mod attr {
     pub(crate) const RDONLY: u64 = 1;
@@ -262,6 +341,17 @@ pub(crate) enum Change {
     None,
     Stopped(i32),
     Ended(Ended),
+}
+
+/// wait4(2) for one child, whatever its exit signal. One that is gone already is fine.
+pub(crate) fn collect(pid: i32) {
+    loop {
+        // SAFETY: the addresses are null, for which the kernel writes nothing.
+        let answer = unsafe { syscall(libc::SYS_wait4, [pid as usize, 0, libc::__WALL as usize, 0, 0, 0]) };
+        if check(answer) != Err(Errno::INTR) {
+            return;
+        }
+    }
 }
 
 /// waitid(2) on a pidfd (Linux 5.4), with the usage of wait4(2).

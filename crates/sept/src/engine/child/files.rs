@@ -1,0 +1,269 @@
+//! The child's files: mounts, the root, directories.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
+};
+
+use super::{Child, Result};
+use crate::mount::{Access, Create, Propagation};
+use crate::plan::step::Source;
+use crate::sys::{self, attr};
+
+impl Child<'_> {
+    pub(super) fn clone_root(&mut self, dir: &CStr, read_only: bool) -> Result {
+        let tree = open_tree(dir)?;
+        if read_only {
+            sys::mount_setattr(tree.as_fd(), c"", attr::RDONLY)?;
+        }
+        // pivot_root wants a mount point: the clone is put over the directory that it is a clone of.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let place = rustix::fs::open(dir, flags, Mode::empty())?;
+        attach(tree.as_fd(), place.as_fd())?;
+        self.root = Some(tree);
+        Ok(())
+    }
+
+    fn root(&mut self) -> Result<BorrowedFd<'_>> {
+        if self.root.is_none() {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            self.root = Some(rustix::fs::open(c"/", flags, Mode::empty())?);
+        }
+        self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+
+    pub(super) fn mount(&mut self, source: &Source, target: &CStr, create: Create) -> Result {
+        let mount = match source {
+            Source::Bind { path, access } => {
+                let tree = open_tree(path)?;
+                let attributes = match access {
+                    Access::ReadWrite => attr::NOSUID | attr::NODEV,
+                    Access::ReadOnly => attr::NOSUID | attr::NODEV | attr::RDONLY,
+                    Access::Devices => attr::NOSUID,
+                };
+                sys::mount_setattr(tree.as_fd(), c"", attributes)?;
+                tree
+            }
+            Source::Device { path, number } => open_device(path, *number)?,
+            Source::Tmpfs(mode) => self.tmpfs(*mode)?,
+            Source::Proc => new_fs(c"proc", &[], NOSUID | NODEV | NOEXEC)?,
+            Source::Sysfs => {
+                new_fs(c"sysfs", &[], NOSUID | NODEV | NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY)?
+            }
+            Source::Devpts => {
+                let options =
+                    [(c"newinstance", None), (c"ptmxmode", Some(c"0666")), (c"mode", Some(c"0620"))];
+                new_fs(c"devpts", &options, NOSUID | NOEXEC)?
+            }
+            Source::BinfmtMisc => new_fs(c"binfmt_misc", &[], NOSUID | NODEV | NOEXEC)?,
+            Source::Mqueue => new_fs(c"mqueue", &[], NOSUID | NODEV | NOEXEC)?,
+        };
+        let target = match self.resolve(target) {
+            Err(Errno::NOENT) => {
+                let directory = FileType::from_raw_mode(rustix::fs::fstat(&mount)?.st_mode).is_dir();
+                self.make_mount_point(target, create, directory)?;
+                self.resolve(target)?
+            }
+            found => found?,
+        };
+        attach(mount.as_fd(), target.as_fd())
+    }
+
+    fn tmpfs(&mut self, mode: u32) -> Result<OwnedFd> {
+        let mode = if mode == 0o1777 { c"1777" } else { c"0755" };
+        let mount = new_fs(c"tmpfs", &[(c"mode", Some(mode))], NOSUID | NODEV)?;
+        let device = rustix::fs::fstat(&mount)?.st_dev;
+        *self.own.get_mut(self.own_count).ok_or(Errno::NOBUFS)? = device;
+        self.own_count += 1;
+        Ok(mount)
+    }
+
+    /// A path inside. Links can't lead out of the root; EAGAIN comes from renames meanwhile.
+    fn resolve(&mut self, path: &CStr) -> Result<OwnedFd> {
+        self.open_inside(path, OFlags::PATH)
+    }
+
+    fn open_inside(&mut self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+        let root = self.root()?;
+        for _ in 0..64 {
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                answer => return answer,
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
+    /// The directory of `path`, made if need be and allowed, and the last name.
+    pub(super) fn parent_of<'p>(&mut self, path: &'p CStr, create: Create) -> Result<(OwnedFd, &'p CStr)> {
+        let bytes = path.to_bytes_with_nul();
+        let slash = bytes.iter().rposition(|byte| *byte == b'/').ok_or(Errno::INVAL)?;
+        let name = bytes
+            .get(slash + 1..)
+            .and_then(|name| CStr::from_bytes_with_nul(name).ok())
+            .ok_or(Errno::INVAL)?;
+        let mut buffer = [0_u8; 4096];
+        let parent = prefix(&mut buffer, bytes, slash.max(1))?;
+        let directory = match self.resolve(parent) {
+            Err(Errno::NOENT) => {
+                self.make_mount_point(parent, create, true)?;
+                self.resolve(parent)?
+            }
+            found => found?,
+        };
+        self.may_make_in(&directory, create)?;
+        Ok((directory, name))
+    }
+
+    /// Nothing is left behind on the host: only in a tmpfs of this child's own, unless it was asked for.
+    fn may_make_in(&self, directory: &OwnedFd, create: Create) -> Result {
+        let device = rustix::fs::fstat(directory)?.st_dev;
+        let own = self.own.iter().take(self.own_count).any(|own| *own == device);
+        if own || create == Create::Host { Ok(()) } else { Err(Errno::NOENT) }
+    }
+
+    /// Makes what is missing of `path`, one component after another.
+    fn make_mount_point(&mut self, path: &CStr, create: Create, directory: bool) -> Result {
+        let bytes = path.to_bytes_with_nul();
+        let length = bytes.len() - 1;
+        let mut buffer = [0_u8; 4096];
+        let mut parent = self.resolve(c"/")?;
+        let mut start = 0;
+        while start < length {
+            let end =
+                bytes.iter().skip(start).position(|b| *b == b'/' || *b == 0).map_or(length, |at| start + at);
+            if end > start {
+                parent = match self.resolve(prefix(&mut buffer, bytes, end)?) {
+                    Err(Errno::NOENT) => {
+                        self.may_make_in(&parent, create)?;
+                        let mut name = [0_u8; 256];
+                        let component = bytes.get(start..end).ok_or(Errno::INVAL)?;
+                        let name = prefix(&mut name, component, component.len())?;
+                        make(&parent, name, directory || end < length)?;
+                        self.resolve(prefix(&mut buffer, bytes, end)?)?
+                    }
+                    found => found?,
+                };
+            }
+            start = end + 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn load_interpreter(&mut self, file: &CStr, line: &CStr) -> Result {
+        let file = self.open_inside(file, OFlags::WRONLY)?;
+        rustix::io::write(&file, line.to_bytes()).map(drop)
+    }
+
+    pub(super) fn pivot(&mut self) -> Result {
+        rustix::process::fchdir(self.root()?)?;
+        // Both on one another: the old root then lies over the new one, and is taken off.
+        rustix::process::pivot_root(c".", c".")?;
+        rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+        self.root = None;
+        rustix::process::chdir(c"/")
+    }
+
+    pub(super) fn change_dir(&mut self, dir: &CStr, or_root: bool) -> Result {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let found = rustix::fs::openat2(CWD, dir, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+        let done = found.and_then(rustix::process::fchdir);
+        match done {
+            Err(_) if or_root => {
+                self.at_root = true;
+                rustix::process::chdir(c"/")
+            }
+            done => done,
+        }
+    }
+
+    /// chroot(2) to a path inside, and to its top.
+    pub(super) fn chroot(&mut self, dir: &CStr) -> Result {
+        rustix::process::chdir(dir)?;
+        self.chroot_here()
+    }
+
+    /// chroot(2) to a directory that was opened before, and to its top.
+    pub(super) fn chroot_to(&mut self, dir: Option<BorrowedFd<'_>>) -> Result {
+        rustix::process::fchdir(dir.ok_or(Errno::BADF)?)?;
+        self.chroot_here()
+    }
+
+    fn chroot_here(&mut self) -> Result {
+        self.root = None;
+        rustix::process::chroot(c".")
+    }
+}
+
+pub(super) fn propagate(propagation: Propagation) -> Result {
+    let flags = match propagation {
+        Propagation::Private => MountPropagationFlags::PRIVATE,
+        Propagation::Slave => MountPropagationFlags::DOWNSTREAM,
+        Propagation::Shared => MountPropagationFlags::SHARED,
+        Propagation::Unchanged => return Ok(()),
+    };
+    rustix::mount::mount_change(c"/", flags | MountPropagationFlags::REC)
+}
+
+const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+
+/// A new file system, mounted nowhere yet.
+fn new_fs(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attributes: MountAttrFlags) -> Result<OwnedFd> {
+    let fs = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        match value {
+            Some(value) => rustix::mount::fsconfig_set_string(fs.as_fd(), *key, *value)?,
+            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), *key)?,
+        }
+    }
+    rustix::mount::fsconfig_create(fs.as_fd())?;
+    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// A copy of the mounts at and below `path`; recursive, since a user namespace refuses to uncover what lies below.
+fn open_tree(path: &CStr) -> Result<OwnedFd> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    rustix::mount::open_tree(CWD, path, flags)
+}
+
+/// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
+fn open_device(path: &CStr, (major, minor): (u32, u32)) -> Result<OwnedFd> {
+    let tree = open_tree(path)?;
+    let stat = rustix::fs::fstat(&tree)?;
+    let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    if !device || stat.st_rdev != rustix::fs::makedev(major, minor) {
+        return Err(Errno::NODEV);
+    }
+    sys::mount_setattr(tree.as_fd(), c"", attr::NOSUID | attr::NOEXEC)?;
+    Ok(tree)
+}
+
+fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, c"", target, c"", flags)
+}
+
+/// The first `length` bytes of `bytes`, as a C string in `buffer`.
+fn prefix<'b>(buffer: &'b mut [u8], bytes: &[u8], length: usize) -> Result<&'b CStr> {
+    let source = bytes.get(..length).ok_or(Errno::INVAL)?;
+    buffer.get_mut(..length).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(source);
+    *buffer.get_mut(length).ok_or(Errno::NAMETOOLONG)? = 0;
+    buffer.get(..=length).and_then(|text| CStr::from_bytes_with_nul(text).ok()).ok_or(Errno::INVAL)
+}
+
+fn make(parent: &OwnedFd, name: &CStr, directory: bool) -> Result {
+    if directory {
+        return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+}

@@ -1,0 +1,337 @@
+//! An existing process or namespace, held so that nothing can take its place.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::error::{Advice, Error, describe};
+use crate::namespace::Namespace;
+use crate::sys;
+
+/// Which namespace it is: the device and inode number of its file, as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NamespaceId {
+    /// The device number of nsfs.
+    pub device: u64,
+    /// The inode number: what `/proc/PID/ns/*` shows in brackets. The kernel uses it again later.
+    pub inode: u64,
+}
+
+/// An open namespace; it lives as long as this does. ioctl_nsfs(2), since Linux 4.9.
+#[derive(Debug)]
+pub struct NamespaceFile {
+    fd: OwnedFd,
+    kind: Namespace,
+}
+
+impl NamespaceFile {
+    /// The namespace at a path: `/proc/PID/ns/*`, or a file that one is bound to.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is no such file or it is no namespace.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        // O_NONBLOCK: a fifo in its place must not hold us up.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| {
+            Error::invalid(format!("cannot open {}: {}", path.display(), describe(errno.raw_os_error())))
+        })?;
+        Self::from_fd(fd).ok_or_else(|| {
+            Error::invalid_with(
+                format!("{} is no namespace", path.display()),
+                Advice::new(
+                    "it is an ordinary file, or the mount that made it a namespace is gone",
+                    "name a file like /proc/PID/ns/net, or one that a namespace is bound to",
+                ),
+            )
+        })
+    }
+
+    /// The namespace behind a descriptor, if it is one.
+    pub fn from_fd(fd: OwnedFd) -> Option<Self> {
+        let flags = sys::namespace_type(fd.as_fd()).ok()?;
+        let kind = Namespace::ALL.into_iter().find(|kind| kind.flag() == u64::from(flags))?;
+        Some(Self { fd, kind })
+    }
+
+    /// The namespace of a process, by its link's name; `process` is a pid or `self`.
+    pub(crate) fn of(process: impl fmt::Display, kind: Namespace) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(format!("/proc/{process}/ns/{}", kind.link()), flags, Mode::empty())?;
+        Ok(Self { fd, kind })
+    }
+
+    /// The network namespace of a socket, ioctl SIOCGSKNS, since Linux 4.9.
+    ///
+    /// # Errors
+    /// ENOTTY for what is no socket, EPERM without CAP_NET_ADMIN.
+    pub fn of_socket(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Self { fd: sys::socket_namespace(socket)?, kind: Namespace::Net })
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Namespace {
+        self.kind
+    }
+
+    /// Which one it is.
+    ///
+    /// # Errors
+    /// Of fstat(2).
+    pub fn id(&self) -> io::Result<NamespaceId> {
+        let stat = rustix::fs::fstat(&self.fd)?;
+        Ok(NamespaceId { device: stat.st_dev, inode: stat.st_ino })
+    }
+
+    /// The user namespace that owns it. None if that lies outside of what this process may see.
+    ///
+    /// # Errors
+    /// ENOTTY before Linux 4.9.
+    pub fn owner(&self) -> io::Result<Option<Self>> {
+        Self::related(sys::owner_of(self.fd.as_fd()), Namespace::User)
+    }
+
+    /// The parent of a user or pid namespace. None for others, for the first, and for one outside of what this process
+    /// may see.
+    ///
+    /// # Errors
+    /// ENOTTY before Linux 4.9.
+    pub fn parent(&self) -> io::Result<Option<Self>> {
+        if !matches!(self.kind, Namespace::User | Namespace::Pid) {
+            return Ok(None);
+        }
+        Self::related(sys::parent_of(self.fd.as_fd()), self.kind)
+    }
+
+    fn related(found: Result<OwnedFd, Errno>, kind: Namespace) -> io::Result<Option<Self>> {
+        match found {
+            Ok(fd) => Ok(Some(Self { fd, kind })),
+            Err(Errno::PERM) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The user who made a user namespace, as this process sees it. Since Linux 4.11.
+    ///
+    /// # Errors
+    /// EINVAL for other kinds.
+    pub fn owner_uid(&self) -> io::Result<u32> {
+        Ok(sys::owner_uid(self.fd.as_fd())?)
+    }
+}
+
+impl AsFd for NamespaceFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What to join: [`Command::join`](crate::Command::join).
+#[derive(Clone, Debug)]
+pub struct Target {
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+enum Held {
+    Process { pid: u32, pidfd: OwnedFd },
+    File { path: PathBuf, file: NamespaceFile },
+}
+
+impl Target {
+    /// A process, by its id. Held by a pidfd (Linux 5.3): another with the same id later is not it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is none.
+    pub fn process(pid: u32) -> Result<Self, Error> {
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let number = number.ok_or_else(|| Error::invalid(format!("{pid} is no process id")))?;
+        let pidfd =
+            rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(|errno| match errno {
+                Errno::SRCH => Error::invalid_with(
+                    format!("there is no process {pid}"),
+                    Advice::new(
+                        "it has ended, or its id is that of another pid namespace",
+                        "look its id up from here: sept ls, or ps -e",
+                    ),
+                ),
+                // A thread's id.
+                Errno::INVAL | Errno::NOENT => Error::invalid_with(
+                    format!("{pid} is a thread, not a process"),
+                    Advice { why: vec![], fix: vec![format!("its process: grep Tgid /proc/{pid}/status")] },
+                ),
+                errno => Error::duty(format!("open a pidfd of process {pid}"), errno, Advice::default()),
+            })?;
+        Ok(Self { held: Arc::new(Held::Process { pid, pidfd }) })
+    }
+
+    /// A namespace, by a file that it is bound to.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where it is none.
+    pub fn file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref().to_owned();
+        let file = NamespaceFile::open(&path)?;
+        Ok(Self { held: Arc::new(Held::File { path, file }) })
+    }
+
+    /// A namespace that is open already; `name` is for plans and errors.
+    pub fn open(file: NamespaceFile, name: impl Into<PathBuf>) -> Self {
+        Self { held: Arc::new(Held::File { path: name.into(), file }) }
+    }
+
+    /// Whether its namespace of this kind is another than the caller's.
+    ///
+    /// # Errors
+    /// As [`namespace`](Self::namespace).
+    pub fn differs(&self, kind: Namespace) -> Result<bool, Error> {
+        let looked =
+            |error: io::Error| self.refused(&format!("look at the {kind} namespace of {self}"), &error);
+        let own = NamespaceFile::of("self", kind).and_then(|own| own.id()).map_err(looked)?;
+        Ok(self.namespace(kind)?.id().map_err(looked)? != own)
+    }
+
+    /// The process id, if it is a process.
+    pub fn pid(&self) -> Option<u32> {
+        match &*self.held {
+            Held::Process { pid, .. } => Some(*pid),
+            Held::File { .. } => None,
+        }
+    }
+
+    /// The kind, if it is one namespace.
+    pub fn kind(&self) -> Option<Namespace> {
+        match &*self.held {
+            Held::Process { .. } => None,
+            Held::File { file, .. } => Some(file.kind),
+        }
+    }
+
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        match &*self.held {
+            Held::Process { pidfd, .. } => Some(pidfd.as_fd()),
+            Held::File { .. } => None,
+        }
+    }
+
+    /// Whether it is a process that has ended.
+    pub fn has_ended(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.pidfd()
+            .is_some_and(|fd| poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&now)) == Ok(1))
+    }
+
+    /// Its namespace of this kind.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where it has none of this kind or has ended; [`Error::Duty`] where this process may not see it.
+    pub fn namespace(&self, kind: Namespace) -> Result<NamespaceFile, Error> {
+        match &*self.held {
+            Held::Process { pid, pidfd } => {
+                let direct = sys::pidfd_namespace(pidfd.as_fd(), kind.flag());
+                let found = match direct {
+                    Ok(fd) => Ok(NamespaceFile { fd, kind }),
+                    // Before Linux 6.11, by its number; `alive` then says that the number was still its own.
+                    Err(Errno::NOTTY | Errno::INVAL) => NamespaceFile::of(pid, kind),
+                    Err(errno) => Err(errno.into()),
+                };
+                match found {
+                    Ok(file) => self.alive().map(|()| file),
+                    Err(error) => {
+                        self.alive()?;
+                        Err(self.refused(&format!("see the {kind} namespace of {self}"), &error))
+                    }
+                }
+            }
+            Held::File { path, file } if file.kind == kind => {
+                let fd =
+                    file.fd.try_clone().map_err(|error| self.refused(&path.display().to_string(), &error))?;
+                Ok(NamespaceFile { fd, kind })
+            }
+            Held::File { path, file } => Err(Error::invalid_with(
+                format!("{} is a {} namespace, not a {kind} namespace", path.display(), file.kind),
+                Advice { why: vec![], fix: vec![format!("join it as what it is: {}", file.kind)] },
+            )),
+        }
+    }
+
+    fn refused(&self, what: &str, error: &io::Error) -> Error {
+        let advice = match error.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) => Advice::new(
+                "it is another user's, has more rights than this process, or lives in a user namespace outside of ours",
+                "run as root, or as the user who started it",
+            ),
+            _ => Advice::default(),
+        };
+        Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice }
+    }
+
+    /// Fails if it is a process that has ended.
+    pub(crate) fn alive(&self) -> Result<(), Error> {
+        match self.has_ended() {
+            false => Ok(()),
+            true => Err(Error::invalid(format!("{self} has ended"))),
+        }
+    }
+
+    /// A file of `/proc/PID`, read while it is surely this process's.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is no process or has ended, [`Error::Duty`] where this process may not read it.
+    pub fn read(&self, file: &str) -> Result<Vec<u8>, Error> {
+        let Some(pid) = self.pid() else {
+            return Err(Error::invalid(format!("{self} is no process, and so has no {file}")));
+        };
+        let path = format!("/proc/{pid}/{file}");
+        let read = fs::read(&path);
+        self.alive()?;
+        read.map_err(|error| self.refused(&format!("read {path}"), &error))
+    }
+
+    /// Its root (`root`) or working directory (`cwd`), as a descriptor.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn directory(&self, link: &str) -> Result<OwnedFd, Error> {
+        let Some(pid) = self.pid() else {
+            return Err(Error::invalid(format!("{self} is no process, and so has no {link}")));
+        };
+        let path = format!("/proc/{pid}/{link}");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&path, flags, Mode::empty());
+        self.alive()?;
+        opened.map_err(|errno| self.refused(&format!("open {path}"), &errno.into()))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.held {
+            Held::Process { pid, .. } => write!(f, "process {pid}"),
+            Held::File { path, .. } => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Whether a user namespace is this ancestor or lies below it.
+pub(crate) fn is_within(namespace: &NamespaceFile, ancestor: NamespaceId) -> io::Result<bool> {
+    if namespace.id()? == ancestor {
+        return Ok(true);
+    }
+    let mut next = namespace.parent()?;
+    while let Some(found) = next {
+        if found.id()? == ancestor {
+            return Ok(true);
+        }
+        next = found.parent()?;
+    }
+    Ok(false)
+}
