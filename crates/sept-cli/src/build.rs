@@ -14,10 +14,21 @@ use crate::request::{EnvChange, Keep, Network, Request};
 pub struct Built {
     pub command: Command,
     pub namespaces: Namespaces,
+    /// Whether another pid namespace is joined.
+    pub joins_pid: bool,
 }
 
 pub fn build(request: &Request) -> Result<Built, Failure> {
-    let namespaces = namespaces(request)?;
+    let mut namespaces = namespaces(request)?;
+    // What is joined is not new, also where it is one of the default set.
+    for (kind, _) in &request.join {
+        if request.given.contains(*kind) {
+            return Err(Failure::usage(format!(
+                "--join {kind} and a new {kind} namespace contradict each other"
+            )));
+        }
+        namespaces.remove(*kind);
+    }
     let host = Host::caller();
     let (program, args) = program(request);
     let mut command = Command::new(program);
@@ -30,7 +41,22 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     files(request, namespaces, &mut command);
     environment(request, &mut command);
     process(request, namespaces, &host, &mut command);
-    Ok(Built { command, namespaces })
+    let joins_pid = joins(request, &mut command)?;
+    Ok(Built { command, namespaces, joins_pid })
+}
+
+/// Whether another pid namespace is among them.
+fn joins(request: &Request, command: &mut Command) -> Result<bool, Failure> {
+    let mut joins_pid = false;
+    for (kind, word) in &request.join {
+        let targets = crate::pins::find(word)?;
+        let target = targets.iter().find(|target| target.kind().is_none_or(|has| has == *kind));
+        let target = target
+            .ok_or_else(|| Failure::usage(format!("{} is no {kind} namespace", word.to_string_lossy())))?;
+        joins_pid |= *kind == Namespace::Pid && target.differs(*kind)?;
+        command.join(target, [*kind]);
+    }
+    Ok(joins_pid)
 }
 
 fn namespaces(request: &Request) -> Result<Namespaces, Failure> {
@@ -70,7 +96,7 @@ fn namespaces(request: &Request) -> Result<Namespaces, Failure> {
 }
 
 /// COMMAND, else $SHELL where it is inside, else /bin/sh.
-fn program(request: &Request) -> (OsString, &[OsString]) {
+pub fn program(request: &Request) -> (OsString, &[OsString]) {
     if let Some((program, args)) = request.command.split_first() {
         return (program.clone(), args);
     }

@@ -2,14 +2,21 @@
 
 mod build;
 mod disposition;
+mod enter;
 mod failure;
+mod ls;
 mod options;
+mod pins;
 mod report;
 mod request;
 mod run;
 mod supervise;
+mod svg;
 mod terminal;
 mod tour;
+mod tree;
+mod unshare;
+mod users;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -25,9 +32,17 @@ sept isolates processes with Linux namespaces.
 Usage: sept <COMMAND> [OPTIONS]
 
 Commands:
-  run    start a command in new namespaces (`sept run --help`)
-  tour   see the eight kinds of namespaces live
-  help   this help, or that of a command
+  run          start a command in new namespaces (clone)
+  unshare      move to new namespaces, and become a command (unshare)
+  enter        join the namespaces of a process, and become a command (setns)
+  pin, unpin   keep namespaces by name, let go of them
+  ls           every namespace, and what keeps it
+  diff         which namespaces two processes share, and what differs
+  doctor       what this host allows, and how to mend what it does not
+  tour         the eight kinds of namespaces, live
+  completions  for a shell
+  man          the manual
+  help         this help, or that of a command
 
 Options:
   -h, --help     this help
@@ -69,6 +84,12 @@ fn dispatch() -> Result<u8, Failure> {
     };
     match word.to_str() {
         Some("run") => run::main(&mut parser),
+        Some("unshare") => unshare::main(&mut parser),
+        Some("enter") => enter::main(&mut parser),
+        Some("pin") => pins::pin_main(&mut parser),
+        Some("unpin") => pins::unpin_main(&mut parser),
+        Some("ls") => ls::main(&mut parser),
+        Some("keep") => pins::keep(&mut parser),
         Some("tour") => tour_main(&mut parser),
         Some("help") => help(&mut parser),
         Some("version") => version(),
@@ -76,14 +97,17 @@ fn dispatch() -> Result<u8, Failure> {
     }
 }
 
-fn version() -> Result<u8, Failure> {
+/// Prints it.
+pub fn version() -> Result<u8, Failure> {
     report::print(concat!("sept ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0)
 }
 
 fn help(parser: &mut lexopt::Parser) -> Result<u8, Failure> {
-    match parser.next().map_err(|error| Failure::usage(error.to_string()))? {
-        Some(Arg::Value(word)) if word == "run" => report::print(&options::help(options::RUN))?,
-        Some(Arg::Value(word)) if word != "tour" => return Err(unknown_command(&word)),
+    match parser.next().map_err(request::usage)? {
+        Some(Arg::Value(word)) => {
+            let page = options::PAGES.into_iter().find(|page| word == page.name);
+            report::print(&options::help(page.ok_or_else(|| unknown_command(&word))?))?;
+        }
         _ => report::print(USAGE)?,
     }
     Ok(0)
@@ -94,10 +118,7 @@ fn tour_main(parser: &mut lexopt::Parser) -> Result<u8, Failure> {
     while let Some(arg) = parser.next().map_err(|error| Failure::usage(error.to_string()))? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => {
-                report::print(
-                    "Usage: sept tour [KIND]\n\nShows the eight kinds of namespaces, or KIND, by making them.\n",
-                )?;
-                return Ok(0);
+                return report::print(&options::help(&options::TOUR)).map(|()| 0);
             }
             // How the tour starts its inside half; not for users.
             Arg::Long("inside") => {
@@ -129,7 +150,8 @@ fn no_command(written: &str) -> Failure {
 fn unknown_command(word: &OsStr) -> Failure {
     let shown = word.to_string_lossy();
     let failure = Failure::usage(format!("there is no command {shown}"));
-    let near = ["run", "tour", "help"].into_iter().find(|known| strsim::osa_distance(known, &shown) == 1);
+    let names = options::PAGES.into_iter().map(|page| page.name).chain(["help"]);
+    let near = names.into_iter().find(|known| strsim::osa_distance(known, &shown) == 1);
     match near {
         Some(known) => failure.fix(format!("perhaps `sept {known}` was meant")),
         None => failure.fix(format!("to start it in new namespaces: sept run -- {shown}")),

@@ -23,6 +23,7 @@ pub fn plan_json(plan: &Plan) -> Value {
 }
 
 /// Where the report goes; opened before anything starts, so that a bad name is told first.
+#[derive(Default)]
 pub struct Report {
     files: Vec<File>,
 }

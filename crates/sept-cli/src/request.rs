@@ -9,7 +9,8 @@ use lexopt::{Arg, Parser};
 use sept::{Access, IdRange, Mount, Namespace, Namespaces, Propagation, Setgroups};
 
 use crate::failure::Failure;
-use crate::options::{self, Id, Opt};
+use crate::options::{self, Id, Opt, Page};
+use crate::users;
 
 /// How `--plan` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,31 @@ pub enum EnvChange {
     Unset(OsString),
 }
 
-/// The options of one `sept run`.
+/// `--root` and `--wd` of `sept enter`: the target's own, or a directory.
+#[derive(Clone, Debug)]
+pub enum OfTarget {
+    Own,
+    Dir(PathBuf),
+}
+
+/// What only `sept enter` has.
+#[derive(Debug, Default)]
+pub struct Enter {
+    pub target: Option<u32>,
+    pub all: bool,
+    pub root: Option<OfTarget>,
+    pub wd: Option<OfTarget>,
+    pub wdns: Option<PathBuf>,
+    pub preserve_credentials: bool,
+    pub no_fork: bool,
+    pub env: bool,
+    pub cgroup: bool,
+    pub user_parent: bool,
+    pub net_socket: Option<i32>,
+    pub follow_context: bool,
+}
+
+/// The options of one `sept run`, `unshare` or `enter`.
 #[derive(Debug, Default)]
 pub struct Request {
     pub given: Namespaces,
@@ -62,6 +87,8 @@ pub struct Request {
     pub map_groups: Vec<IdRange>,
     pub map_auto: bool,
     pub map_all: bool,
+    pub map_all_groups: bool,
+    pub map_auto_groups: bool,
     pub setgroups: Option<Setgroups>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -95,6 +122,17 @@ pub struct Request {
     pub report: Option<PathBuf>,
     pub report_fd: Option<i32>,
     pub command: Vec<OsString>,
+    /// Kinds that were given with a file.
+    pub files: Vec<(Namespace, PathBuf)>,
+    pub join: Vec<(Namespace, OsString)>,
+    pub pin: Option<OsString>,
+    pub fork: bool,
+    pub kill_child: Option<i32>,
+    pub mount_proc: Option<PathBuf>,
+    pub mount_binfmt: Option<PathBuf>,
+    pub interpreter: Option<String>,
+    pub keep_caps: bool,
+    pub enter: Enter,
 }
 
 /// What a line of options comes to.
@@ -104,15 +142,15 @@ pub enum Parsed {
     Version,
 }
 
-/// Parses what stands after `run`.
-pub fn parse(parser: &mut Parser) -> Result<Parsed, Failure> {
+/// Parses what stands after the name of the command.
+pub fn parse(parser: &mut Parser, page: &'static Page) -> Result<Parsed, Failure> {
     let mut request = Request::default();
     while let Some(arg) = parser.next().map_err(usage)? {
-        let opt = match arg {
-            Arg::Short(letter) => find(|opt| opt.short == Some(letter), &format!("-{letter}"))?,
+        let (opt, short) = match arg {
+            Arg::Short(letter) => (find(page, |opt| opt.short == Some(letter), &format!("-{letter}"))?, true),
             Arg::Long(name) => {
                 let name = name.to_owned();
-                find(|opt| opt.long == name, &format!("--{name}"))?
+                (find(page, |opt| opt.long == name, &format!("--{name}"))?, false)
             }
             Arg::Value(first) => {
                 // From here on nothing is ours.
@@ -124,22 +162,27 @@ pub fn parse(parser: &mut Parser) -> Result<Parsed, Failure> {
         match opt.id {
             Id::Help => return Ok(Parsed::Help),
             Id::Version => return Ok(Parsed::Version),
-            _ => apply(opt, parser, &mut request)?,
+            _ => apply(page, opt, short, parser, &mut request)?,
         }
     }
     Ok(Parsed::Run(Box::new(request)))
 }
 
-fn usage(error: lexopt::Error) -> Failure {
+pub fn usage(error: lexopt::Error) -> Failure {
     Failure::usage(error.to_string())
 }
 
-fn find(matches: impl Fn(&Opt) -> bool, written: &str) -> Result<&'static Opt, Failure> {
-    options::RUN.iter().find(|opt| matches(opt)).ok_or_else(|| {
+/// The option that was written.
+pub fn find(
+    page: &'static Page,
+    matches: impl Fn(&Opt) -> bool,
+    written: &str,
+) -> Result<&'static Opt, Failure> {
+    page.options.iter().find(|opt| matches(opt)).ok_or_else(|| {
         let failure = Failure::usage(format!("unknown option {written}"));
-        match options::suggestion(options::RUN, written) {
+        match options::suggestion(page, written) {
             Some(hint) => failure.fix(hint),
-            None => failure.fix("`sept run --help` lists what there is"),
+            None => failure.fix(format!("`sept {} --help` lists what there is", page.name)),
         }
     })
 }
@@ -147,6 +190,7 @@ fn find(matches: impl Fn(&Opt) -> bool, written: &str) -> Result<&'static Opt, F
 /// The values of one option, with its name for what goes wrong.
 struct Values<'a> {
     opt: &'static Opt,
+    short: bool,
     parser: &'a mut Parser,
 }
 
@@ -188,22 +232,83 @@ impl Values<'_> {
         })
     }
 
+    /// What follows by `=`. `-mu` is two letters, not the value `u`.
     fn optional(&mut self) -> Option<OsString> {
+        let by_equals = || matches!(self.parser.clone().next(), Err(lexopt::Error::UnexpectedValue { .. }));
+        if self.short && !by_equals() {
+            return None;
+        }
         self.parser.optional_value()
+    }
+
+    /// A kind, and its file where that is given.
+    fn kind(&mut self, kind: Namespace, request: &mut Request) {
+        if options::is_optional(self.opt)
+            && let Some(file) = self.optional()
+        {
+            request.files.push((kind, file.into()));
+        }
+        request.given.insert(kind);
     }
 }
 
-fn apply(opt: &'static Opt, parser: &mut Parser, request: &mut Request) -> Result<(), Failure> {
-    let mut values = Values { opt, parser };
+fn apply(
+    page: &Page,
+    opt: &'static Opt,
+    short: bool,
+    parser: &mut Parser,
+    request: &mut Request,
+) -> Result<(), Failure> {
+    let mut values = Values { opt, short, parser };
     match opt.id {
-        Id::Mount => request.given.insert(Namespace::Mount),
-        Id::Uts => request.given.insert(Namespace::Uts),
-        Id::Ipc => request.given.insert(Namespace::Ipc),
-        Id::Net => request.given.insert(Namespace::Net),
-        Id::Pid => request.given.insert(Namespace::Pid),
-        Id::User => request.given.insert(Namespace::User),
-        Id::Cgroup => request.given.insert(Namespace::Cgroup),
-        Id::Time => request.given.insert(Namespace::Time),
+        Id::Mount => values.kind(Namespace::Mount, request),
+        Id::Uts => values.kind(Namespace::Uts, request),
+        Id::Ipc => values.kind(Namespace::Ipc, request),
+        Id::Net => values.kind(Namespace::Net, request),
+        Id::Pid => values.kind(Namespace::Pid, request),
+        Id::User => values.kind(Namespace::User, request),
+        Id::Cgroup => values.kind(Namespace::Cgroup, request),
+        Id::Time => values.kind(Namespace::Time, request),
+        Id::Join => request.join.push(join(&mut values)?),
+        Id::Pin => request.pin = Some(values.os()?),
+        Id::Fork => request.fork = true,
+        Id::KillChild => {
+            request.fork = true;
+            request.kill_child = Some(match values.optional() {
+                None => libc::SIGKILL,
+                Some(name) => name
+                    .to_str()
+                    .and_then(users::signal)
+                    .ok_or_else(|| values.wrong(&name, "is no signal"))?,
+            });
+        }
+        Id::MountProc => request.mount_proc = Some(values.optional().unwrap_or("/proc".into()).into()),
+        Id::MountBinfmt => {
+            let dir = values.optional().unwrap_or(BINFMT_MISC.into());
+            request.mount_binfmt = Some(dir.into());
+        }
+        Id::LoadInterp => {
+            request.interpreter = Some(values.parsed(|text| Ok(text.to_owned()))?);
+            request.mount_binfmt.get_or_insert_with(|| BINFMT_MISC.into());
+        }
+        Id::KeepCaps => request.keep_caps = true,
+        Id::Target => request.enter.target = Some(values.id()?),
+        Id::All => request.enter.all = true,
+        Id::EnterRoot => request.enter.root = Some(of_target(values.optional())),
+        Id::EnterWd => request.enter.wd = Some(of_target(values.optional())),
+        Id::Wdns => request.enter.wdns = Some(values.os()?.into()),
+        Id::PreserveCredentials => request.enter.preserve_credentials = true,
+        Id::NoFork => request.enter.no_fork = true,
+        Id::TargetEnv => request.enter.env = true,
+        Id::JoinCgroup => request.enter.cgroup = true,
+        Id::UserParent => request.enter.user_parent = true,
+        Id::NetSocket => {
+            let fd = values.parsed(|text| {
+                text.parse().map_err(|_| "the number of a descriptor of TARGET is wanted".to_owned())
+            })?;
+            request.enter.net_socket = Some(fd);
+        }
+        Id::FollowContext => request.enter.follow_context = true,
         Id::Share => {
             let kinds = values
                 .parsed(|text| text.split(',').map(str::parse).collect::<Result<Vec<Namespace>, _>>())?;
@@ -212,18 +317,26 @@ fn apply(opt: &'static Opt, parser: &mut Parser, request: &mut Request) -> Resul
         Id::Namespaces => request.none = values.choice(&[("none", true)])?,
         Id::MapRoot => request.map_root = true,
         Id::MapCurrent => request.map_current = true,
-        Id::MapUser => request.map_user = Some(values.id()?),
-        Id::MapGroup => request.map_group = Some(values.id()?),
-        Id::MapUsers => request.map_users.push(values.parsed(str::parse)?),
-        Id::MapGroups => request.map_groups.push(values.parsed(str::parse)?),
+        Id::MapUser => request.map_user = Some(values.parsed(|text| users::id(text, users::PASSWD))?),
+        Id::MapGroup => request.map_group = Some(values.parsed(|text| users::id(text, users::GROUP))?),
+        Id::MapUsers => match values.parsed(ranges)? {
+            Ranges::Auto => request.map_auto = true,
+            Ranges::All => request.map_all = true,
+            Ranges::One(range) => request.map_users.push(range),
+        },
+        Id::MapGroups => match values.parsed(ranges)? {
+            Ranges::Auto => request.map_auto_groups = true,
+            Ranges::All => request.map_all_groups = true,
+            Ranges::One(range) => request.map_groups.push(range),
+        },
         Id::MapAuto => request.map_auto = true,
         Id::MapAll => request.map_all = true,
         Id::Setgroups => {
             request.setgroups =
                 Some(values.choice(&[("allow", Setgroups::Allow), ("deny", Setgroups::Deny)])?);
         }
-        Id::Setuid => request.uid = Some(values.id()?),
-        Id::Setgid => request.gid = Some(values.id()?),
+        Id::Setuid => request.uid = Some(values.parsed(|text| users::id(text, users::PASSWD))?),
+        Id::Setgid => request.gid = Some(values.parsed(|text| users::id(text, users::GROUP))?),
         Id::Groups => {
             let ids = |text: &str| text.split(',').map(sept::parse_id).collect::<Option<Vec<u32>>>();
             request.groups =
@@ -290,10 +403,25 @@ fn apply(opt: &'static Opt, parser: &mut Parser, request: &mut Request) -> Resul
         }
         Id::Report => request.report = Some(values.os()?.into()),
         Id::ReportFd => request.report_fd = Some(values.parsed(descriptor)?),
-        // Looked for before anything was parsed.
-        Id::JsonErrors | Id::Help | Id::Version => {}
+        // Looked for before anything was parsed; or of commands that are parsed elsewhere.
+        Id::JsonErrors
+        | Id::Help
+        | Id::Version
+        | Id::Type
+        | Id::Tree
+        | Id::Json
+        | Id::Columns
+        | Id::NoHeadings
+        | Id::Svg
+        | Id::ApparmorProfile => {}
     }
-    if let Some(kind) = implied_kind(opt.id, request) {
+    // The root of unshare(1) is a chroot, which needs no mount namespace.
+    let kind = if opt.id == Id::Root && page.name == options::RUN.name {
+        Some(Namespace::Mount)
+    } else {
+        implied_kind(opt.id, request)
+    };
+    if let Some(kind) = kind {
         request.implied.push((kind, opt.long));
     }
     Ok(())
@@ -310,11 +438,11 @@ fn implied_kind(id: Id, request: &Request) -> Option<Namespace> {
         | Id::MapGroups
         | Id::MapAuto
         | Id::MapAll
-        | Id::Setgroups => Some(Namespace::User),
+        | Id::Setgroups
+        | Id::KeepCaps => Some(Namespace::User),
         Id::Hostname | Id::Domainname => Some(Namespace::Uts),
         Id::Monotonic | Id::Boottime => Some(Namespace::Time),
-        Id::Root
-        | Id::ReadOnly
+        Id::ReadOnly
         | Id::Bind
         | Id::RoBind
         | Id::DevBind
@@ -322,11 +450,46 @@ fn implied_kind(id: Id, request: &Request) -> Option<Namespace> {
         | Id::Proc
         | Id::Dev
         | Id::Mqueue
+        | Id::MountProc
+        | Id::MountBinfmt
+        | Id::LoadInterp
         | Id::Propagation => Some(Namespace::Mount),
         Id::Network if request.network == Some(Network::None) => Some(Namespace::Net),
         Id::Init => Some(Namespace::Pid),
         _ => None,
     }
+}
+
+const BINFMT_MISC: &str = "/proc/sys/fs/binfmt_misc";
+
+/// What `--map-users` and `--map-groups` take.
+enum Ranges {
+    One(IdRange),
+    Auto,
+    All,
+}
+
+fn ranges(text: &str) -> Result<Ranges, String> {
+    match text {
+        "auto" => Ok(Ranges::Auto),
+        "all" => Ok(Ranges::All),
+        range => range.parse().map(Ranges::One),
+    }
+}
+
+fn of_target(dir: Option<OsString>) -> OfTarget {
+    dir.map_or(OfTarget::Own, |dir| OfTarget::Dir(dir.into()))
+}
+
+fn join(values: &mut Values<'_>) -> Result<(Namespace, OsString), Failure> {
+    let value = values.os()?;
+    let bytes = value.as_bytes();
+    let Some(at) = bytes.iter().position(|byte| *byte == b'=') else {
+        return Err(values.wrong(&value, "write KIND=TARGET, for instance net=1234"));
+    };
+    let kind =
+        String::from_utf8_lossy(&bytes[..at]).parse().map_err(|why: String| values.wrong(&value, why))?;
+    Ok((kind, OsStr::from_bytes(&bytes[at + 1..]).to_owned()))
 }
 
 fn env_change(text: OsString) -> EnvChange {
@@ -404,10 +567,12 @@ mod tests {
 
     #[test]
     fn every_option_is_there_once() {
-        for (n, opt) in options::RUN.iter().enumerate() {
-            for other in &options::RUN[..n] {
-                assert!(opt.long != other.long && opt.id != other.id, "{}", opt.long);
-                assert!(opt.short.is_none() || opt.short != other.short, "{}", opt.long);
+        for page in options::PAGES {
+            for (n, opt) in page.options.iter().enumerate() {
+                for other in &page.options[..n] {
+                    assert!(opt.long != other.long && opt.id != other.id, "{}", opt.long);
+                    assert!(opt.short.is_none() || opt.short != other.short, "{}", opt.long);
+                }
             }
         }
     }

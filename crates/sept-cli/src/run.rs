@@ -4,31 +4,31 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use lexopt::Parser;
-use sept::{Command, Namespace, Stdio};
+use sept::{Command, Namespace, Namespaces, Stdio, Target};
 
 use crate::build::{self, Built};
 use crate::failure::Failure;
 use crate::options;
+use crate::pins;
 use crate::report::{self, Report};
 use crate::request::{self, Parsed, PlanFormat, Request};
 use crate::supervise::{self, Early, Supervisor, Watch};
 use crate::terminal::{self, Relay};
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
-    let request = match request::parse(parser)? {
-        Parsed::Help => return report::print(&options::help(options::RUN)).map(|()| 0),
-        Parsed::Version => {
-            return report::print(concat!("sept ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| 0);
-        }
+    let request = match request::parse(parser, &options::RUN)? {
+        Parsed::Help => return report::print(&options::help(&options::RUN)).map(|()| 0),
+        Parsed::Version => return crate::version(),
         Parsed::Run(request) => request,
     };
-    let Built { mut command, namespaces } = build::build(&request)?;
+    let Built { mut command, namespaces, joins_pid } = build::build(&request)?;
     if let Some(format) = request.plan {
         return print_plan(&request, &mut command, format);
     }
     let mut report = Report::open(&request)?;
     let is_pid_1 = namespaces.contains(Namespace::Pid) && !request.init;
-    match start_and_wait(&request, &mut command, is_pid_1, &mut report) {
+    let around = Around { is_pid_1, other_pids: is_pid_1 || joins_pid };
+    match start_and_wait(&request, &mut command, around, &mut report) {
         Ok(outcome) => Ok(outcome),
         Err(failure) => {
             report.failed(&failure)?;
@@ -41,30 +41,36 @@ fn print_plan(request: &Request, command: &mut Command, format: PlanFormat) -> R
     if request.tty {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).controlling_terminal();
     }
-    let plan = command.plan()?;
-    match format {
-        PlanFormat::Text => report::print(&plan.to_string())?,
-        PlanFormat::Json => report::print(&format!("{}\n", report::plan_json(&plan)))?,
-    }
-    Ok(0)
+    crate::unshare::print_plan(&command.plan()?, format)
 }
 
-fn start_and_wait(
+/// What the command is to the processes around it.
+#[derive(Clone, Copy)]
+pub struct Around {
+    /// Whether it is PID 1, for which the kernel drops signals that it leaves at their default.
+    pub is_pid_1: bool,
+    /// Whether its pid namespace is another one, in which our process group has no number.
+    pub other_pids: bool,
+}
+
+/// Starts the command, stands between it and the outside, and passes on how it ended.
+pub fn start_and_wait(
     request: &Request,
     command: &mut Command,
-    is_pid_1: bool,
+    around: Around,
     report: &mut Report,
 ) -> Result<u8, Failure> {
     let mut relay = if request.tty { Some(give_terminal(command)?) } else { None };
     let mut watch = Watch::new(request.timeout, request.die_with_parent)?;
     let begun = Instant::now();
     // Without a pid namespace the command sees our group by its number; a reaper's group is no job of the command's.
-    let leads_job = is_pid_1 && !request.tty && !request.new_session && supervise::is_foreground_job();
+    let leads_job =
+        around.other_pids && !request.tty && !request.new_session && supervise::is_foreground_job();
     if leads_job {
         command.foreground();
     }
     let plan = if report.is_wanted() { Some(command.plan()?) } else { None };
-    let child = match command.spawn_unless(|| watch.give_up()) {
+    let child = match spawn(request, command, &mut watch) {
         Ok(child) => child,
         Err(error) => {
             if leads_job {
@@ -82,7 +88,7 @@ fn start_and_wait(
         child,
         watch: &watch,
         relay,
-        is_pid_1,
+        is_pid_1: around.is_pid_1,
         has_init: request.init,
         leads_job,
         timed_out: false,
@@ -105,12 +111,29 @@ fn give_terminal(command: &mut Command) -> Result<Relay, Failure> {
     Ok(relay)
 }
 
+/// With `--pin`, the namespaces are kept before the command begins.
+fn spawn(request: &Request, command: &mut Command, watch: &mut Watch) -> Result<sept::Child, Failure> {
+    let Some(name) = &request.pin else {
+        return Ok(command.spawn_unless(|| watch.give_up())?);
+    };
+    pins::check_new(name)?;
+    let parked = command.park_unless(|| watch.give_up())?;
+    pins::pin(&Target::process(parked.id())?, Namespaces::NONE, name)?;
+    parked.start().map_err(|error| {
+        // What was kept is the namespaces of a command that never ran.
+        if let Err(failure) = pins::unpin(name) {
+            failure.print(false);
+        }
+        error.into()
+    })
+}
+
 /// A start that was given up on purpose ends as the command would have.
-fn given_up(watch: &Watch, error: sept::Error) -> Result<u8, Failure> {
+fn given_up(watch: &Watch, error: Failure) -> Result<u8, Failure> {
     match watch.early {
         Some(Early::Signal(signal)) => Ok(128_u8.wrapping_add(signal as u8)),
         Some(Early::TimedOut) => Ok(124),
         Some(Early::ParentEnded) => Ok(125),
-        None => Err(error.into()),
+        None => Err(error),
     }
 }

@@ -101,8 +101,16 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Self::spawn), but for what only exec can find out.
     pub fn park(&mut self) -> Result<Parked, Error> {
+        self.park_unless(|| false)
+    }
+
+    /// As [`park`](Self::park); while set-up takes longer than usual, asks `stop` every 20 ms whether to give up.
+    ///
+    /// # Errors
+    /// [`Error::Died`] after `stop` said so, else as `park`.
+    pub fn park_unless(&mut self, mut stop: impl FnMut() -> bool) -> Result<Parked, Error> {
         let defaults = [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()];
-        Ok(Parked { started: Some(self.start(defaults, true, &mut || false)?) })
+        Ok(Parked { started: Some(self.start(defaults, true, &mut stop)?) })
     }
 
     fn start(

@@ -215,6 +215,17 @@ impl Target {
         }
     }
 
+    /// A pidfd of the process.
+    ///
+    /// # Errors
+    /// ESRCH if it is no process; EMFILE.
+    pub fn to_pidfd(&self) -> io::Result<OwnedFd> {
+        match self.pidfd() {
+            Some(pidfd) => pidfd.try_clone_to_owned(),
+            None => Err(Errno::SRCH.into()),
+        }
+    }
+
     pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         match &*self.held {
             Held::Process { pidfd, .. } => Some(pidfd.as_fd()),

@@ -137,6 +137,11 @@ pub(crate) fn write_map(file: &str, errno: Errno) -> Advice {
     }
 }
 
+fn joins_pid(plan: &Plan) -> bool {
+    let joins = |step: &Step| matches!(step, Step::Join { kinds, .. } if kinds.contains(Namespace::Pid));
+    plan.steps.iter().any(joins)
+}
+
 /// setns(2) was refused.
 fn join(kinds: Namespaces, of: &str, errno: i32) -> Advice {
     match errno {
@@ -217,6 +222,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
     let user = plan.namespaces.contains(Namespace::User);
     let refused = matches!(errno, libc::EPERM | libc::EACCES);
     match step {
+        Step::Fork(_) if errno == libc::ENOMEM && joins_pid(plan) => Advice::new(
+            "the pid namespace that is joined is dead: its PID 1 has ended, and no process can be in it any more",
+            "join the others only: name them, without -p",
+        ),
         Step::Unshare(kinds) | Step::Fork(kinds) => clone(*kinds, Errno::from_raw_os_error(errno)),
         Step::Join { kinds, of, .. } => join(*kinds, of, errno),
         _ if user && refused && apparmor_restricts() => apparmor(),

@@ -59,8 +59,7 @@ impl Host {
             return Ok(());
         }
         if command.map_all {
-            self.uid_map = read_map("/proc/self/uid_map")?;
-            self.gid_map = read_map("/proc/self/gid_map")?;
+            (self.uid_map, self.gid_map) = own_maps()?;
         }
         if command.subids.is_some() {
             (self.subuids, self.subgids) = subid::ranges(self.uid)?;
@@ -77,6 +76,14 @@ impl Host {
     pub fn can_map_gids(&self) -> bool {
         self.capabilities & (1 << CAP_SETGID) != 0
     }
+}
+
+/// The caller's own user and group id maps, of `/proc/self`.
+///
+/// # Errors
+/// [`Error::Duty`] where they can't be read.
+pub fn own_maps() -> Result<(Vec<IdRange>, Vec<IdRange>), Error> {
+    Ok((read_map("/proc/self/uid_map")?, read_map("/proc/self/gid_map")?))
 }
 
 fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {

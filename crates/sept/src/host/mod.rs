@@ -2,8 +2,11 @@
 
 pub(crate) mod advice;
 mod facts;
+mod inventory;
 pub(crate) mod joins;
 mod subid;
 
-pub use facts::Host;
+pub use facts::{Host, own_maps};
+pub use inventory::{Entry, Holder, Inventory};
 pub use joins::JoinFact;
+pub use subid::ranges as subordinate_ids;

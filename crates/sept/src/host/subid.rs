@@ -7,8 +7,11 @@ use crate::id_map::parse_id;
 
 type Ranges = Vec<(u32, u32)>;
 
-/// The caller's ranges of subordinate user and group ids, each not empty.
-pub(super) fn ranges(uid: u32) -> Result<(Ranges, Ranges), Error> {
+/// The ranges (first, count) of a user's subordinate user and group ids, in the order of /etc/subuid and /etc/subgid.
+///
+/// # Errors
+/// [`Error::Invalid`] where there are none.
+pub fn ranges(uid: u32) -> Result<(Ranges, Ranges), Error> {
     let name = user_name(uid);
     let find = |file: &str, kind: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();

@@ -1,0 +1,322 @@
+//! `sept enter`: joins what is there.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use lexopt::Parser;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use sept::{Command, Host, Namespace, Namespaces, Target};
+
+use crate::failure::Failure;
+use crate::options;
+use crate::pins;
+use crate::report;
+use crate::request::{self, Keep, OfTarget, Parsed, Request};
+use crate::run::{self, Around};
+use crate::unshare::print_plan;
+
+pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
+    let mut request = match request::parse(parser, &options::ENTER)? {
+        Parsed::Help => return report::print(&options::help(&options::ENTER)).map(|()| 0),
+        Parsed::Version => return crate::version(),
+        Parsed::Run(request) => request,
+    };
+    let target = target(&mut request)?;
+    let joined = joined(&request, target.as_ref())?;
+    let mut command = build(&request, target.as_ref(), &joined)?;
+    let other_pids = joined.differs(Namespace::Pid)?;
+    let fork = other_pids && !request.enter.no_fork;
+    if let Some(format) = request.plan {
+        let plan = if fork { command.plan()? } else { command.plan_in_place()? };
+        return print_plan(&plan, format);
+    }
+    if !fork {
+        return Err(command.exec().into());
+    }
+    command.die_with_parent();
+    let around = Around { is_pid_1: false, other_pids };
+    run::start_and_wait(&request, &mut command, around, &mut report::Report::default())
+}
+
+/// The process or pin that the line names: by `-t`, or the first word, unless every kind has its file.
+fn target(request: &mut Request) -> Result<Option<Vec<Target>>, Failure> {
+    let target = if let Some(pid) = request.enter.target {
+        Some(vec![Target::process(pid)?])
+    } else if !request.files.is_empty() {
+        None
+    } else {
+        if request.command.is_empty() {
+            return Err(Failure::usage(
+                "enter needs a TARGET: a pid, a pinned name, or the path of a namespace",
+            )
+            .fix("sept ls shows what there is"));
+        }
+        let word = request.command.remove(0);
+        if request.command.first().is_some_and(|word| word == "--") {
+            request.command.remove(0);
+        }
+        Some(pins::find(&word)?)
+    };
+    Ok(target)
+}
+
+/// The namespaces to be joined, from whom.
+struct Joined(Vec<(Target, Namespaces)>);
+
+impl Joined {
+    fn kinds(&self) -> impl Iterator<Item = (&Target, Namespace)> {
+        self.0.iter().flat_map(|(target, kinds)| kinds.iter().map(move |kind| (target, kind)))
+    }
+
+    fn differs(&self, wanted: Namespace) -> Result<bool, Failure> {
+        match self.kinds().find(|(_, kind)| *kind == wanted) {
+            Some((target, kind)) => Ok(target.differs(kind)?),
+            None => Ok(false),
+        }
+    }
+}
+
+fn joined(request: &Request, targets: Option<&Vec<Target>>) -> Result<Joined, Failure> {
+    let mut joined = Vec::new();
+    let mut named = request.given;
+    for (kind, file) in &request.files {
+        joined.push((Target::file(file)?, [*kind].into_iter().collect()));
+        named.remove(*kind);
+    }
+    let special = request.enter.user_parent || request.enter.net_socket.is_some();
+    let everything = request.enter.all || (request.given.is_empty() && !special);
+    for target in targets.into_iter().flatten() {
+        let offered: Namespaces = match target.kind() {
+            Some(kind) => [kind].into_iter().collect(),
+            None => Namespace::ALL.into_iter().collect(),
+        };
+        let wanted: Namespaces = offered.iter().filter(|kind| everything || named.contains(*kind)).collect();
+        let taken = |kind: &Namespace| !request.files.iter().any(|(file, _)| file == kind);
+        joined.push((target.clone(), wanted.iter().filter(taken).collect()));
+    }
+    let process = targets.and_then(|targets| targets.iter().find(|target| target.pid().is_some()));
+    if let Some(fd) = request.enter.net_socket {
+        let process = process.ok_or_else(|| Failure::usage("--net-socket needs a process as TARGET"))?;
+        joined.push((socket(process, fd)?, [Namespace::Net].into_iter().collect()));
+    }
+    if request.enter.user_parent {
+        joined = user_parent(joined)?;
+    }
+    let lost = named.iter().find(|kind| !joined.iter().any(|(_, kinds)| kinds.contains(*kind)));
+    match lost {
+        Some(kind) => Err(Failure::usage(format!("TARGET has no {kind} namespace to be joined"))
+            .fix(format!("name it: --{kind}=FILE"))),
+        None => Ok(Joined(joined)),
+    }
+}
+
+/// The parent of the user namespace that would be joined, instead of that one.
+fn user_parent(joined: Vec<(Target, Namespaces)>) -> Result<Vec<(Target, Namespaces)>, Failure> {
+    let user = Namespace::User;
+    let from = joined.iter().find(|(_, kinds)| kinds.contains(user)).or(joined.first());
+    let Some((target, _)) = from else { return Err(Failure::usage("--user-parent needs a TARGET")) };
+    let failed = |error| Failure::io("cannot find the parent of the user namespace", &error);
+    let parent = target.namespace(user)?.parent().map_err(failed)?;
+    let parent = parent.ok_or_else(|| {
+        Failure::usage(format!("the user namespace of {target} has no parent that may be seen from here"))
+    })?;
+    let parent = Target::open(parent, format!("parent of the user namespace of {target}"));
+    let without = |(target, mut kinds): (Target, Namespaces)| {
+        kinds.remove(user);
+        (target, kinds)
+    };
+    let mut joined: Vec<_> = joined.into_iter().map(without).collect();
+    joined.push((parent, [user].into_iter().collect()));
+    Ok(joined)
+}
+
+/// The network namespace of a socket that the target has open; pidfd_getfd(2), Linux 5.6.
+fn socket(target: &Target, fd: i32) -> Result<Target, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::io(format!("cannot get descriptor {fd} of {target}, or the namespace of that"), &error)
+            .why("it takes CAP_NET_ADMIN, and the right to look into the process, and the descriptor must be a socket")
+    };
+    let pid = target.pid().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+    let pidfd = pid
+        .ok_or(rustix::io::Errno::SRCH)
+        .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()));
+    let copy = pidfd
+        .and_then(|pidfd| rustix::process::pidfd_getfd(pidfd, fd, rustix::process::PidfdGetfdFlags::empty()));
+    let copy = copy.map_err(|errno| failed(errno.into()))?;
+    let file = sept::NamespaceFile::of_socket(std::os::fd::AsFd::as_fd(&copy)).map_err(failed)?;
+    Ok(Target::open(file, format!("socket {fd} of {target}")))
+}
+
+fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> Result<Command, Failure> {
+    let enter = &request.enter;
+    let process = targets.and_then(|targets| targets.iter().find(|target| target.pid().is_some()));
+    let needs =
+        |option: &str| process.ok_or_else(|| Failure::usage(format!("--{option} needs a process as TARGET")));
+    if enter.follow_context {
+        return Err(Failure::usage("--follow-context: there is no SELinux on this host")
+            .why("/sys/fs/selinux is not there")
+            .fix("leave it out"));
+    }
+    let (program, args) = program(request, process, joined);
+    let mut command = Command::new(program);
+    command.args(args);
+    for (target, kinds) in &joined.0 {
+        command.join(target, kinds.iter());
+    }
+    ids(request, process, joined, &mut command)?;
+    directories(request, &needs, &mut command)?;
+    if enter.env {
+        environment(&needs("env")?.read("environ")?, &mut command);
+    }
+    if enter.cgroup {
+        command.join_cgroup(cgroup(needs("join-cgroup")?)?);
+    }
+    if let Keep::Only(list) = &request.keep {
+        command.keep_fds(list.iter().copied());
+    }
+    Ok(command)
+}
+
+/// As nsenter(1): user and group 0 of a joined user namespace. Where 0 is not mapped there, those of the target.
+fn ids(
+    request: &Request,
+    process: Option<&Target>,
+    joined: &Joined,
+    command: &mut Command,
+) -> Result<(), Failure> {
+    let enters_user = joined.differs(Namespace::User)?;
+    let (mut uid, mut gid) = (request.uid, request.gid);
+    if enters_user && !request.enter.preserve_credentials {
+        uid = uid.or(Some(inside_id(process, "uid_map", "Uid:")?));
+        gid = gid.or(Some(inside_id(process, "gid_map", "Gid:")?));
+    }
+    if let Some(uid) = uid {
+        command.uid(uid);
+    }
+    if let Some(gid) = gid {
+        command.gid(gid);
+        // The groups of outside are no business of a process inside. An unprivileged caller can drop them only where
+        // the namespace lets it, as those inside could.
+        if Host::caller().can_map_gids() {
+            command.groups([]);
+        } else {
+            command.drop_groups_if_allowed();
+        }
+    }
+    Ok(())
+}
+
+/// 0 if it is mapped; else the target's own id, by the map as it is seen from here.
+fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Failure> {
+    let Some(process) = process else { return Ok(0) };
+    let map = String::from_utf8_lossy(&process.read(map)?).into_owned();
+    let ranges: Vec<[u32; 3]> = map
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
+            Some([numbers.next()??, numbers.next()??, numbers.next()??])
+        })
+        .collect();
+    if ranges.iter().any(|[inside, _, _]| *inside == 0) {
+        return Ok(0);
+    }
+    let status = String::from_utf8_lossy(&process.read("status")?).into_owned();
+    let own = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.split_ascii_whitespace().next()?.parse().ok());
+    let inside = own.and_then(|own: u32| {
+        ranges.iter().find_map(|[inside, outside, count]| {
+            own.checked_sub(*outside).filter(|offset| offset < count).map(|offset| inside + offset)
+        })
+    });
+    inside.ok_or_else(|| {
+        Failure::usage(format!("neither 0 nor the id of {process} is mapped in its user namespace"))
+            .fix("say which to run as: -S UID -G GID, or --preserve-credentials")
+    })
+}
+
+fn directories<'a>(
+    request: &Request,
+    needs: &impl Fn(&str) -> Result<&'a Target, Failure>,
+    command: &mut Command,
+) -> Result<(), Failure> {
+    let enter = &request.enter;
+    let open = |path: &Path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| Failure::io(format!("cannot open {}", path.display()), &errno.into()))
+    };
+    match &enter.root {
+        Some(OfTarget::Own) => {
+            let target = needs("root")?;
+            command.chroot_to(target.directory("root")?, format!("that of {target}"));
+        }
+        Some(OfTarget::Dir(dir)) => {
+            command.chroot_to(open(dir)?, dir.display().to_string());
+        }
+        None => {}
+    }
+    match (&enter.wd, &enter.wdns) {
+        (Some(_), Some(_)) => return Err(Failure::usage("--wd and --wdns contradict each other")),
+        (Some(OfTarget::Own), None) => {
+            let target = needs("wd")?;
+            command.current_dir_to(target.directory("cwd")?, format!("that of {target}"));
+        }
+        (Some(OfTarget::Dir(dir)), None) => {
+            command.current_dir_to(open(dir)?, dir.display().to_string());
+        }
+        (None, Some(dir)) => {
+            command.current_dir(dir);
+        }
+        // As nsenter(1): a new root alone leaves the working directory where it is.
+        (None, None) if enter.root.is_some() => {
+            command.current_dir_to(open(Path::new("."))?, "the present one");
+        }
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+fn environment(environ: &[u8], command: &mut Command) {
+    command.env_clear();
+    for entry in environ.split(|byte| *byte == 0) {
+        if let Some(at) = entry.iter().position(|byte| *byte == b'=').filter(|at| *at > 0) {
+            command.env(OsStr::from_bytes(&entry[..at]), OsStr::from_bytes(&entry[at + 1..]));
+        }
+    }
+}
+
+/// The directory of the target's cgroup of version 2.
+fn cgroup(target: &Target) -> Result<PathBuf, Failure> {
+    let text = target.read("cgroup")?;
+    let path = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/"));
+    let path = path.ok_or_else(|| Failure::usage(format!("{target} is in no cgroup of version 2")))?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|error| Failure::io("cannot read /proc/self/mountinfo", &error))?;
+    let mount = mounts.lines().find_map(|line| {
+        let (fields, kind) = line.split_once(" - ")?;
+        kind.starts_with("cgroup2 ").then(|| fields.split(' ').nth(4))?
+    });
+    let mount = mount.ok_or_else(|| {
+        Failure::usage("cgroup version 2 is not mounted here").fix("mount -t cgroup2 none /sys/fs/cgroup")
+    })?;
+    Ok(Path::new(mount).join(PathBuf::from(OsString::from_vec(path.to_vec()))))
+}
+
+/// COMMAND, else $SHELL where it is inside, else /bin/sh.
+fn program(request: &Request, process: Option<&Target>, joined: &Joined) -> (OsString, Vec<OsString>) {
+    if let Some((program, args)) = request.command.split_first() {
+        return (program.clone(), args.to_vec());
+    }
+    let shell = std::env::var_os("SHELL").filter(|shell| Path::new(shell).is_absolute());
+    let moves = request.enter.root.is_some() || joined.kinds().any(|(_, kind)| kind == Namespace::Mount);
+    let there = |shell: &OsString| {
+        let Some(root) = process.filter(|_| moves).and_then(|process| process.directory("root").ok()) else {
+            return !moves;
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        rustix::fs::openat2(root, shell, flags, Mode::empty(), ResolveFlags::IN_ROOT).is_ok()
+    };
+    (shell.filter(there).unwrap_or_else(|| "/bin/sh".into()), Vec::new())
+}

@@ -1,0 +1,196 @@
+//! The options of `sept unshare` and `sept enter`: those of unshare(1) and nsenter(1), with their meaning.
+
+use super::{FILES, HELP, IDS, Id, JSON_ERRORS, NS, Opt, PLAN, PROCESS, Page, opt};
+
+pub static UNSHARE: Page = Page {
+    name: "unshare",
+    about: "Moves this process to new namespaces, and becomes COMMAND: same process id, same parent.",
+    usage: "[OPTIONS] [--] [COMMAND [ARG]...]",
+    options: UNSHARE_OPTIONS,
+    notes: "Every option has the meaning that it has in unshare(1). A new pid namespace is that of COMMAND's\n\
+            children, the first of which is its PID 1; with --fork it is COMMAND's own. FILE keeps a namespace\n\
+            after COMMAND's end: make it before (touch FILE), unmount it to let go (umount FILE).\n\n\
+            `sept run` is the safe way: what it makes is cut off from the host unless told otherwise.",
+    examples: &[
+        ("sept unshare -Ur id -u", "root in a new user namespace: prints 0"),
+        ("sept unshare -Urpf --mount-proc ps -e", "a new pid namespace with its own /proc"),
+        ("sept unshare -Ur -u sh -c 'hostname inner; hostname'", "a hostname of its own"),
+        ("sept unshare --plan -Urn true", "the steps, and nothing done"),
+    ],
+};
+
+static UNSHARE_OPTIONS: &[Opt] = &[
+    opt(Id::Mount, Some('m'), "mount", &["[=FILE]"], NS, "New mount namespace"),
+    opt(Id::Uts, Some('u'), "uts", &["[=FILE]"], NS, "New uts namespace (hostname)"),
+    opt(Id::Ipc, Some('i'), "ipc", &["[=FILE]"], NS, "New ipc namespace"),
+    opt(Id::Net, Some('n'), "net", &["[=FILE]"], NS, "New network namespace"),
+    opt(Id::Pid, Some('p'), "pid", &["[=FILE]"], NS, "New pid namespace, for the children; see --fork"),
+    opt(Id::User, Some('U'), "user", &["[=FILE]"], NS, "New user namespace"),
+    opt(Id::Cgroup, Some('C'), "cgroup", &["[=FILE]"], NS, "New cgroup namespace"),
+    opt(Id::Time, Some('T'), "time", &["[=FILE]"], NS, "New time namespace"),
+    opt(Id::Fork, Some('f'), "fork", &[], PROCESS, "Start COMMAND as a child, and wait for it"),
+    opt(
+        Id::KillChild,
+        None,
+        "kill-child",
+        &["[=SIGNAL]"],
+        PROCESS,
+        "Kill COMMAND when sept ends, or send it SIGNAL; implies --fork",
+    ),
+    opt(Id::MapRoot, Some('r'), "map-root-user", &[], IDS, "Map the caller to root; implies -U"),
+    opt(Id::MapCurrent, Some('c'), "map-current-user", &[], IDS, "Map the caller to itself; implies -U"),
+    opt(Id::MapUser, None, "map-user", &["UID|NAME"], IDS, "Map the calling user to this one; implies -U"),
+    opt(Id::MapGroup, None, "map-group", &["GID|NAME"], IDS, "Map the calling group to this one; implies -U"),
+    opt(
+        Id::MapUsers,
+        None,
+        "map-users",
+        &["IN:OUT:COUNT|auto|all"],
+        IDS,
+        "Map COUNT users from OUT on to IN on; auto: the subordinate ones; all: every one; repeatable",
+    ),
+    opt(
+        Id::MapGroups,
+        None,
+        "map-groups",
+        &["IN:OUT:COUNT|auto|all"],
+        IDS,
+        "Map COUNT groups from OUT on to IN on; auto: the subordinate ones; all: every one; repeatable",
+    ),
+    opt(Id::MapAuto, None, "map-auto", &[], IDS, "Map the subordinate ids from 0 on; implies -U"),
+    opt(Id::Setgroups, None, "setgroups", &["allow|deny"], IDS, "Whether setgroups may be used inside"),
+    opt(Id::Setuid, Some('S'), "setuid", &["UID"], IDS, "Run as this user, as seen inside"),
+    opt(
+        Id::Setgid,
+        Some('G'),
+        "setgid",
+        &["GID"],
+        IDS,
+        "Run as this group, as seen inside, without supplementary groups",
+    ),
+    opt(
+        Id::KeepCaps,
+        None,
+        "keep-caps",
+        &[],
+        IDS,
+        "Keep the capabilities of the new user namespace over exec",
+    ),
+    opt(Id::Monotonic, None, "monotonic", &["SECONDS"], NS, "Offset of the monotonic clock inside"),
+    opt(Id::Boottime, None, "boottime", &["SECONDS"], NS, "Offset of the boot-time clock inside"),
+    opt(
+        Id::MountProc,
+        None,
+        "mount-proc",
+        &["[=DIR]"],
+        FILES,
+        "Mount a fresh proc on /proc, or DIR; implies -m",
+    ),
+    opt(
+        Id::MountBinfmt,
+        None,
+        "mount-binfmt",
+        &["[=DIR]"],
+        FILES,
+        "Mount binfmt_misc on /proc/sys/fs/binfmt_misc, or DIR; implies -m",
+    ),
+    opt(
+        Id::LoadInterp,
+        Some('l'),
+        "load-interp",
+        &["FORMAT"],
+        FILES,
+        "Register a binary format, :name:type:offset:magic:mask:interpreter:flags; implies --mount-binfmt",
+    ),
+    opt(
+        Id::Propagation,
+        None,
+        "propagation",
+        &["private|slave|shared|unchanged"],
+        FILES,
+        "How mounts pass between host and inside; private without it",
+    ),
+    opt(Id::Root, Some('R'), "root", &["DIR"], FILES, "DIR becomes /, by chroot(2), as in unshare(1)"),
+    opt(Id::Wd, Some('w'), "wd", &["DIR"], FILES, "Working directory, as seen inside"),
+    PLAN,
+    JSON_ERRORS,
+    HELP,
+    opt(Id::Version, Some('V'), "version", &[], super::KNOW, "The version"),
+];
+
+pub static ENTER: Page = Page {
+    name: "enter",
+    about: "Joins the namespaces of TARGET, and becomes COMMAND. Without COMMAND: $SHELL, else /bin/sh.",
+    usage: "[OPTIONS] TARGET [--] [COMMAND [ARG]...]",
+    options: ENTER_OPTIONS,
+    notes: "TARGET is a process id, a name given by `sept pin`, or, with a / in it, the file of a namespace. With -t,\n\
+            or where each kind has its FILE, there is no TARGET. Without kinds: all that differ from ours. The order is\n\
+            found from who owns what. Only descriptors 0, 1, 2 and those of --keep-fd are passed on.\n\n\
+            In another user namespace COMMAND runs as user and group 0 there, or, where 0 is not mapped, as TARGET\n\
+            does. In another pid namespace it is a child, whose end and exit code are passed on.",
+    examples: &[
+        ("sept enter --plan $$ true", "nothing differs from this shell: only exec is left"),
+        (
+            "sept run -Uru --hostname inner sleep 1 & sleep 0.3; sept enter $(pgrep -n -x sleep -P $!) hostname; wait",
+            "inside a process that runs elsewhere: prints inner",
+        ),
+    ],
+};
+
+static ENTER_OPTIONS: &[Opt] = &[
+    opt(Id::Target, Some('t'), "target", &["PID"], NS, "The process, as in nsenter(1); no TARGET then"),
+    opt(Id::All, Some('a'), "all", &[], NS, "All kinds that differ from ours (default)"),
+    opt(Id::Mount, Some('m'), "mount", &["[=FILE]"], NS, "The mount namespace, of TARGET or FILE"),
+    opt(Id::Uts, Some('u'), "uts", &["[=FILE]"], NS, "The uts namespace (hostname)"),
+    opt(Id::Ipc, Some('i'), "ipc", &["[=FILE]"], NS, "The ipc namespace"),
+    opt(Id::Net, Some('n'), "net", &["[=FILE]"], NS, "The network namespace"),
+    opt(Id::NetSocket, Some('N'), "net-socket", &["FD"], NS, "The network namespace of TARGET's socket FD"),
+    opt(Id::Pid, Some('p'), "pid", &["[=FILE]"], NS, "The pid namespace"),
+    opt(Id::User, Some('U'), "user", &["[=FILE]"], NS, "The user namespace"),
+    opt(
+        Id::UserParent,
+        None,
+        "user-parent",
+        &[],
+        NS,
+        "The parent of the user namespace that is to be joined",
+    ),
+    opt(Id::Cgroup, Some('C'), "cgroup", &["[=FILE]"], NS, "The cgroup namespace"),
+    opt(Id::Time, Some('T'), "time", &["[=FILE]"], NS, "The time namespace"),
+    opt(Id::Setuid, Some('S'), "setuid", &["UID"], IDS, "Run as this user, as seen inside"),
+    opt(Id::Setgid, Some('G'), "setgid", &["GID"], IDS, "Run as this group, without supplementary groups"),
+    opt(
+        Id::PreserveCredentials,
+        None,
+        "preserve-credentials",
+        &[],
+        IDS,
+        "Leave user, group and supplementary groups as they are",
+    ),
+    opt(Id::EnterRoot, Some('r'), "root", &["[=DIR]"], FILES, "TARGET's root, or DIR of here, becomes /"),
+    opt(
+        Id::EnterWd,
+        Some('w'),
+        "wd",
+        &["[=DIR]"],
+        FILES,
+        "Work in TARGET's working directory, or DIR of here",
+    ),
+    opt(Id::Wdns, Some('W'), "wdns", &["DIR"], FILES, "Work in DIR, as seen inside"),
+    opt(
+        Id::NoFork,
+        Some('F'),
+        "no-fork",
+        &[],
+        PROCESS,
+        "Stay this process: only children are in the pid namespace",
+    ),
+    opt(Id::TargetEnv, Some('e'), "env", &[], PROCESS, "TARGET's environment instead of ours"),
+    opt(Id::JoinCgroup, Some('c'), "join-cgroup", &[], PROCESS, "Move to TARGET's cgroup (version 2)"),
+    opt(Id::FollowContext, Some('Z'), "follow-context", &[], PROCESS, "TARGET's SELinux context"),
+    opt(Id::KeepFd, None, "keep-fd", &["N|all"], PROCESS, "Keep this descriptor open; repeatable"),
+    PLAN,
+    JSON_ERRORS,
+    HELP,
+    opt(Id::Version, Some('V'), "version", &[], super::KNOW, "The version"),
+];

@@ -1,0 +1,485 @@
+//! `sept pin` and `unpin`: namespaces that live on by name.
+//!
+//! Root's pins are bind mounts in a directory of their own; those of others are descriptors that a small process, the
+//! keeper, holds open, and a file that says which process that is.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use lexopt::{Arg, Parser};
+use rustix::fs::{AtFlags, CWD, FlockOperation, StatxAttributes, StatxFlags};
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use sept::{Command, Host, Namespace, NamespaceFile, NamespaceId, Namespaces, Stdio, Target};
+
+use crate::failure::Failure;
+use crate::options::{self, Id, Page};
+use crate::report;
+use crate::request;
+
+const ROOTS: &str = "/run/sept/pins";
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// A pin as it was found.
+pub struct Pin {
+    pub name: String,
+    pub kinds: Vec<(Namespace, NamespaceId)>,
+    /// Why it keeps nothing, where that is so.
+    pub stale: Option<String>,
+    pub place: PathBuf,
+}
+
+/// `sept pin TARGET NAME`.
+pub fn pin_main(parser: &mut Parser) -> Result<u8, Failure> {
+    let Some((kinds, words)) = parse(parser, &options::PIN)? else { return Ok(0) };
+    let [target, name] = words.as_slice() else {
+        return Err(Failure::usage("pin needs a TARGET and a NAME").fix("write: sept pin PID NAME"));
+    };
+    check_new(name)?;
+    for target in find(target)? {
+        pin(&target, kinds, name)?;
+    }
+    Ok(0)
+}
+
+/// `sept unpin NAME`.
+pub fn unpin_main(parser: &mut Parser) -> Result<u8, Failure> {
+    let Some((_, words)) = parse(parser, &options::UNPIN)? else { return Ok(0) };
+    let [name] = words.as_slice() else {
+        return Err(
+            Failure::usage("unpin needs a NAME").fix("sept ls --columns ns,type,pins shows what is pinned")
+        );
+    };
+    unpin(name).map(|()| 0)
+}
+
+/// Kinds and words; nothing if help was printed.
+fn parse(parser: &mut Parser, page: &'static Page) -> Result<Option<(Namespaces, Vec<OsString>)>, Failure> {
+    let (mut kinds, mut words) = (Namespaces::NONE, Vec::new());
+    while let Some(arg) = parser.next().map_err(request::usage)? {
+        let opt = match arg {
+            Arg::Short(letter) => {
+                request::find(page, |opt| opt.short == Some(letter), &format!("-{letter}"))?
+            }
+            Arg::Long(long) => {
+                let long = long.to_owned();
+                request::find(page, |opt| opt.long == long, &format!("--{long}"))?
+            }
+            Arg::Value(word) => {
+                words.push(word);
+                continue;
+            }
+        };
+        match opt.id {
+            Id::Help => return report::print(&options::help(page)).map(|()| None),
+            Id::JsonErrors => {}
+            _ => kinds.insert(opt.long.parse().map_err(|why: String| Failure::usage(why))?),
+        }
+    }
+    Ok(Some((kinds, words)))
+}
+
+/// What a word names: all digits a process, with a slash a file, else a pin.
+pub fn find(word: &OsStr) -> Result<Vec<Target>, Failure> {
+    let text = word.to_string_lossy();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let pid = sept::parse_id(&text).ok_or_else(|| Failure::usage(format!("{text} is no process id")))?;
+        return Ok(vec![Target::process(pid)?]);
+    }
+    if text.contains('/') {
+        return Ok(vec![Target::file(Path::new(word))?]);
+    }
+    let name = checked(word)?;
+    let Some(place) = place_of(&name) else { return Err(unknown(&name)) };
+    open(&name, &place).map_err(|why| {
+        Failure::usage(format!("the pin {name} is stale: {why}"))
+            .why("what it kept is gone")
+            .fix(format!("sept unpin {name}"))
+    })
+}
+
+fn unknown(name: &str) -> Failure {
+    let failure = Failure::usage(format!("there is no pin {name}"));
+    let known: Vec<String> = list().into_iter().map(|pin| pin.name).collect();
+    let near = known.iter().find(|known| strsim::osa_distance(known, name) <= 2);
+    match near {
+        Some(near) => failure.fix(format!("perhaps {near} was meant")),
+        None if known.is_empty() => failure.why("nothing is pinned").fix(format!("sept pin PID {name}")),
+        None => failure.fix(format!("there are: {}", known.join(", "))),
+    }
+}
+
+/// A name that is no pid, no path, and no trouble in a listing.
+fn checked(name: &OsStr) -> Result<String, Failure> {
+    let text = name.to_string_lossy().into_owned();
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-+@".contains(c);
+    let good = !text.is_empty()
+        && text.len() <= 64
+        && text.chars().all(fits)
+        && !text.starts_with(['.', '-'])
+        && !text.bytes().all(|byte| byte.is_ascii_digit());
+    if good {
+        return Ok(text);
+    }
+    Err(Failure::usage(format!("{text:?} can't be the name of a pin"))
+        .why("a name has 1 to 64 letters, digits and ._-+@, does not begin with . or -, and is not a number"))
+}
+
+fn is_root() -> bool {
+    Host::caller().uid == 0
+}
+
+/// Where this user's pins are.
+fn own_place() -> Result<PathBuf, Failure> {
+    if is_root() {
+        return Ok(ROOTS.into());
+    }
+    let missing = || {
+        Failure::usage(
+            "there is no place for this user's pins: XDG_RUNTIME_DIR is not set to a directory of this user",
+        )
+        .why("a name in /tmp could be taken by others")
+        .fix("log in by a session manager, or: export XDG_RUNTIME_DIR=$(mktemp -d)")
+    };
+    let dir = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let dir = dir.ok_or_else(missing)?;
+    let owned = fs::metadata(&dir).is_ok_and(|meta| meta.is_dir() && meta.uid() == Host::caller().uid);
+    if owned { Ok(dir.join("sept/pins")) } else { Err(missing()) }
+}
+
+/// The places that are looked into: one's own, then root's.
+fn places() -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = own_place().into_iter().collect();
+    if !is_root() {
+        places.push(ROOTS.into());
+    }
+    places
+}
+
+fn place_of(name: &str) -> Option<PathBuf> {
+    places().into_iter().map(|place| place.join(name)).find(|place| place.symlink_metadata().is_ok())
+}
+
+/// Every pin that can be seen.
+pub fn list() -> Vec<Pin> {
+    let mut pins = Vec::new();
+    for place in places() {
+        // A place that is not there has no pins.
+        for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name == LOCK {
+                continue;
+            }
+            let place = entry.path();
+            let found = open(&name, &place);
+            let id = |target: &Target| {
+                let kind = target.kind()?;
+                Some((kind, target.namespace(kind).ok()?.id().ok()?))
+            };
+            let (kinds, stale) = match found {
+                Ok(targets) => (targets.iter().filter_map(id).collect(), None),
+                Err(why) => (Vec::new(), Some(why)),
+            };
+            pins.push(Pin { name, kinds, stale, place });
+        }
+    }
+    pins.sort_by(|one, other| one.name.cmp(&other.name));
+    pins
+}
+
+/// The namespaces that a pin keeps, or why it keeps none.
+fn open(name: &str, place: &Path) -> Result<Vec<Target>, String> {
+    if place.is_dir() { open_mounts(name, place) } else { open_kept(name, place) }
+}
+
+fn open_mounts(name: &str, place: &Path) -> Result<Vec<Target>, String> {
+    let mut targets = Vec::new();
+    for kind in Namespace::ALL {
+        let path = place.join(kind.link());
+        if path.symlink_metadata().is_ok() {
+            let file = NamespaceFile::open(&path)
+                .map_err(|_| format!("{} is a file with no namespace on it", path.display()))?;
+            targets.push(Target::open(file, format!("pin {name}")));
+        }
+    }
+    if targets.is_empty() { Err("it has no namespace".to_owned()) } else { Ok(targets) }
+}
+
+/// What the file of a keeper says.
+struct Kept {
+    pid: u32,
+    /// When the keeper started, in clock ticks since boot: another process with its number started at another time.
+    started: String,
+    descriptors: Vec<(Namespace, u32)>,
+}
+
+fn read_kept(place: &Path) -> Option<Kept> {
+    let text = fs::read_to_string(place).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let (pid, started) = (words.next()?.parse().ok()?, words.next()?.to_owned());
+    let entry = |word: &str| {
+        let (kind, fd) = word.split_once('=')?;
+        Some((kind.parse().ok()?, fd.parse().ok()?))
+    };
+    Some(Kept { pid, started, descriptors: words.map(entry).collect::<Option<_>>()? })
+}
+
+/// When a process started; proc_pid_stat(5), field 22.
+fn started(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.split(' ').nth(19).map(str::to_owned)
+}
+
+/// The keeper, if it is still the same process.
+fn keeper(kept: &Kept) -> Option<Target> {
+    let process = Target::process(kept.pid).ok()?;
+    // In this order: the number is held by the pidfd when the time is read.
+    (started(kept.pid)? == kept.started && !process.has_ended()).then_some(process)
+}
+
+fn open_kept(name: &str, place: &Path) -> Result<Vec<Target>, String> {
+    let kept = read_kept(place).ok_or("its file can't be read")?;
+    let process = keeper(&kept).ok_or("its keeper has ended")?;
+    let open = |(_, fd): &(Namespace, u32)| {
+        let file = NamespaceFile::open(format!("/proc/{}/fd/{fd}", kept.pid));
+        file.map(|file| Target::open(file, format!("pin {name}")))
+            .map_err(|error| format!("what its keeper holds can't be opened ({})", error.summary()))
+    };
+    let targets = kept.descriptors.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    if process.has_ended() { Err("its keeper has ended".to_owned()) } else { Ok(targets) }
+}
+
+/// Refuses a name that is taken, or can't be one.
+pub fn check_new(name: &OsStr) -> Result<(), Failure> {
+    let name = checked(name)?;
+    let Some(place) = own_place()?.join(&name).symlink_metadata().ok().map(|_| own_place()) else {
+        return Ok(());
+    };
+    Err(taken(&name, &place?.join(&name)))
+}
+
+fn taken(name: &str, place: &Path) -> Failure {
+    let failure = Failure::usage(format!("there is a pin {name} already"));
+    match open(name, place) {
+        Ok(_) => failure.fix(format!("take another name, or let go of that one: sept unpin {name}")),
+        Err(why) => failure.why(format!("it is stale: {why}")).fix(format!("sept unpin {name}")),
+    }
+}
+
+/// Keeps the namespaces of these kinds, or all that differ from ours.
+pub fn pin(target: &Target, kinds: Namespaces, name: &OsStr) -> Result<(), Failure> {
+    let name = checked(name)?;
+    let offered: Vec<Namespace> = match target.kind() {
+        Some(kind) => vec![kind],
+        None => Namespace::ALL.to_vec(),
+    };
+    let mut files = Vec::new();
+    for kind in offered {
+        if kinds.contains(kind) || (kinds.is_empty() && target.differs(kind)?) {
+            files.push(target.namespace(kind)?);
+        }
+    }
+    if let Some(missing) = kinds.iter().find(|kind| files.iter().all(|file| file.kind() != *kind)) {
+        return Err(Failure::usage(format!("{target} has no {missing} namespace")));
+    }
+    if files.is_empty() {
+        return Err(Failure::usage(format!(
+            "{target} has the same namespaces as we have: there is nothing to pin"
+        ))
+        .fix("name the kinds to pin all the same, for instance -n"));
+    }
+    let place = own_place()?;
+    let mut dirs = DirBuilder::new();
+    let mode = if is_root() { 0o755 } else { 0o700 };
+    let made = dirs.recursive(true).mode(mode).create(&place);
+    made.map_err(|error| Failure::io(format!("cannot make {}", place.display()), &error))?;
+    if files.iter().any(|file| file.kind() == Namespace::Pid) {
+        // Told, not refused: the others of the pin are kept all the same.
+        let _ = writeln!(io::stderr(), "sept: note: a pid namespace ends with its PID 1, pinned or not");
+    }
+    if is_root() { pin_by_mounts(&place, &name, &files) } else { pin_by_keeper(&place, &name, &files) }
+}
+
+const LOCK: &str = ".lock";
+
+/// One at a time: who makes or removes pins must find the place as it is.
+fn lock(place: &Path) -> Result<File, Failure> {
+    let path = place.parent().unwrap_or(place).join(LOCK);
+    let failed = |error: io::Error| Failure::io(format!("cannot lock {}", path.display()), &error);
+    let file =
+        File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
+    Ok(file)
+}
+
+fn pin_by_mounts(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure> {
+    if Host::caller().capabilities & (1 << CAP_SYS_ADMIN) == 0 {
+        return Err(Failure::usage("cannot pin: root without CAP_SYS_ADMIN can't mount")
+            .fix("run it outside of the container"));
+    }
+    let _lock = lock(place)?;
+    make_private(place)?;
+    let dir = place.join(name);
+    match fs::create_dir(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(name, &dir)),
+        made => made.map_err(|error| Failure::io(format!("cannot make {}", dir.display()), &error))?,
+    }
+    for file in files {
+        let path = dir.join(file.kind().link());
+        let bound = File::create_new(&path).and_then(|_| {
+            let source = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+            Ok(rustix::mount::mount_bind(source, &path)?)
+        });
+        if let Err(error) = bound {
+            let failure =
+                Failure::io(format!("cannot bind a {} namespace to {}", file.kind(), path.display()), &error);
+            remove_mounts(&dir)?;
+            tidy(place);
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
+/// Mount namespaces can be bound on a private mount only, and no pin shall spread into others.
+fn make_private(place: &Path) -> Result<(), Failure> {
+    if is_mount_point(place) {
+        return Ok(());
+    }
+    let made = rustix::mount::mount_bind(place, place)
+        .and_then(|()| rustix::mount::mount_change(place, MountPropagationFlags::PRIVATE));
+    made.map_err(|errno| {
+        Failure::io(format!("cannot make {} a private mount", place.display()), &errno.into())
+            .why("pins of root are bind mounts")
+    })
+}
+
+fn is_mount_point(path: &Path) -> bool {
+    let stat = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+fn remove_mounts(dir: &Path) -> Result<(), Failure> {
+    let failed =
+        |path: &Path, error: io::Error| Failure::io(format!("cannot remove {}", path.display()), &error);
+    for entry in fs::read_dir(dir).map_err(|error| failed(dir, error))?.flatten() {
+        let path = entry.path();
+        while is_mount_point(&path) {
+            rustix::mount::unmount(&path, UnmountFlags::DETACH)
+                .map_err(|errno| failed(&path, errno.into()))?;
+        }
+        fs::remove_file(&path).map_err(|error| failed(&path, error))?;
+    }
+    fs::remove_dir(dir).map_err(|error| failed(dir, error))
+}
+
+/// After the last pin nothing stays, neither the mount nor the directories. Where it is in use, it stays.
+fn tidy(place: &Path) {
+    let empty = fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
+    if !empty {
+        return;
+    }
+    if is_root() && is_mount_point(place) {
+        let _ = rustix::mount::unmount(place, UnmountFlags::empty());
+    }
+    if fs::remove_dir(place).is_ok()
+        && let Some(above) = place.parent()
+    {
+        let _ = fs::remove_file(above.join(LOCK));
+        let _ = fs::remove_dir(above);
+    }
+}
+
+fn pin_by_keeper(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure> {
+    let _lock = lock(place)?;
+    let path = place.join(name);
+    let mut record = match File::options().write(true).create_new(true).mode(0o600).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(name, &path)),
+        made => made.map_err(|error| Failure::io(format!("cannot make {}", path.display()), &error))?,
+    };
+    let kept = keep_by_process(name, files).and_then(|line| {
+        record.write_all(line.as_bytes()).map_err(|error| Failure::io("cannot write the pin", &error))
+    });
+    if kept.is_err() {
+        let _ = fs::remove_file(&path);
+        tidy(place);
+    }
+    kept
+}
+
+/// Starts the keeper; its line for the file.
+fn keep_by_process(name: &str, files: &[NamespaceFile]) -> Result<String, Failure> {
+    let descriptors: Vec<(Namespace, i32)> =
+        files.iter().map(|file| (file.kind(), file.as_fd().as_raw_fd())).collect();
+    let words: Vec<String> = descriptors.iter().map(|(kind, fd)| format!("{kind}={fd}")).collect();
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("sept").args(["keep", name]).args(&words).env_clear().current_dir("/").new_session();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let keeper = command.keep_fds(descriptors.iter().map(|(_, fd)| *fd)).spawn()?;
+    let started = started(keeper.id()).ok_or_else(|| Failure::usage("the keeper ended at once"))?;
+    Ok(format!("{} {started} {}\n", keeper.id(), words.join(" ")))
+}
+
+/// `sept keep NAME KIND=FD…`: what the keeper runs. Not for users.
+pub fn keep(parser: &mut Parser) -> Result<u8, Failure> {
+    if parser.raw_args().map_err(request::usage)?.next().is_none() {
+        return Err(Failure::usage("sept keep is how sept pin holds namespaces").fix("sept pin TARGET NAME"));
+    }
+    let signals =
+        sept::signal::Receiver::new().map_err(|error| Failure::io("cannot receive signals", &error))?;
+    loop {
+        let mut waited = [rustix::event::PollFd::new(&signals, rustix::event::PollFlags::IN)];
+        // EINTR is no end.
+        let _ = rustix::event::poll(&mut waited, None);
+        while let Ok(Some(received)) = signals.next() {
+            // A terminal's hang-up is not for it: it is to outlive the session's shell.
+            if matches!(received.signal, libc::SIGTERM | libc::SIGINT) {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+/// Lets go of a pin, stale or not.
+pub fn unpin(name: &OsStr) -> Result<(), Failure> {
+    let name = checked(name)?;
+    let place = own_place()?;
+    let path = place.join(&name);
+    if path.symlink_metadata().is_err() {
+        return Err(match place_of(&name) {
+            Some(_) => {
+                Failure::usage(format!("the pin {name} is root's")).fix(format!("sudo sept unpin {name}"))
+            }
+            None => unknown(&name),
+        });
+    }
+    let _lock = lock(&place)?;
+    if path.is_dir() {
+        remove_mounts(&path)?;
+    } else {
+        let process = read_kept(&path).and_then(|kept| keeper(&kept));
+        if let Some(process) = process {
+            end(&process)?;
+        }
+        fs::remove_file(&path)
+            .map_err(|error| Failure::io(format!("cannot remove {}", path.display()), &error))?;
+    }
+    tidy(&place);
+    Ok(())
+}
+
+fn end(keeper: &Target) -> Result<(), Failure> {
+    let failed = |errno: rustix::io::Errno| Failure::io("cannot end the keeper", &errno.into());
+    let pidfd: OwnedFd = keeper.to_pidfd().map_err(|error| Failure::io("cannot hold the keeper", &error))?;
+    match rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL) {
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        sent => sent.map_err(failed)?,
+    }
+    // Its descriptors are closed when it has ended.
+    let ended = rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN);
+    rustix::event::poll(&mut [ended], None).map(drop).map_err(failed)
+}

@@ -1,0 +1,125 @@
+//! Namespaces as a tree.
+
+use std::fs;
+
+use sept::host::Entry;
+use sept::{Namespace, NamespaceId};
+
+use crate::failure::printable;
+use crate::ls::{Known, command_of};
+
+/// What makes a namespace another's parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Owner,
+    Parent,
+    Process,
+}
+
+impl By {
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "owner" => Some(Self::Owner),
+            "parent" => Some(Self::Parent),
+            "process" => Some(Self::Process),
+            _ => None,
+        }
+    }
+}
+
+/// One namespace, and how deep it stands.
+pub struct Node {
+    pub entry: Entry,
+    /// For each level above, and for its own: whether another one follows there.
+    pub more: Vec<bool>,
+}
+
+/// The nodes from the top down, each below what it belongs to.
+pub fn nodes(known: &Known, listed: &[Entry], by: By) -> Vec<Node> {
+    let above: Vec<Option<usize>> = listed
+        .iter()
+        .map(|entry| {
+            let id = belongs_to(known, listed, entry, by)?;
+            listed.iter().position(|other| other.id == id && other.id != entry.id)
+        })
+        .collect();
+    let mut nodes = Vec::with_capacity(listed.len());
+    let tops: Vec<usize> = (0..listed.len()).filter(|n| above[*n].is_none()).collect();
+    for (n, top) in tops.iter().enumerate() {
+        // Roots stand at the margin: only what is below has lines.
+        let _ = n;
+        walk(listed, &above, *top, &mut Vec::new(), &mut nodes);
+    }
+    nodes
+}
+
+fn walk(listed: &[Entry], above: &[Option<usize>], at: usize, more: &mut Vec<bool>, nodes: &mut Vec<Node>) {
+    nodes.push(Node { entry: listed[at].clone(), more: more.clone() });
+    let below: Vec<usize> = (0..listed.len()).filter(|n| above[*n] == Some(at)).collect();
+    // Leaves first: a user namespace with all its own comes after them.
+    let (branches, leaves): (Vec<usize>, Vec<usize>) =
+        below.into_iter().partition(|n| above.contains(&Some(*n)));
+    let ordered: Vec<usize> = leaves.into_iter().chain(branches).collect();
+    for (n, next) in ordered.iter().enumerate() {
+        more.push(n + 1 < ordered.len());
+        walk(listed, above, *next, more, nodes);
+        more.pop();
+    }
+}
+
+fn belongs_to(known: &Known, listed: &[Entry], entry: &Entry, by: By) -> Option<NamespaceId> {
+    match by {
+        By::Owner if entry.kind == Namespace::User => entry.parent,
+        By::Owner => entry.owner,
+        By::Parent => entry.parent,
+        By::Process => {
+            let mut pid = *entry.processes.first()?;
+            // The nearest ancestor that is in another namespace of the kind.
+            loop {
+                pid = parent_of(pid)?;
+                let other =
+                    known.inventory.entries.iter().find(|other| {
+                        other.kind == entry.kind && other.processes.binary_search(&pid).is_ok()
+                    })?;
+                if other.id != entry.id {
+                    return listed.iter().any(|listed| listed.id == other.id).then_some(other.id);
+                }
+            }
+        }
+    }
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok().filter(|parent| *parent != 0)
+}
+
+/// What a node says of itself.
+pub fn label(known: &Known, entry: &Entry) -> (String, String) {
+    let first = entry.processes.first().copied();
+    let count = match entry.processes.len() {
+        0 => known.held(entry),
+        1 => "1 process".to_owned(),
+        n => format!("{n} processes"),
+    };
+    let command = first.and_then(|pid| Some(format!("{pid} {}", command_of(pid)?)));
+    let words = match command {
+        Some(command) => format!("{count}: {}", printable(&command)),
+        None => count,
+    };
+    (format!("{} {}", entry.kind.link(), entry.id.inode), words)
+}
+
+/// As text with lines.
+pub fn text(known: &mut Known, listed: &[Entry], by: By) -> String {
+    let mut text = String::new();
+    for node in nodes(known, listed, by) {
+        let (name, words) = label(known, &node.entry);
+        if let Some((own, above)) = node.more.split_last() {
+            above.iter().for_each(|more| text.push_str(if *more { "│  " } else { "   " }));
+            text.push_str(if *own { "├─ " } else { "└─ " });
+        }
+        text.push_str(&format!("{name}  {words}\n"));
+    }
+    text
+}

@@ -1,0 +1,351 @@
+//! Every namespace that the caller can see, and what keeps it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::namespace::Namespace;
+use crate::target::{NamespaceFile, NamespaceId};
+
+/// What keeps a namespace, beside its processes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// An open descriptor of a process.
+    Descriptor {
+        /// Whose.
+        pid: u32,
+        /// Its number.
+        fd: u32,
+    },
+    /// A file that it is bound to.
+    Mount {
+        /// A process that sees the mount.
+        pid: u32,
+        /// Where, as that process sees it.
+        path: PathBuf,
+    },
+    /// A user or pid namespace below it.
+    Child(NamespaceId),
+    /// A namespace that it owns.
+    Owned(NamespaceId),
+    /// A process that is not in it, but whose children will be.
+    ForChildren(u32),
+}
+
+/// One namespace.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its kind.
+    pub kind: Namespace,
+    /// Which one it is.
+    pub id: NamespaceId,
+    /// The processes in it, in the order of their ids.
+    pub processes: Vec<u32>,
+    /// The user namespace that owns it, where that can be seen.
+    pub owner: Option<NamespaceId>,
+    /// The parent of a user or pid namespace, where that can be seen.
+    pub parent: Option<NamespaceId>,
+    /// The user who made a user namespace.
+    pub owner_uid: Option<u32>,
+    /// What else keeps it.
+    pub holders: Vec<Holder>,
+}
+
+/// What was found in one pass over /proc.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// In the order of their kinds, and then of their numbers.
+    pub entries: Vec<Entry>,
+}
+
+impl Inventory {
+    /// Looks at every process that may be looked at. One that ends meanwhile is passed over.
+    ///
+    /// # Errors
+    /// Where /proc can't be read at all.
+    pub fn read() -> io::Result<Self> {
+        let device = NamespaceFile::of("self", Namespace::User)?.id()?.device;
+        let proc =
+            rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut pids: Vec<u32> = fs::read_dir("/proc")?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        pids.sort_unstable();
+        let workers = thread::available_parallelism().map_or(1, usize::from).min(8);
+        let found = scan_all(proc.as_fd(), &pids, workers);
+        let mut table = Table { device, entries: BTreeMap::new(), places: BTreeMap::new() };
+        found.into_iter().for_each(|scanned| table.add(scanned));
+        table.add_mounts();
+        table.relate()?;
+        Ok(table.finish())
+    }
+
+    /// One of them.
+    pub fn get(&self, id: NamespaceId) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.id == id)
+    }
+
+    /// How far a user or pid namespace is below the first that can be seen.
+    pub fn level(&self, entry: &Entry) -> Option<u32> {
+        if !matches!(entry.kind, Namespace::User | Namespace::Pid) {
+            return None;
+        }
+        let mut level = 0;
+        let mut next = entry.parent;
+        while let Some(parent) = next.and_then(|id| self.get(id)) {
+            level += 1;
+            next = parent.parent;
+        }
+        Some(level)
+    }
+}
+
+/// What one process is in and holds.
+struct Scanned {
+    pid: u32,
+    inside: [u64; 8],
+    for_children: Vec<(Namespace, u64)>,
+    descriptors: Vec<(u32, Namespace, u64)>,
+}
+
+fn scan_all(proc: BorrowedFd<'_>, pids: &[u32], workers: usize) -> Vec<Scanned> {
+    let some = |pids: &[u32]| pids.iter().filter_map(|pid| scan(proc, *pid)).collect::<Vec<_>>();
+    // A thread costs more than a few processes.
+    if workers < 2 || pids.len() < 64 {
+        return some(pids);
+    }
+    let share = pids.len().div_ceil(workers);
+    thread::scope(|scope| {
+        let threads: Vec<_> = pids.chunks(share).map(|pids| scope.spawn(move || some(pids))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    })
+}
+
+/// None for one that has ended, or that may not be looked at.
+fn scan(proc: BorrowedFd<'_>, pid: u32) -> Option<Scanned> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(proc, pid.to_string(), flags, Mode::empty()).ok()?;
+    let mut buffer = Vec::with_capacity(64);
+    let mut inside = [0; 8];
+    for (number, kind) in inside.iter_mut().zip(Namespace::ALL) {
+        (_, *number) = link(dir.as_fd(), NS_LINKS[kind as usize], &mut buffer)?;
+    }
+    let mut for_children = Vec::new();
+    for (kind, name) in [(Namespace::Pid, "ns/pid_for_children"), (Namespace::Time, "ns/time_for_children")] {
+        // There is none for a pid namespace that has no process yet.
+        if let Some((_, number)) = link(dir.as_fd(), name, &mut buffer)
+            && number != inside[kind as usize]
+        {
+            for_children.push((kind, number));
+        }
+    }
+    Some(Scanned { pid, inside, for_children, descriptors: descriptors(dir.as_fd(), &mut buffer) })
+}
+
+/// By the number of the kind.
+const NS_LINKS: [&str; 8] =
+    ["ns/user", "ns/mnt", "ns/pid", "ns/uts", "ns/ipc", "ns/net", "ns/cgroup", "ns/time"];
+
+/// A link like `net:[4026531840]`.
+fn link(dir: BorrowedFd<'_>, name: &str, buffer: &mut Vec<u8>) -> Option<(Namespace, u64)> {
+    buffer.clear();
+    let target = rustix::fs::readlinkat(dir, name, std::mem::take(buffer)).ok()?;
+    let parsed = parse(target.to_bytes());
+    *buffer = target.into_bytes();
+    parsed
+}
+
+fn parse(link: &[u8]) -> Option<(Namespace, u64)> {
+    let text = std::str::from_utf8(link).ok()?.strip_suffix(']')?;
+    let (kind, number) = text.split_once(":[")?;
+    let kind = Namespace::ALL.into_iter().find(|known| known.link() == kind)?;
+    Some((kind, number.parse().ok()?))
+}
+
+/// The namespaces among the open descriptors. None where they may not be looked at.
+fn descriptors(dir: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Vec<(u32, Namespace, u64)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(fds) = rustix::fs::openat(dir, "fd", flags, Mode::empty()) else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut space = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut entries = rustix::fs::RawDir::new(&fds, &mut space);
+    while let Some(Ok(entry)) = entries.next() {
+        let name = entry.file_name().to_str().unwrap_or_default();
+        if let Ok(fd) = name.parse()
+            && let Some((kind, number)) = link(fds.as_fd(), name, buffer)
+        {
+            found.push((fd, kind, number));
+        }
+    }
+    found
+}
+
+/// Where a namespace can be opened.
+type Place = PathBuf;
+
+struct Table {
+    device: u64,
+    entries: BTreeMap<(Namespace, u64), Entry>,
+    places: BTreeMap<(Namespace, u64), Place>,
+}
+
+impl Table {
+    fn entry(&mut self, kind: Namespace, inode: u64, place: impl FnOnce() -> Place) -> &mut Entry {
+        let id = NamespaceId { device: self.device, inode };
+        self.places.entry((kind, inode)).or_insert_with(place);
+        self.entries.entry((kind, inode)).or_insert_with(|| Entry {
+            kind,
+            id,
+            processes: Vec::new(),
+            owner: None,
+            parent: None,
+            owner_uid: None,
+            holders: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, scanned: Scanned) {
+        let pid = scanned.pid;
+        for (kind, inode) in Namespace::ALL.into_iter().zip(scanned.inside) {
+            let place = || format!("/proc/{pid}/ns/{}", kind.link()).into();
+            self.entry(kind, inode, place).processes.push(pid);
+        }
+        for (kind, inode) in scanned.for_children {
+            let place = || format!("/proc/{pid}/ns/{}_for_children", kind.link()).into();
+            self.entry(kind, inode, place).holders.push(Holder::ForChildren(pid));
+        }
+        for (fd, kind, inode) in scanned.descriptors {
+            let place = || format!("/proc/{pid}/fd/{fd}").into();
+            self.entry(kind, inode, place).holders.push(Holder::Descriptor { pid, fd });
+        }
+    }
+
+    /// One process of each mount namespace tells what is bound there.
+    fn add_mounts(&mut self) {
+        let seers: Vec<u32> = self
+            .entries
+            .values()
+            .filter(|entry| entry.kind == Namespace::Mount)
+            .filter_map(|entry| entry.processes.first().copied())
+            .collect();
+        for pid in seers {
+            let text = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+            for line in String::from_utf8_lossy(&text).lines() {
+                let Some((fields, _)) = line.split_once(" - nsfs ") else { continue };
+                let mut fields = fields.split(' ').skip(3);
+                let (Some(root), Some(path)) = (fields.next(), fields.next()) else { continue };
+                let Some((kind, inode)) = parse(root.as_bytes()) else { continue };
+                let path = PathBuf::from(unescaped(path));
+                let inside = path.strip_prefix("/").unwrap_or(&path).to_owned();
+                let place = || Path::new("/proc").join(pid.to_string()).join("root").join(inside);
+                let entry = self.entry(kind, inode, place);
+                entry.holders.push(Holder::Mount { pid, path });
+            }
+        }
+    }
+
+    /// Asks the kernel who owns what, and adds those that are known by that only.
+    fn relate(&mut self) -> io::Result<()> {
+        let mut open: Vec<((Namespace, u64), NamespaceFile)> = Vec::new();
+        for (key, place) in &self.places {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            // One that is gone by now has no more to tell.
+            if let Some(file) = rustix::fs::openat(CWD, place, flags, Mode::empty()).ok().and_then(file_of)
+                && file.kind() == key.0
+                && file.id()?.inode == key.1
+            {
+                open.push((*key, file));
+            }
+        }
+        while let Some((key, file)) = open.pop() {
+            let owner = file.owner()?;
+            let parent = file.parent()?;
+            let uid = if key.0 == Namespace::User { file.owner_uid().ok() } else { None };
+            let (owner_id, parent_id) = (id_of(owner.as_ref())?, id_of(parent.as_ref())?);
+            let own = NamespaceId { device: self.device, inode: key.1 };
+            if let Some(entry) = self.entries.get_mut(&key) {
+                (entry.owner, entry.parent, entry.owner_uid) = (owner_id, parent_id, uid);
+            }
+            // The owner of a user namespace is its parent: told once.
+            let related = match (owner, parent) {
+                (_, Some(parent)) if key.0 == Namespace::User => vec![(parent, Holder::Child(own))],
+                (owner, parent) => owner
+                    .map(|owner| (owner, Holder::Owned(own)))
+                    .into_iter()
+                    .chain(parent.map(|parent| (parent, Holder::Child(own))))
+                    .collect(),
+            };
+            for (file, holder) in related {
+                let (kind, inode) = (file.kind(), file.id()?.inode);
+                let known = self.entries.contains_key(&(kind, inode));
+                self.entry(kind, inode, PathBuf::new).holders.push(holder);
+                if !known {
+                    open.push(((kind, inode), file));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Inventory {
+        let mut entries: Vec<Entry> = self.entries.into_values().collect();
+        entries.iter_mut().for_each(|entry| entry.holders.sort());
+        Inventory { entries }
+    }
+}
+
+fn file_of(fd: OwnedFd) -> Option<NamespaceFile> {
+    NamespaceFile::from_fd(fd)
+}
+
+fn id_of(file: Option<&NamespaceFile>) -> io::Result<Option<NamespaceId>> {
+    file.map(NamespaceFile::id).transpose()
+}
+
+/// The octal escapes of proc_pid_mountinfo(5).
+fn unescaped(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = octal.filter(|_| first == b'\\').and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_escapes_are_read() {
+        assert_eq!(parse(b"net:[4026531840]"), Some((Namespace::Net, 4_026_531_840)));
+        assert_eq!(parse(b"mnt:[7]"), Some((Namespace::Mount, 7)));
+        for other in [b"socket:[7]".as_slice(), b"/dev/null", b"net:[x]", b"net:[7", b""] {
+            assert_eq!(parse(other), None);
+        }
+        assert_eq!(unescaped(r"/a\040b\134c\0"), r"/a b\c\0");
+    }
+
+    #[test]
+    fn the_numbers_of_kinds_are_their_places() {
+        for (n, kind) in Namespace::ALL.into_iter().enumerate() {
+            assert!(kind as usize == n && NS_LINKS[n].ends_with(kind.link()));
+        }
+    }
+}
