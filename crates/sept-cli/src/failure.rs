@@ -51,6 +51,11 @@ impl Failure {
         self
     }
 
+    /// What failed.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// As the report has it.
     pub fn json(&self) -> serde_json::Value {
         json!({

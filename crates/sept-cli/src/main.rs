@@ -1,10 +1,14 @@
 //! The command line of sept.
 
 mod build;
+mod diff;
 mod disposition;
+mod doctor;
 mod enter;
 mod failure;
+mod inside;
 mod ls;
+mod manual;
 mod options;
 mod pins;
 mod report;
@@ -89,6 +93,11 @@ fn dispatch() -> Result<u8, Failure> {
         Some("pin") => pins::pin_main(&mut parser),
         Some("unpin") => pins::unpin_main(&mut parser),
         Some("ls") => ls::main(&mut parser),
+        Some("diff") => diff::main(&mut parser),
+        Some("doctor") => doctor::main(&mut parser),
+        Some("completions") => manual::completions(&mut parser),
+        Some("man") => manual::man(&mut parser),
+        Some("inside") => inside::main(&mut parser),
         Some("keep") => pins::keep(&mut parser),
         Some("tour") => tour_main(&mut parser),
         Some("help") => help(&mut parser),

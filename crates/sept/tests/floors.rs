@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 8] = [
     &["namespace", "id_map", "mount", "stdio", "signal"],
     &["error", "target"],
     &["command"],
-    &["host", "host::facts", "host::inventory", "host::joins", "host::subid"],
+    &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],
     &["plan", "plan::step", "plan::ids", "plan::join", "plan::root", "host::advice"],
     &["engine", "engine::prepare", "engine::child", "engine::parent", "engine::in_place"],
     &["process", "lib"],

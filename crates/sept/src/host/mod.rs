@@ -4,6 +4,7 @@ pub(crate) mod advice;
 mod facts;
 mod inventory;
 pub(crate) mod joins;
+pub mod probe;
 mod subid;
 
 pub use facts::{Host, own_maps};

@@ -296,6 +296,52 @@ pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, path: &CStr, set: u64) -> Result
     check(answer).map(drop)
 }
 
+/// mount_setattr(2) with MOUNT_ATTR_IDMAP, since Linux 5.12.
+pub(crate) fn mount_idmap(mount: BorrowedFd<'_>, user: BorrowedFd<'_>) -> Result<(), Errno> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+    let attr: [u64; 4] = [MOUNT_ATTR_IDMAP, 0, 0, user.as_raw_fd() as u64];
+    let flags = libc::AT_EMPTY_PATH as usize;
+    // SAFETY: the empty path and `attr` live across the call and the true size is passed.
+    let answer = unsafe {
+        syscall(
+            libc::SYS_mount_setattr,
+            [
+                mount.as_raw_fd() as usize,
+                c"".as_ptr() as usize,
+                flags,
+                attr.as_ptr() as usize,
+                size_of_val(&attr),
+                0,
+            ],
+        )
+    };
+    check(answer).map(drop)
+}
+
+/// landlock_create_ruleset(2) with LANDLOCK_CREATE_RULESET_VERSION.
+pub(crate) fn landlock_abi() -> Result<u32, Errno> {
+    // SAFETY: with this flag the kernel takes no ruleset, and answers with a number.
+    check(unsafe { syscall(libc::SYS_landlock_create_ruleset, [0, 0, 1, 0, 0, 0]) }).map(|abi| abi as u32)
+}
+
+/// seccomp(2) with SECCOMP_GET_ACTION_AVAIL.
+pub(crate) fn seccomp_action_available(action: u32) -> bool {
+    // SAFETY: `action` lives across the call; the kernel only reads it.
+    let answer = unsafe {
+        syscall(
+            libc::SYS_seccomp,
+            [libc::SECCOMP_GET_ACTION_AVAIL as usize, 0, &raw const action as usize, 0, 0, 0],
+        )
+    };
+    answer == 0
+}
+
+/// Whether listns(2) is there. Its number is 470 on every architecture.
+pub(crate) fn has_listns() -> bool {
+    // SAFETY: the addresses are null, to which a kernel that has it says EFAULT or EINVAL.
+    check(unsafe { syscall(470, [0; 6]) }) != Err(Errno::NOSYS)
+}
+
 /// Sets the interface `lo` up through this socket, netdevice(7).
 pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     // struct ifreq: a name of 16 bytes, then a union that begins with the flags.
