@@ -269,10 +269,7 @@ fn directories<'a>(
         (None, Some(dir)) => {
             command.current_dir(dir);
         }
-        // As nsenter(1): a new root alone leaves the working directory where it is.
-        (None, None) if enter.root.is_some() => {
-            command.current_dir_to(open(Path::new("."))?, "the present one");
-        }
+        // With another root or mount namespace that is its top: a directory of outside would be a way out.
         (None, None) => {}
     }
     Ok(())

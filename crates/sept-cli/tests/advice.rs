@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Scratch, host, is_root, need, on_terminal, path, run, sept, stderr};
+use common::{Scratch, children, host, is_root, need, on_terminal, path, run, sept, stderr};
 
 /// Runs a script inside that makes the situation and then starts sept again.
 fn nested(prepare: &str, args: &str) -> String {
@@ -280,12 +280,6 @@ fn a_hanging_helper_is_given_up_at_the_deadline() {
     }
     let output = with_helper("echo no such luck >&2; exit 1", "--map-auto true");
     assert!(stderr(&output).contains("no such luck"), "{}", stderr(&output));
-}
-
-/// The pids of a process's children.
-fn children(pid: u32) -> Vec<u32> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn state(pid: u32) -> Option<String> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Scratch, Waiting, host, is_root, namespace_of, path, run, sept, stderr, stdout};
+use common::{Scratch, Waiting, host, is_root, namespace_of, path, run, sept, soon, stderr, stdout};
 
 fn code(args: &[&str]) -> i32 {
     run(args).status.code().expect("sept exits")
@@ -242,14 +242,6 @@ fn a_signal_that_the_command_handles_reaches_it() {
 
 fn is_alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
-fn soon(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

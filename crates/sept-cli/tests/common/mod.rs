@@ -107,6 +107,49 @@ impl Waiting {
     }
 }
 
+/// The place of this test's pins: root's is one for all; others have theirs where they say.
+pub struct Pins {
+    dir: Option<Scratch>,
+}
+
+impl Pins {
+    pub fn new() -> Self {
+        Self { dir: (!is_root()).then(Scratch::new) }
+    }
+
+    /// sept with these words, where the pins are.
+    pub fn sept(&self, words: &[&str]) -> Output {
+        let mut command = sept();
+        if let Some(dir) = &self.dir {
+            command.env("XDG_RUNTIME_DIR", &dir.0);
+        }
+        command.args(words).output().expect("sept starts")
+    }
+
+    /// Where the pin of this name lies.
+    pub fn place(&self, name: &str) -> PathBuf {
+        match &self.dir {
+            Some(dir) => dir.0.join("sept/pins").join(name),
+            None => PathBuf::from("/run/sept/pins").join(name),
+        }
+    }
+}
+
+/// The children of a process.
+pub fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Waits for something, not for ever.
+pub fn soon(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn first_child(pid: u32) -> Option<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
     children.split_ascii_whitespace().next()?.parse().ok()

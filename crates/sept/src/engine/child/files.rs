@@ -218,6 +218,8 @@ const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
 /// A new file system, mounted nowhere yet.
 fn new_fs(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attributes: MountAttrFlags) -> Result<OwnedFd> {
     let fs = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // What mountinfo shows as the source; mount(8) would put the same there.
+    rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", kind)?;
     for (key, value) in options {
         match value {
             Some(value) => rustix::mount::fsconfig_set_string(fs.as_fd(), *key, *value)?,

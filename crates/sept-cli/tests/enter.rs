@@ -1,0 +1,234 @@
+//! `sept enter` and `run --join`, beside what parity.rs compares with nsenter(1).
+
+mod common;
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use common::{Waiting, children, is_root, namespace_of, need, path, run, sept, soon, stderr, stdout};
+
+fn enter(words: &[&str]) -> std::process::Output {
+    sept().arg("enter").args(words).output().expect("sept starts")
+}
+
+fn refused(words: &[&str], reason: &str) {
+    let output = enter(words);
+    assert_eq!(output.status.code(), Some(125), "{words:?}: {}", stderr(&output));
+    assert!(stderr(&output).contains(reason), "{words:?}: {}", stderr(&output));
+}
+
+#[test]
+fn all_that_differs_is_joined_by_default() {
+    let target = Waiting::new(&["--hostname", "inner"]);
+    let pid = target.inside().to_string();
+    let script = "hostname; id -u; readlink /proc/self/ns/* | sort; ps -e -o comm=";
+    let output = stdout(&enter(&[&pid, "--", "sh", "-c", script]));
+    assert!(output.starts_with("inner\n0\n"), "{output}");
+    for link in ["user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"] {
+        let shown = namespace_of(&pid, link).display().to_string();
+        assert!(output.contains(&shown), "{link}: {shown} in {output}");
+    }
+    assert!(output.ends_with("cat\nsh\nps"), "its processes, and ours: {output}");
+}
+
+#[test]
+fn exit_codes_and_signals_pass() {
+    let target = Waiting::new(&[]);
+    let pid = target.inside().to_string();
+    for (script, code) in [("exit 0", 0), ("exit 42", 42), ("kill -TERM $$", 143)] {
+        let output = enter(&[&pid, "sh", "-c", script]);
+        assert_eq!(output.status.code(), Some(code), "{script}: {}", stderr(&output));
+    }
+    assert_eq!(enter(&[&pid, "no-such-program"]).status.code(), Some(127));
+    assert_eq!(enter(&[&pid, "/etc"]).status.code(), Some(126));
+    // A signal to sept reaches the command, which is no PID 1 there.
+    let mut waiting = common::sept_with_default_signals();
+    let mut waiting = waiting.args(["enter", &pid, "sleep", "1000"]).spawn().expect("sept starts");
+    soon("the command is there", || !children(waiting.id()).is_empty());
+    soon("it is sleep", || {
+        children(waiting.id()).iter().any(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n")
+        })
+    });
+    common::host("kill", &["-TERM", &waiting.id().to_string()]);
+    assert_eq!(waiting.wait().expect("it ends").code(), Some(143));
+}
+
+#[test]
+fn without_another_pid_namespace_it_stays_this_process() {
+    let target = Waiting::new(&["-Uru"]);
+    let pid = target.inside().to_string();
+    let script = format!("echo $$; exec {} enter {pid} sh -c 'echo $$'", path());
+    let said = common::host("sh", &["-c", &script]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.len() == 2 && lines[0] == lines[1], "{said}");
+}
+
+#[test]
+fn only_wanted_descriptors_go_in() {
+    if !need("only_wanted_descriptors_go_in", &["bash"]) {
+        return;
+    }
+    let target = Waiting::new(&["-Ur"]);
+    let pid = target.inside().to_string();
+    let script = r#"exec 7</etc/passwd 99</etc 8</etc/group; "$0" enter --keep-fd 8 "$1" ls /proc/self/fd"#;
+    let listed = common::host("bash", &["-c", script, &path(), &pid]);
+    let fds: Vec<&str> = listed.lines().collect();
+    assert!(fds.contains(&"8") && !fds.contains(&"7") && !fds.contains(&"99"), "{listed}");
+}
+
+#[test]
+fn where_0_is_not_mapped_it_runs_as_the_target_does() {
+    let target = Waiting::new(&["--map-user", "1234", "--map-group", "1235"]);
+    let pid = target.inside().to_string();
+    assert_eq!(stdout(&enter(&[&pid, "sh", "-c", "id -u; id -g"])), "1234\n1235");
+}
+
+#[test]
+fn the_targets_environment_is_taken_when_asked() {
+    let target = Waiting::new(&["-Ur", "--env", "WHERE=inside"]);
+    let pid = target.inside().to_string();
+    let script = ["sh", "-c", "echo ${WHERE-outside}"];
+    assert_eq!(stdout(&enter(&[[pid.as_str()].as_slice(), &script].concat())), "outside");
+    assert_eq!(stdout(&enter(&[["-e", pid.as_str()].as_slice(), &script].concat())), "inside");
+}
+
+#[test]
+fn the_parent_of_the_user_namespace_can_be_joined() {
+    // Two user namespaces, one in the other.
+    let nested = Waiting::new(&["-Ur", &path(), "run", "-Ur"]);
+    let inner = children(nested.inside()).first().copied();
+    // The command of the outer one is sept itself, so that cat is a child of it.
+    let (outer, inner) = match inner {
+        Some(inner) => (nested.inside(), inner),
+        None => (parent_of(nested.inside()), nested.inside()),
+    };
+    let shown = enter(&["--user-parent", &inner.to_string(), "readlink", "/proc/self/ns/user"]);
+    assert_eq!(stdout(&shown), namespace_of(&outer.to_string(), "user").display().to_string());
+}
+
+fn parent_of(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a stat");
+    stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok()).expect("a parent")
+}
+
+#[test]
+fn what_is_no_target_is_refused() {
+    refused(&[], "needs a TARGET");
+    refused(&["4194303", "true"], "no process 4194303");
+    refused(&["99999999999", "true"], "no process id");
+    refused(&["/etc/passwd", "true"], "is no namespace");
+    refused(&["/no/such/file", "true"], "cannot open /no/such/file");
+    refused(&["nothing-like-that", "true"], "no pin nothing-like-that");
+    refused(&["../x", "true"], "cannot open ../x");
+    refused(&["--net=/proc/self/ns/uts", "true"], "is a uts namespace, not a net namespace");
+    refused(&["-Z", "1", "true"], "no SELinux");
+    refused(&["--no-such", "1", "true"], "unknown option");
+}
+
+#[test]
+fn a_pid_of_another_pid_namespace_is_no_target() {
+    let pid = std::process::id().to_string();
+    let output = run(&["-Urpm", &path(), "enter", &pid, "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains(&format!("no process {pid}")), "{}", stderr(&output));
+}
+
+#[test]
+fn another_users_process_is_no_target() {
+    if is_root() {
+        eprintln!("skipped: another_users_process_is_no_target: root may enter every one");
+        return;
+    }
+    refused(&["1", "true"], "another user's");
+}
+
+#[test]
+fn a_process_that_ends_before_the_join_is_told() {
+    if !need("a_process_that_ends_before_the_join_is_told", &["strace"]) {
+        return;
+    }
+    for kinds in ["-Uru", "-Urpm"] {
+        let target = Waiting::new(&[kinds]);
+        let pid = target.inside();
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=setns:delay_enter=400000"]);
+        strace.args([&path(), "enter", &pid.to_string(), "true"]).stderr(Stdio::piped());
+        let strace = strace.spawn().expect("strace starts");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        common::host("kill", &["-KILL", &pid.to_string()]);
+        drop(target);
+        let output = strace.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+        assert!(stderr(&output).contains("ended"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn run_joins_some_and_makes_others() {
+    let target = Waiting::new(&["-Urn", "--no-loopback"]);
+    let pid = target.inside().to_string();
+    let join = [format!("user={pid}"), format!("net={pid}")];
+    let output = run(&[
+        "--join",
+        &join[0],
+        "--join",
+        &join[1],
+        "-p",
+        "-m",
+        "sh",
+        "-c",
+        "echo $$; readlink /proc/self/ns/net",
+    ]);
+    assert_eq!(stdout(&output), format!("1\n{}", namespace_of(&pid, "net").display()));
+    let output = run(&["--join", &join[1], "-n", "true"]);
+    assert!(
+        output.status.code() == Some(125) && stderr(&output).contains("contradict"),
+        "{}",
+        stderr(&output)
+    );
+    for (join, reason) in [("net", "KIND=TARGET"), ("nett=1", "no kind"), ("net=/etc/passwd", "no namespace")]
+    {
+        let output = run(&["--join", join, "true"]);
+        assert!(output.status.code() == Some(125) && stderr(&output).contains(reason), "{}", stderr(&output));
+    }
+}
+
+/// What a root inside sees of those who enter: it tries each process of the name sept that appears.
+fn watched(tampered: &str) -> String {
+    // Of one that has become the command meanwhile it may see what it likes.
+    let script = "echo ready; while :; do for p in /proc/[0-9]*; do n=${p#/proc/}; [ $n = 1 ] && continue; \
+                  read c 2>/dev/null <$p/comm || continue; [ \"$c\" = sept ] || continue; saw=; \
+                  head -c 1 $p/environ >/dev/null 2>&1 && saw=memory; readlink $p/exe >/dev/null 2>&1 && saw=\"$saw exe\"; \
+                  read c 2>/dev/null <$p/comm; [ \"$c\" = sept ] && [ -n \"$saw\" ] && echo \"$saw\"; done; done";
+    let mut watcher = sept();
+    watcher.args(["run", "sh", "-c", script]).stdout(Stdio::piped());
+    let mut watcher = watcher.spawn().expect("sept starts");
+    let mut out = watcher.stdout.take().expect("output is piped");
+    let mut ready = [0; 6];
+    out.read_exact(&mut ready).expect("it is ready");
+    let target = children(watcher.id()).first().copied().expect("the command").to_string();
+    // Each step of the way in takes long enough to be seen.
+    let mut strace = Command::new("strace");
+    let delays = "inject=setns,setresuid,setresgid,close_range:delay_enter=150000";
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", delays, "-e", tampered]);
+    let status = strace.args([&path(), "enter", &target, "true"]).status().expect("strace starts");
+    assert!(status.success());
+    common::host("kill", &["-KILL", &target]);
+    let mut seen = String::new();
+    out.read_to_string(&mut seen).expect("it can be read");
+    watcher.wait().expect("it ends");
+    seen
+}
+
+/// CVE-2019-5736: whoever is inside must not get at the executable, nor the memory, of who enters.
+#[test]
+fn nobody_inside_can_open_who_enters() {
+    if !need("nobody_inside_can_open_who_enters", &["strace"]) {
+        return;
+    }
+    // The kernel is kept from hearing that the process hides: then it is seen, so the watcher can see.
+    let unhidden = watched("inject=prctl:retval=0");
+    assert!(unhidden.contains("memory") && unhidden.contains("exe"), "{unhidden:?}");
+    assert_eq!(watched("inject=prctl:delay_enter=1"), "", "what was seen of sept");
+}

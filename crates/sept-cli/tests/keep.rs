@@ -1,0 +1,177 @@
+//! `sept pin` and `unpin`: for root by mounts, for others by a keeper.
+
+mod common;
+
+use common::{Pins, Waiting, host, is_root, namespace_of, soon, stderr, stdout};
+
+/// A name that no other test, nor another run, takes.
+fn name(what: &str) -> String {
+    format!("test-{what}-{}", std::process::id())
+}
+
+fn failed(output: &std::process::Output, reason: &str) {
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(output));
+    assert!(stderr(output).contains(reason), "{}", stderr(output));
+}
+
+#[test]
+fn a_pin_outlives_its_process_and_unpin_leaves_nothing() {
+    let pins = Pins::new();
+    let name = name("outlives");
+    let target = Waiting::new(&["-Uru", "--hostname", "kept"]);
+    let pid = target.inside().to_string();
+    let uts = namespace_of(&pid, "uts").display().to_string();
+    stdout(&pins.sept(&["pin", &pid, &name]));
+    drop(target);
+    assert_eq!(
+        stdout(&pins.sept(&["enter", &name, "sh", "-c", "hostname; readlink /proc/self/ns/uts"])),
+        format!("kept\n{uts}")
+    );
+    assert_eq!(
+        stdout(&pins.sept(&[
+            "run",
+            "--join",
+            &format!("user={name}"),
+            "--join",
+            &format!("uts={name}"),
+            "hostname"
+        ])),
+        "kept"
+    );
+    let listed = stdout(&pins.sept(&["ls", "--type", "uts", "--columns", "ns,procs,pins"]));
+    let number = uts.trim_start_matches("uts:[").trim_end_matches(']').to_owned();
+    let line = listed.lines().find(|line| line.starts_with(&number)).expect("it is listed");
+    assert!(line.split_ascii_whitespace().eq([number.as_str(), "0", name.as_str()]), "{line}");
+    stdout(&pins.sept(&["unpin", &name]));
+    failed(&pins.sept(&["enter", &name, "true"]), "no pin");
+    assert!(!pins.place(&name).exists());
+    // The kernel takes it down a moment later.
+    soon("it is gone", || {
+        !stdout(&pins.sept(&["ls", "--columns", "ns", "--noheadings"])).lines().any(|line| line == number)
+    });
+}
+
+#[test]
+fn names_are_checked_and_taken_once() {
+    let pins = Pins::new();
+    let name = name("taken");
+    let target = Waiting::new(&["-Uru"]);
+    let pid = target.inside().to_string();
+    for bad in ["", ".", "..", "a/b", "-x", "12", "a b", "a\u{1b}[2J", &"x".repeat(65)] {
+        failed(&pins.sept(&["pin", &pid, "--", bad]), "can't be the name of a pin");
+    }
+    stdout(&pins.sept(&["pin", &pid, &name]));
+    failed(&pins.sept(&["pin", &pid, &name]), "already");
+    failed(&pins.sept(&["pin", "4194303", "other"]), "no process");
+    failed(&pins.sept(&["pin", &pid]), "needs a TARGET and a NAME");
+    failed(&pins.sept(&["pin", &std::process::id().to_string(), "own"]), "nothing to pin");
+    failed(&pins.sept(&["unpin", "never-pinned"]), "no pin never-pinned");
+    stdout(&pins.sept(&["unpin", &name]));
+}
+
+#[test]
+fn a_pin_in_use_can_be_let_go() {
+    let pins = Pins::new();
+    let name = name("in-use");
+    let target = Waiting::new(&["-Uru", "--hostname", "used"]);
+    stdout(&pins.sept(&["pin", &target.inside().to_string(), &name]));
+    stdout(&pins.sept(&["unpin", &name]));
+    let pid = target.inside().to_string();
+    assert_eq!(stdout(&pins.sept(&["enter", &pid, "hostname"])), "used");
+}
+
+#[test]
+fn a_dead_pid_namespace_is_told() {
+    let pins = Pins::new();
+    let name = name("dead");
+    let target = Waiting::new(&["-Urp"]);
+    let output = pins.sept(&["pin", &target.inside().to_string(), &name]);
+    assert!(
+        output.status.success() && stderr(&output).contains("ends with its PID 1"),
+        "{}",
+        stderr(&output)
+    );
+    drop(target);
+    let shown = stdout(&pins.sept(&["ls", &name]));
+    assert!(shown.contains("its PID 1 has ended"), "{shown}");
+    failed(&pins.sept(&["enter", &name, "true"]), "PID 1 has ended");
+    stdout(&pins.sept(&["unpin", &name]));
+}
+
+#[test]
+fn a_stale_pin_is_recognised() {
+    let pins = Pins::new();
+    let name = name("stale");
+    let target = Waiting::new(&["-Uru"]);
+    stdout(&pins.sept(&["pin", &target.inside().to_string(), &name]));
+    let place = pins.place(&name);
+    if is_root() {
+        for kind in ["user", "uts"] {
+            host("umount", &[place.join(kind).to_str().expect("UTF-8")]);
+        }
+    } else {
+        let line = std::fs::read_to_string(&place).expect("the pin can be read");
+        let keeper = line.split(' ').next().expect("a pid").to_owned();
+        host("kill", &["-KILL", &keeper]);
+        soon("the keeper is gone", || {
+            !std::fs::read_to_string(format!("/proc/{keeper}/comm")).is_ok_and(|comm| comm == "sept\n")
+                || std::fs::read_to_string(format!("/proc/{keeper}/stat"))
+                    .is_ok_and(|stat| stat.contains(") Z "))
+        });
+    }
+    failed(&pins.sept(&["enter", &name, "true"]), "stale");
+    failed(&pins.sept(&["pin", &target.inside().to_string(), &name]), "stale");
+    let output = pins.sept(&["ls"]);
+    assert!(stderr(&output).contains(&format!("the pin {name} is stale")), "{}", stderr(&output));
+    stdout(&pins.sept(&["unpin", &name]));
+    assert!(!place.exists());
+}
+
+#[test]
+fn run_pins_what_it_makes() {
+    let pins = Pins::new();
+    let name = name("run");
+    let output = pins.sept(&["run", "-Uru", "--hostname", "made", "--pin", &name, "sh", "-c", "exit 5"]);
+    assert_eq!(output.status.code(), Some(5), "{}", stderr(&output));
+    assert_eq!(stdout(&pins.sept(&["enter", &name, "hostname"])), "made");
+    failed(&pins.sept(&["run", "-Uru", "--pin", &name, "true"]), "already");
+    stdout(&pins.sept(&["unpin", &name]));
+    let output = pins.sept(&["run", "-Uru", "--pin", &name, "no-such-program"]);
+    assert_eq!(output.status.code(), Some(127));
+    failed(&pins.sept(&["unpin", &name]), "no pin");
+}
+
+#[test]
+fn there_may_be_five_hundred_pins() {
+    let pins = Pins::new();
+    let base = name("many");
+    let target = Waiting::new(&["-Uru"]);
+    let pid = target.inside().to_string();
+    for n in 0..500 {
+        stdout(&pins.sept(&["pin", &pid, &format!("{base}-{n}")]));
+    }
+    let listed = stdout(&pins.sept(&["ls", "--json", &format!("{base}-499")]));
+    assert!(listed.matches(&base).count() >= 500, "{}", listed.matches(&base).count());
+    for n in 0..500 {
+        stdout(&pins.sept(&["unpin", &format!("{base}-{n}")]));
+    }
+}
+
+#[test]
+fn without_a_place_for_pins_it_says_so() {
+    if is_root() {
+        eprintln!("skipped: without_a_place_for_pins_it_says_so: root has one");
+        return;
+    }
+    let target = Waiting::new(&["-Uru"]);
+    let pid = target.inside().to_string();
+    for place in [None, Some("/etc"), Some("relative")] {
+        let mut command = common::sept();
+        match place {
+            None => command.env_remove("XDG_RUNTIME_DIR"),
+            Some(place) => command.env("XDG_RUNTIME_DIR", place),
+        };
+        let output = command.args(["pin", &pid, "x"]).output().expect("sept starts");
+        failed(&output, "XDG_RUNTIME_DIR");
+    }
+}

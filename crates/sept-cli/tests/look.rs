@@ -1,0 +1,275 @@
+//! `sept ls`, `diff`, `doctor`, `man` and `completions`.
+
+mod common;
+
+use std::process::{Command, Stdio};
+
+use common::{Scratch, Waiting, is_root, namespace_of, need, path, sept, stderr, stdout};
+use serde_json::Value;
+
+fn ask(words: &[&str]) -> std::process::Output {
+    sept().args(words).output().expect("sept starts")
+}
+
+fn json(words: &[&str]) -> Value {
+    serde_json::from_str(&stdout(&ask(words))).expect("JSON")
+}
+
+fn number(pid: u32, link: &str) -> String {
+    let shown = namespace_of(&pid.to_string(), link).display().to_string();
+    shown.chars().filter(char::is_ascii_digit).collect()
+}
+
+fn entry(all: &Value, ns: &str) -> Value {
+    let list = all["namespaces"].as_array().expect("a list");
+    let ns: u64 = ns.parse().expect("a number");
+    list.iter().find(|entry| entry["ns"] == ns).cloned().unwrap_or(Value::Null)
+}
+
+#[test]
+fn all_eight_kinds_are_listed_with_owner_and_level() {
+    let target = Waiting::new(&["-UmpuinCT", "-r"]);
+    let pid = target.inside();
+    let all = json(&["ls", "--json"]);
+    let user = number(pid, "user");
+    for link in ["user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"] {
+        let one = entry(&all, &number(pid, link));
+        assert_eq!(
+            (&one["type"], &one["processes"], &one["pid"]),
+            (&link.into(), &1.into(), &pid.into()),
+            "{one}"
+        );
+        if link != "user" {
+            assert_eq!(one["owner"].to_string(), user, "{one}");
+        }
+    }
+    let own = entry(&all, &number(std::process::id(), "user"));
+    let one = entry(&all, &user);
+    assert_eq!(one["parent"], own["ns"]);
+    assert_eq!(one["level"].as_u64(), own["level"].as_u64().map(|level| level + 1));
+}
+
+#[test]
+fn namespaces_without_processes_are_listed_with_what_keeps_them() {
+    // By a descriptor.
+    let target = Waiting::new(&["-Uru"]);
+    let pid = target.inside();
+    let (uts, user) = (number(pid, "uts"), number(pid, "user"));
+    let held = std::fs::File::open(format!("/proc/{pid}/ns/uts")).expect("it can be opened");
+    drop(target);
+    let all = json(&["ls", "--json"]);
+    let one = entry(&all, &uts);
+    assert_eq!(one["processes"], 0, "{one}");
+    assert_eq!(one["held_by"]["descriptors"][0]["pid"], std::process::id(), "{one}");
+    // And its owner by what it owns.
+    let owner = entry(&all, &user);
+    assert_eq!(
+        (&owner["processes"], owner["held_by"]["owned"][0].to_string()),
+        (&0.into(), uts.clone()),
+        "{owner}"
+    );
+    let shown = stdout(&ask(&["ls", &uts]));
+    assert!(shown.contains(&format!("of process {}", std::process::id())), "{shown}");
+    drop(held);
+    let gone = ask(&["ls", &uts]);
+    assert!(gone.status.code() == Some(125) && stderr(&gone).contains("no namespace"), "{}", stderr(&gone));
+}
+
+#[test]
+fn a_user_namespace_without_processes_is_kept_by_its_child() {
+    if !need("a_user_namespace_without_processes_is_kept_by_its_child", &["unshare"]) {
+        return;
+    }
+    let mut nested = Command::new("unshare");
+    nested.args(["-Ur", "unshare", "-Ur", "cat"]).stdin(Stdio::piped());
+    let mut nested = nested.spawn().expect("unshare starts");
+    common::soon("it is there", || {
+        std::fs::read_to_string(format!("/proc/{}/comm", nested.id())).is_ok_and(|comm| comm == "cat\n")
+    });
+    let all = json(&["ls", "--json"]);
+    let inner = entry(&all, &number(nested.id(), "user"));
+    let outer = entry(&all, &inner["parent"].to_string());
+    assert_eq!((&outer["processes"], &outer["held_by"]["children"][0]), (&0.into(), &inner["ns"]), "{outer}");
+    drop(nested.stdin.take());
+    nested.wait().expect("it ends");
+}
+
+#[test]
+fn lists_have_columns_filters_and_trees() {
+    let target = Waiting::new(&["-Urun"]);
+    let (net, user) = (number(target.inside(), "net"), number(target.inside(), "user"));
+    let listed = stdout(&ask(&["ls", "--type", "net", "--columns", "ns,type,procs"]));
+    assert!(
+        listed.starts_with("NS ") && listed.lines().skip(1).all(|line| line.contains(" net ")),
+        "{listed}"
+    );
+    assert!(listed.lines().any(|line| line.split_whitespace().eq([net.as_str(), "net", "1"])), "{listed}");
+    let tree = stdout(&ask(&["ls", "--tree"]));
+    let below = tree.lines().skip_while(|line| !line.contains(&format!("user {user}"))).nth(1).expect("more");
+    assert!(below.contains("├─ uts") || below.contains("├─ net"), "{tree}");
+    for by in ["owner", "parent", "process"] {
+        assert!(stdout(&ask(&["ls", &format!("--tree={by}")])).contains(&user), "{by}");
+    }
+    for (words, reason) in [
+        (vec!["ls", "--type", "x"], "no kind"),
+        (vec!["ls", "--columns", "ns,x"], "no column x"),
+        (vec!["ls", "--tree=x"], "owner, parent or process"),
+        (vec!["ls", "1", "2"], "one TARGET"),
+        (vec!["ls", "nothing-like-that"], "no pin"),
+        (vec!["ls", "--no-such"], "unknown option"),
+    ] {
+        let output = ask(&words);
+        assert!(output.status.code() == Some(125) && stderr(&output).contains(reason), "{}", stderr(&output));
+    }
+    let of_process = stdout(&ask(&["ls", &target.inside().to_string()]));
+    assert_eq!(of_process.lines().count(), 9, "a heading and eight: {of_process}");
+}
+
+#[test]
+fn the_picture_is_xml_with_every_namespace() {
+    let target = Waiting::new(&["-Urun"]);
+    let scratch = Scratch::new();
+    let file = scratch.path("tree.svg");
+    stdout(&ask(&["ls", "--svg", &file]));
+    let picture = std::fs::read_to_string(&file).expect("it is there");
+    assert!(picture.starts_with("<svg ") && picture.trim_end().ends_with("</svg>"));
+    assert!(picture.contains("prefers-color-scheme: dark"));
+    assert!(picture.contains(&number(target.inside(), "net")), "{picture}");
+    assert_eq!(picture.matches("<g ").count(), picture.matches("</g>").count());
+    let output = ask(&["ls", "--svg", "/no/such/dir/x.svg"]);
+    assert!(
+        output.status.code() == Some(125) && stderr(&output).contains("/no/such/dir"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn names_with_control_characters_move_no_cursor() {
+    let mut hostile = Command::new("cat");
+    std::os::unix::process::CommandExt::arg0(&mut hostile, "\x1b[2Jevil");
+    let mut child = hostile.stdin(Stdio::piped()).spawn().expect("cat starts");
+    let target = child.id().to_string();
+    for words in [vec!["ls"], vec!["ls", &target], vec!["ls", "--tree"], vec!["ls", "--json"]] {
+        assert!(!stdout(&ask(&words)).contains('\x1b'), "{words:?}");
+    }
+    drop(child.stdin.take());
+    child.wait().expect("it ends");
+}
+
+#[test]
+fn diff_tells_what_differs() {
+    let target = Waiting::new(&["-Urumn", "--hostname", "other", "--tmpfs", "/mnt"]);
+    let (own, other) = (std::process::id().to_string(), target.inside().to_string());
+    let output = ask(&["diff", &own, &other]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let host = common::host("hostname", &[]);
+    assert!(text.contains(&format!("hostname: {host} | other")), "{text}");
+    assert!(text.contains("mount /mnt: - | tmpfs tmpfs"), "{text}");
+    assert!(text.contains("user id map: ") && text.contains("ipc     same"), "{text}");
+    let same = ask(&["diff", &own, &own]);
+    assert_eq!((same.status.code(), stdout(&same).matches(" same ").count()), (Some(0), 8));
+    let output = ask(&["diff", "--json", &own, &other]);
+    let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let uts =
+        value["namespaces"].as_array().expect("a list").iter().find(|kind| kind["type"] == "uts").cloned();
+    let uts = uts.expect("uts is there");
+    assert_eq!((&uts["same"], &uts["differences"][0]["b"]), (&false.into(), &"other".into()), "{uts}");
+    for words in [vec!["diff"], vec!["diff", &own], vec!["diff", &own, "x"], vec!["diff", &own, "4194303"]] {
+        assert_eq!(ask(&words).status.code(), Some(125), "{words:?}");
+    }
+}
+
+#[test]
+fn doctor_tells_whether_run_works() {
+    let value = json(&["doctor", "--json"]);
+    assert_eq!(value["run_works"], true);
+    let findings = value["findings"].as_array().expect("a list");
+    let answer = |group: &str, name: &str| {
+        findings
+            .iter()
+            .find(|one| one["group"] == group && one["name"] == name)
+            .map(|one| one["answer"].as_str().unwrap_or_default().to_owned())
+    };
+    for kind in ["user", "mount", "pid", "uts", "ipc", "net", "cgroup", "time"] {
+        assert_eq!(answer("namespace", kind).as_deref(), Some("yes"), "{kind}");
+    }
+    assert_eq!(answer("mount", "proc").as_deref(), Some("yes"));
+    assert_eq!(answer("mount", "idmapped").as_deref(), Some(if is_root() { "yes" } else { "no" }));
+    for one in findings.iter().filter(|one| one["answer"] == "no") {
+        assert!(one["reason"][0].as_str().is_some_and(|reason| !reason.is_empty()), "{one}");
+    }
+    let profile = stdout(&ask(&["doctor", "--apparmor-profile"]));
+    assert!(profile.contains("userns,") && profile.contains("profile sept \""), "{profile}");
+}
+
+#[test]
+fn doctor_says_no_where_namespaces_are_off() {
+    let script = format!("echo 0 >/proc/sys/user/max_net_namespaces; exec {} doctor", path());
+    let output = common::run(&["--no-new-privs=no", "sh", "-c", &script]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text
+        .lines()
+        .skip_while(|line| !line.contains("no       net:"))
+        .take(3)
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(line.contains("user.max_net_namespaces is 0") && line.contains("sudo sysctl"), "{text}");
+}
+
+#[test]
+fn the_examples_of_every_page_work() {
+    if !need("the_examples_of_every_page_work", &["ip", "ps", "hostname", "pgrep"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    std::os::unix::fs::symlink(path(), scratch.path("sept")).expect("a link can be made");
+    let runtime = scratch.path("runtime");
+    std::fs::create_dir(&runtime).expect("a directory can be made");
+    let mut count = 0;
+    for page in
+        ["run", "unshare", "enter", "pin", "unpin", "ls", "diff", "doctor", "tour", "completions", "man"]
+    {
+        let help = stdout(&ask(&[page, "--help"]));
+        let Some((_, examples)) = help.split_once("Examples:\n") else { continue };
+        for line in examples.lines().filter(|line| line.starts_with("  ") && !line.starts_with("      ")) {
+            let mut shell = Command::new("sh");
+            shell.args(["-ec", line]).env("XDG_RUNTIME_DIR", &runtime).stdin(Stdio::null());
+            let system = std::env::var("PATH").unwrap_or_default();
+            shell.env("PATH", format!("{}:{system}:/usr/sbin:/sbin", scratch.0.display()));
+            let output = shell.output().expect("sh starts");
+            assert!(output.status.success(), "{line}: {}", stderr(&output));
+            assert!(stderr(&output).is_empty(), "{line}: {}", stderr(&output));
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count} examples were found");
+}
+
+#[test]
+fn manual_pages_and_completions_name_every_option() {
+    for page in ["run", "unshare", "enter", "ls", "pin"] {
+        let help = stdout(&ask(&[page, "--help"]));
+        let manual = stdout(&ask(&["man", page])).replace('\\', "");
+        let completions = stdout(&ask(&["completions", "bash"]));
+        let options = help.lines().filter_map(|line| {
+            let at = line.find("--")?;
+            (line.trim_start().starts_with('-')).then(|| {
+                line[at..].split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or("--")
+            })
+        });
+        for option in options {
+            assert!(manual.contains(option) && completions.contains(option), "{page} {option}");
+        }
+    }
+    for (words, reason) in [
+        (vec!["man", "x"], "no page"),
+        (vec!["completions"], "name of a shell"),
+        (vec!["completions", "x"], "no completions"),
+    ] {
+        let output = ask(&words);
+        assert!(output.status.code() == Some(125) && stderr(&output).contains(reason), "{}", stderr(&output));
+    }
+}
