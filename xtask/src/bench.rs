@@ -71,9 +71,96 @@ pub fn run(rounds: usize) -> Result {
     if let Some(row) = rows.iter().find(|row| row.fresh_proc && !row.own_root) {
         sustained(row, &sept, &program, &root)?;
     }
+    moving(&sept, &program, rounds)?;
+    listing(&sept, rounds)?;
     memory(&program, rounds)?;
     parked(&program, rounds)?;
     start_up(&sept, &program, rounds)
+}
+
+/// Medians of lines that are started in turn, with the ratio to the first.
+fn in_turn(name: &str, lines: &[(&str, Vec<OsString>)], rounds: usize) -> Result {
+    let mut took: Vec<Way> = lines.iter().map(|(by, _)| Way::new(by_name(by), || Ok(()))).collect();
+    for _ in 0..rounds.div_ceil(TURN) {
+        for ((_, line), way) in lines.iter().zip(&mut took) {
+            crate::sh(&mut quiet(line))?;
+            for _ in 0..TURN {
+                let begun = Instant::now();
+                crate::sh(&mut quiet(line))?;
+                way.took.push(begun.elapsed());
+            }
+        }
+    }
+    for way in &took {
+        let (median, first) = (way.at(50), took[0].at(50));
+        println!("{name:<34} {:<14} {median:>8.0} {:>8.0} {:>7.2}", way.name, way.at(99), median / first);
+    }
+    Ok(())
+}
+
+fn by_name(by: &str) -> &'static str {
+    ["sept unshare", "sept enter", "sept ls", "unshare", "nsenter", "lsns"]
+        .into_iter()
+        .find(|name| *name == by)
+        .unwrap_or("")
+}
+
+fn words(words: &[&str], program: &Path) -> Vec<OsString> {
+    words.iter().map(OsString::from).chain([program.into()]).collect()
+}
+
+/// unshare and enter against util-linux's.
+fn moving(sept: &Path, program: &Path, rounds: usize) -> Result {
+    println!("\n{:<34} {:<14} {:>8} {:>8} {:>7}", "moving and joining", "by", "median", "p99", "ratio");
+    let sept_words = sept.to_string_lossy().into_owned();
+    for options in [vec!["-Ur"], vec!["-Urmuin"], vec!["-Urmpuinf", "--mount-proc"]] {
+        let ours = [&[sept_words.as_str(), "unshare"], options.as_slice()].concat();
+        let theirs = [&["unshare"], options.as_slice()].concat();
+        let lines = [("sept unshare", words(&ours, program)), ("unshare", words(&theirs, program))];
+        in_turn(&options.join(" "), &lines, rounds)?;
+    }
+    let mut target = Command::new("unshare");
+    target.args(["-UrmpuinCTf", "--kill-child", "--mount-proc", "sleep", "1000"]).stdin(Stdio::null());
+    let mut target = target.spawn().map_err(|error| error.to_string())?;
+    let children = format!("/proc/{0}/task/{0}/children", target.id());
+    let inside = (0..500).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        let pid = fs::read_to_string(&children).ok()?.trim().to_owned();
+        (fs::read_to_string(format!("/proc/{pid}/comm")).ok()? == "sleep\n").then_some(pid)
+    });
+    let done = inside.ok_or_else(|| "the target did not start".to_owned()).and_then(|pid| {
+        let lines = [
+            ("sept enter", words(&[&sept_words, "enter", &pid], program)),
+            ("nsenter", words(&["nsenter", "-a", "-t", &pid], program)),
+        ];
+        in_turn("enter all eight", &lines, rounds)?;
+        let lines = [
+            ("sept enter", words(&[&sept_words, "enter", "-t", &pid, "-U", "-u", "-n"], program)),
+            ("nsenter", words(&["nsenter", "-t", &pid, "-U", "-u", "-n"], program)),
+        ];
+        in_turn("enter user, uts, net", &lines, rounds)
+    });
+    target.kill().and_then(|()| target.wait()).map_err(|error| error.to_string())?;
+    done
+}
+
+/// ls against lsns, with some and with many processes.
+fn listing(sept: &Path, rounds: usize) -> Result {
+    let mut sleepers = Vec::new();
+    for count in [100, 2000] {
+        while sleepers.len() < count {
+            let mut sleeper = Command::new("sleep");
+            let sleeper = sleeper.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+            sleepers.push(sleeper.map_err(|error| error.to_string())?);
+        }
+        let lines =
+            [("sept ls", vec![OsString::from(sept), "ls".into()]), ("lsns", vec![OsString::from("lsns")])];
+        in_turn(&format!("ls, {count} processes more"), &lines, rounds.min(50))?;
+    }
+    for sleeper in &mut sleepers {
+        sleeper.kill().and_then(|()| sleeper.wait()).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// What it costs that there is a program `sept`: with `--plan` it starts, parses, plans and prints, and starts nothing.

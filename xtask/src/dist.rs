@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::{Result, output, root, sh, target};
 
-/// Builds `target/dist/bin/sept` and tells which libc it has.
+/// Builds `target/dist/bin/sept`, with its manual pages and completions, and tells which libc it has.
 pub fn run() -> Result<(PathBuf, &'static str)> {
     let arch = std::env::consts::ARCH;
     let musl = format!("{arch}-unknown-linux-musl");
@@ -29,7 +29,36 @@ pub fn run() -> Result<(PathBuf, &'static str)> {
         return Err(format!("{} is not static: it has an ELF interpreter", placed.display()));
     }
     println!("{}: {} KiB, static, {libc}", placed.display(), file.len() / 1024);
+    pages(&placed)?;
     Ok((placed, libc))
+}
+
+const COMMANDS: [&str; 11] =
+    ["run", "unshare", "enter", "pin", "unpin", "ls", "diff", "doctor", "tour", "completions", "man"];
+
+/// The manual pages and completions, printed by the executable itself.
+fn pages(sept: &Path) -> Result {
+    let write = |dir: &str, name: &str, words: &[&str]| -> Result {
+        let dir = target().join("dist").join(dir);
+        fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        let printed = Command::new(sept).args(words).output().map_err(|error| error.to_string())?;
+        if !printed.status.success() {
+            return Err(format!("{words:?}: {}", String::from_utf8_lossy(&printed.stderr)));
+        }
+        let path = dir.join(name);
+        fs::write(&path, printed.stdout).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    write("man", "sept.1", &["man"])?;
+    for command in COMMANDS {
+        write("man", &format!("sept-{command}.1"), &["man", command])?;
+    }
+    for (shell, name) in
+        [("bash", "sept.bash"), ("zsh", "_sept"), ("fish", "sept.fish"), ("elvish", "sept.elv")]
+    {
+        write("completions", name, &["completions", shell])?;
+    }
+    println!("{} manual pages, completions of 4 shells", COMMANDS.len() + 1);
+    Ok(())
 }
 
 /// Whether this toolchain can build for the target.

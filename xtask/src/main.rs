@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 cargo xtask test            format, lints, all tests as this user and (as root) as an ordinary one, docs
-cargo xtask dist            one static executable in target/dist/bin
+cargo xtask dist            one static executable in target/dist/bin, manual pages and completions beside it
 cargo xtask bench [--quick] compare starts with the installed peers, in one run
 ";
 

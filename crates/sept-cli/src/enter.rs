@@ -198,7 +198,9 @@ fn ids(
         command.gid(gid);
         // The groups of outside are no business of a process inside. An unprivileged caller can drop them only where
         // the namespace lets it, as those inside could.
-        if Host::caller().can_map_gids() {
+        let denied =
+            std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|policy| policy.trim() == "deny");
+        if Host::caller().can_map_gids() && !denied {
             command.groups([]);
         } else {
             command.drop_groups_if_allowed();

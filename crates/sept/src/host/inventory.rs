@@ -1,6 +1,7 @@
 //! Every namespace that the caller can see, and what keeps it.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -130,54 +131,53 @@ fn scan_all(proc: BorrowedFd<'_>, pids: &[u32], workers: usize) -> Vec<Scanned> 
 fn scan(proc: BorrowedFd<'_>, pid: u32) -> Option<Scanned> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::openat(proc, pid.to_string(), flags, Mode::empty()).ok()?;
-    let mut buffer = Vec::with_capacity(64);
     let mut inside = [0; 8];
     for (number, kind) in inside.iter_mut().zip(Namespace::ALL) {
-        (_, *number) = link(dir.as_fd(), NS_LINKS[kind as usize], &mut buffer)?;
+        (_, *number) = link(dir.as_fd(), NS_LINKS[kind as usize])?;
     }
     let mut for_children = Vec::new();
-    for (kind, name) in [(Namespace::Pid, "ns/pid_for_children"), (Namespace::Time, "ns/time_for_children")] {
+    for (kind, name) in [(Namespace::Pid, c"ns/pid_for_children"), (Namespace::Time, c"ns/time_for_children")]
+    {
         // There is none for a pid namespace that has no process yet.
-        if let Some((_, number)) = link(dir.as_fd(), name, &mut buffer)
+        if let Some((_, number)) = link(dir.as_fd(), name)
             && number != inside[kind as usize]
         {
             for_children.push((kind, number));
         }
     }
-    Some(Scanned { pid, inside, for_children, descriptors: descriptors(dir.as_fd(), &mut buffer) })
+    Some(Scanned { pid, inside, for_children, descriptors: descriptors(dir.as_fd()) })
 }
 
 /// By the number of the kind.
-const NS_LINKS: [&str; 8] =
-    ["ns/user", "ns/mnt", "ns/pid", "ns/uts", "ns/ipc", "ns/net", "ns/cgroup", "ns/time"];
+const NS_LINKS: [&CStr; 8] =
+    [c"ns/user", c"ns/mnt", c"ns/pid", c"ns/uts", c"ns/ipc", c"ns/net", c"ns/cgroup", c"ns/time"];
 
 /// A link like `net:[4026531840]`.
-fn link(dir: BorrowedFd<'_>, name: &str, buffer: &mut Vec<u8>) -> Option<(Namespace, u64)> {
-    buffer.clear();
-    let target = rustix::fs::readlinkat(dir, name, std::mem::take(buffer)).ok()?;
-    let parsed = parse(target.to_bytes());
-    *buffer = target.into_bytes();
-    parsed
+fn link(dir: BorrowedFd<'_>, name: &CStr) -> Option<(Namespace, u64)> {
+    // Longer targets are none of these.
+    let mut buffer = [0_u8; 48];
+    let length = rustix::fs::readlinkat_raw(dir, name, &mut buffer).ok()?;
+    parse(buffer.get(..length)?)
 }
 
 fn parse(link: &[u8]) -> Option<(Namespace, u64)> {
-    let text = std::str::from_utf8(link).ok()?.strip_suffix(']')?;
+    let text = std::str::from_utf8(link.strip_suffix(b"]")?).ok()?;
     let (kind, number) = text.split_once(":[")?;
     let kind = Namespace::ALL.into_iter().find(|known| known.link() == kind)?;
     Some((kind, number.parse().ok()?))
 }
 
 /// The namespaces among the open descriptors. None where they may not be looked at.
-fn descriptors(dir: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> Vec<(u32, Namespace, u64)> {
+fn descriptors(dir: BorrowedFd<'_>) -> Vec<(u32, Namespace, u64)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(fds) = rustix::fs::openat(dir, "fd", flags, Mode::empty()) else { return Vec::new() };
     let mut found = Vec::new();
     let mut space = [std::mem::MaybeUninit::uninit(); 4096];
     let mut entries = rustix::fs::RawDir::new(&fds, &mut space);
     while let Some(Ok(entry)) = entries.next() {
-        let name = entry.file_name().to_str().unwrap_or_default();
-        if let Ok(fd) = name.parse()
-            && let Some((kind, number)) = link(fds.as_fd(), name, buffer)
+        let name = entry.file_name();
+        if let Some(fd) = name.to_str().ok().and_then(|name| name.parse().ok())
+            && let Some((kind, number)) = link(fds.as_fd(), name)
         {
             found.push((fd, kind, number));
         }
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn the_numbers_of_kinds_are_their_places() {
         for (n, kind) in Namespace::ALL.into_iter().enumerate() {
-            assert!(kind as usize == n && NS_LINKS[n].ends_with(kind.link()));
+            assert!(kind as usize == n && NS_LINKS[n].to_str().is_ok_and(|link| link.ends_with(kind.link())));
         }
     }
 }
