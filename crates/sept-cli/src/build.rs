@@ -299,7 +299,14 @@ fn process(request: &Request, set: Namespaces, host: &Host, command: &mut Comman
     if request.no_new_privs.unwrap_or(host.uid != 0) {
         command.no_new_privs();
     }
-    if !request.tty && !request.new_session && shares_terminal() && kernel_has_tiocsti() {
+    if !request.tty && !request.new_session {
+        guard_terminal(command);
+    }
+}
+
+/// Where the command shares the terminal, and the kernel still lets it type into that.
+pub fn guard_terminal(command: &mut Command) {
+    if shares_terminal() && kernel_has_tiocsti() {
         command.refuse_terminal_injection();
     }
 }

@@ -172,6 +172,10 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
     if enter.cgroup {
         command.join_cgroup(cgroup(needs("join-cgroup")?)?);
     }
+    // Those inside may have changed any program there.
+    if joined.kinds().next().is_some() {
+        crate::build::guard_terminal(&mut command);
+    }
     if let Keep::Only(list) = &request.keep {
         command.keep_fds(list.iter().copied());
     }

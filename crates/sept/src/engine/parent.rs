@@ -147,7 +147,7 @@ fn perform(
                 rustix::io::write(&file, content.as_bytes())
             };
             let failed = |errno: Errno| Error::Duty {
-                what: duty.to_string(),
+                what: in_words(duty, pid),
                 errno: Some(errno.raw_os_error()),
                 advice: advice::write_map(file, errno),
             };
@@ -158,18 +158,23 @@ fn perform(
             let link = format!("/proc/{pid}/ns/{}", kind.link());
             rustix::mount::mount_bind(link, file)
                 .map(|()| true)
-                .map_err(|errno| Error::duty(duty.to_string(), errno, advice::persist(*kind, errno)))
+                .map_err(|errno| Error::duty(in_words(duty, pid), errno, advice::persist(*kind, errno)))
         }
         Duty::JoinCgroup(dir) => {
             let file = dir.join("cgroup.procs");
             std::fs::write(file, pid.to_string())
                 .map(|()| true)
-                .map_err(|error| prepare::io_duty(&duty.to_string(), &error))
+                .map_err(|error| prepare::io_duty(&in_words(duty, pid), &error))
         }
         Duty::Foreground => foreground(pid)
             .map(|()| true)
-            .map_err(|errno| Error::duty(duty.to_string(), errno, advice::foreground(errno))),
+            .map_err(|errno| Error::duty(in_words(duty, pid), errno, advice::foreground(errno))),
     }
+}
+
+/// A duty with the pid that a plan does not know.
+fn in_words(duty: &Duty, pid: i32) -> String {
+    duty.to_string().replace("PID", &pid.to_string())
 }
 
 /// By the parent, all three: what is typed meanwhile reaches either its old job or both in the new one.
