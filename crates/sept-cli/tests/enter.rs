@@ -194,6 +194,47 @@ fn run_joins_some_and_makes_others() {
     }
 }
 
+#[test]
+fn the_targets_cgroup_is_joined_when_asked() {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let two =
+        mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+    let (Some(two), true) = (two, is_root()) else {
+        eprintln!("skipped: the_targets_cgroup_is_joined_when_asked: it takes root, and cgroup version 2");
+        return;
+    };
+    let dir = std::path::Path::new(two).join(format!("sept-test-{}", std::process::id()));
+    std::fs::create_dir(&dir).expect("a cgroup can be made");
+    let target = Waiting::new(&["-Uru"]);
+    let pid = target.inside().to_string();
+    std::fs::write(dir.join("cgroup.procs"), &pid).expect("it can be moved");
+    let script = ["sh", "-c", "grep ^0:: /proc/self/cgroup"];
+    let inside = stdout(&enter(&[["-c", pid.as_str()].as_slice(), &script].concat()));
+    let outside = stdout(&enter(&[[pid.as_str()].as_slice(), &script].concat()));
+    drop(target);
+    soon("the cgroup is empty", || std::fs::remove_dir(&dir).is_ok());
+    let name = dir.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(inside.ends_with(&name) && !outside.ends_with(&name), "{inside} {outside}");
+}
+
+#[test]
+fn the_network_of_a_socket_is_joined() {
+    use std::os::fd::AsRawFd;
+    if !is_root() {
+        eprintln!("skipped: the_network_of_a_socket_is_joined: it takes CAP_NET_ADMIN");
+        return;
+    }
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let (fd, own) = (socket.as_raw_fd().to_string(), std::process::id().to_string());
+    // From another network namespace, into that of this test's socket.
+    let line = ["unshare", "-n", &path(), "enter", "-t", &own, "-N", &fd, "readlink", "/proc/self/ns/net"];
+    assert_eq!(
+        stdout(&sept().args(line).output().expect("sept starts")),
+        namespace_of("self", "net").display().to_string()
+    );
+    refused(&["-t", &own, "-N", "9999", "true"], "cannot get descriptor 9999");
+}
+
 /// What a root inside sees of those who enter: it tries each process of the name sept that appears.
 fn watched(tampered: &str) -> String {
     // Of one that has become the command meanwhile it may see what it likes.

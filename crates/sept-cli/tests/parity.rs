@@ -196,6 +196,52 @@ fn unshare_stays_this_process() {
     }
 }
 
+/// A helper that wrote maps, or bound files, is gone before the command is there.
+#[test]
+fn unshare_leaves_the_command_no_child_that_it_does_not_know() {
+    let script = r#"read children <"/proc/$$/task/$$/children"; echo "[$children]""#;
+    let mut lines = vec![vec!["-Ur"], vec!["-U", "--map-users=all", "--map-groups=all"]];
+    let name = host("id", &["-un"]);
+    if is_root() {
+        lines.push(vec!["-U", "--map-users=5:0:3", "--map-groups=5:0:3"]);
+    } else {
+        lines.pop();
+        if std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{name}:")) {
+            lines.push(vec!["--map-auto"]);
+        }
+    }
+    for options in lines {
+        let output = common::sept().arg("unshare").args(&options).args(["sh", "-c", script]).output();
+        assert_eq!(stdout(&output.expect("sept starts")), "[]", "{options:?}");
+    }
+}
+
+/// unshare(1) has it since 2.40; the installed one does not.
+#[test]
+fn unshare_registers_a_binary_format_in_its_user_namespace() {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default().contains("binfmt_misc");
+    if !known {
+        eprintln!(
+            "skipped: unshare_registers_a_binary_format_in_its_user_namespace: no binfmt_misc in this kernel"
+        );
+        return;
+    }
+    let scratch = common::Scratch::new();
+    let program = scratch.path("program");
+    std::fs::write(&program, "SEPTTEST whatever").expect("the file can be made");
+    host("chmod", &["755", &program]);
+    let line = ["unshare", "-Ur", "--load-interp", ":sept:M::SEPTTEST::/bin/echo:", &program, "and words"];
+    let output = common::sept().args(line).output().expect("sept starts");
+    assert_eq!(stdout(&output), format!("{program} and words"));
+    let output = common::sept().args(["unshare", "-Ur", "--load-interp", "nonsense", "true"]).output();
+    let output = output.expect("sept starts");
+    assert!(
+        output.status.code() == Some(125) && stderr(&output).contains("write nonsense to"),
+        "{}",
+        stderr(&output)
+    );
+}
+
 fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect::<Vec<_>>().join(" ")
 }

@@ -34,7 +34,10 @@ pub static UNPIN: Page = Page {
     usage: "NAME",
     options: &[JSON_ERRORS, HELP],
     notes: "Processes that are inside stay; the namespaces end with the last of them.",
-    examples: &[],
+    examples: &[(
+        "sept run -Uru --pin given-up true; sept unpin given-up",
+        "nothing holds them any more, so they end",
+    )],
 };
 
 pub static LS: Page = Page {
