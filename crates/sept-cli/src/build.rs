@@ -40,7 +40,12 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     identity(request, &mut command);
     files(request, namespaces, &mut command);
     environment(request, &mut command);
-    process(request, namespaces, &host, &mut command);
+    process(request, namespaces, &mut command);
+    let no_new_privs = request.no_new_privs.unwrap_or(host.uid != 0);
+    if no_new_privs {
+        command.no_new_privs();
+    }
+    crate::confine::apply(request, namespaces, &host, no_new_privs, &mut command)?;
     let joins_pid = joins(request, &mut command)?;
     Ok(Built { command, namespaces, joins_pid })
 }
@@ -281,7 +286,7 @@ fn environment(request: &Request, command: &mut Command) {
     }
 }
 
-fn process(request: &Request, set: Namespaces, host: &Host, command: &mut Command) {
+fn process(request: &Request, set: Namespaces, command: &mut Command) {
     // Whatever the options, the command does not outlive this process.
     command.die_with_parent();
     if set.contains(Namespace::Net) && !request.no_loopback {
@@ -295,9 +300,6 @@ fn process(request: &Request, set: Namespaces, host: &Host, command: &mut Comman
     }
     if let Keep::Only(list) = &request.keep {
         command.keep_fds(list.iter().copied());
-    }
-    if request.no_new_privs.unwrap_or(host.uid != 0) {
-        command.no_new_privs();
     }
     if !request.tty && !request.new_session {
         guard_terminal(command);

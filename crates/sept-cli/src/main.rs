@@ -1,6 +1,7 @@
 //! The command line of sept.
 
 mod build;
+mod confine;
 mod diff;
 mod disposition;
 mod doctor;

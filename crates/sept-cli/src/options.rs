@@ -65,6 +65,18 @@ pub enum Id {
     Network,
     NoLoopback,
     NoNewPrivs,
+    CapAdd,
+    CapDrop,
+    Securebits,
+    LandlockRo,
+    LandlockRw,
+    LandlockExec,
+    LandlockConnect,
+    LandlockBind,
+    LandlockScope,
+    NewKeyring,
+    CoreScheduling,
+    Rlimit,
     Plan,
     Report,
     ReportFd,
@@ -158,6 +170,7 @@ const FILES: &str = "Files";
 const PROCESS: &str = "Process";
 const NET: &str = "Network";
 const CONFINE: &str = "Confinement";
+const RESOURCES: &str = "Resources";
 const KNOW: &str = "Knowing";
 
 const HELP: Opt = opt(Id::Help, Some('h'), "help", &[], KNOW, "This help");

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser};
-use sept::{Access, IdRange, Mount, Namespace, Namespaces, Propagation, Setgroups};
+use sept::{
+    Access, IdRange, Mount, Namespace, Namespaces, PathAccess, PortAccess, Propagation, Rlimit, Setgroups,
+};
 
+use crate::confine::{self, CapChange, LandlockOptions};
 use crate::failure::Failure;
 use crate::options::{self, Id, Opt, Page};
 use crate::users;
@@ -118,6 +121,12 @@ pub struct Request {
     pub die_with_parent: bool,
     pub no_loopback: bool,
     pub no_new_privs: Option<bool>,
+    pub capabilities: Vec<CapChange>,
+    pub securebits: Option<u32>,
+    pub landlock: LandlockOptions,
+    pub new_keyring: bool,
+    pub core_scheduling: bool,
+    pub rlimits: Vec<Rlimit>,
     pub plan: Option<PlanFormat>,
     pub report: Option<PathBuf>,
     pub report_fd: Option<i32>,
@@ -394,6 +403,28 @@ fn apply(
         }
         Id::NoLoopback => request.no_loopback = true,
         Id::NoNewPrivs => request.no_new_privs = Some(yes_or_no(&mut values)?),
+        Id::CapAdd => request.capabilities.push(CapChange::Add(values.parsed(confine::capability)?)),
+        Id::CapDrop => request.capabilities.push(CapChange::Drop(values.parsed(confine::capability)?)),
+        Id::Securebits => request.securebits = Some(values.parsed(confine::securebits)?),
+        Id::LandlockRo | Id::LandlockRw | Id::LandlockExec => {
+            let access = match opt.id {
+                Id::LandlockRo => PathAccess::Read,
+                Id::LandlockRw => PathAccess::Write,
+                _ => PathAccess::Execute,
+            };
+            request.landlock.paths.push((values.os()?.into(), access));
+        }
+        Id::LandlockConnect => {
+            request.landlock.ports.push((values.parsed(confine::port)?, PortAccess::Connect));
+        }
+        Id::LandlockBind => request.landlock.ports.push((values.parsed(confine::port)?, PortAccess::Bind)),
+        Id::LandlockScope => {
+            let scopes = values.parsed(confine::scopes)?;
+            request.landlock.scopes.get_or_insert_default().extend(scopes);
+        }
+        Id::NewKeyring => request.new_keyring = true,
+        Id::CoreScheduling => request.core_scheduling = true,
+        Id::Rlimit => request.rlimits.push(values.parsed(confine::rlimit)?),
         Id::Plan => {
             request.plan = Some(match values.optional() {
                 None => PlanFormat::Text,

@@ -7,9 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::capability::Capabilities;
 use crate::id_map::{IdRange, Setgroups, SubIds};
+use crate::landlock::Landlock;
 use crate::mount::{Create, Mount, Propagation};
 use crate::namespace::{Namespace, Namespaces};
+use crate::rlimit::Rlimit;
 use crate::stdio::Stdio;
 use crate::target::Target;
 
@@ -78,6 +81,12 @@ pub struct Command {
     pub(crate) groups: Option<Vec<u32>>,
     pub(crate) drop_groups_if_allowed: bool,
     pub(crate) keep_capabilities: bool,
+    pub(crate) capabilities: Option<Capabilities>,
+    pub(crate) securebits: Option<u32>,
+    pub(crate) rlimits: Vec<Rlimit>,
+    pub(crate) landlock: Landlock,
+    pub(crate) new_keyring: bool,
+    pub(crate) core_scheduling: bool,
     pub(crate) hostname: Option<CString>,
     pub(crate) domainname: Option<CString>,
     pub(crate) monotonic: Option<i64>,
@@ -131,6 +140,12 @@ impl Command {
             groups: None,
             drop_groups_if_allowed: false,
             keep_capabilities: false,
+            capabilities: None,
+            securebits: None,
+            rlimits: Vec::new(),
+            landlock: Landlock::default(),
+            new_keyring: false,
+            core_scheduling: false,
             hostname: None,
             domainname: None,
             monotonic: None,
@@ -362,6 +377,42 @@ impl Command {
     /// capabilities(7), since Linux 4.3.
     pub fn keep_capabilities(&mut self) -> &mut Self {
         self.keep_capabilities = true;
+        self
+    }
+
+    /// The five capability sets, set after the ids and read back before exec.
+    pub fn capabilities(&mut self, sets: Capabilities) -> &mut Self {
+        self.capabilities = Some(sets);
+        self
+    }
+
+    /// The securebits flags: prctl(PR_SET_SECUREBITS), capabilities(7). Needs CAP_SETPCAP.
+    pub fn securebits(&mut self, bits: u32) -> &mut Self {
+        self.securebits = Some(bits);
+        self
+    }
+
+    /// Adds a resource limit, getrlimit(2). Raising a hard limit needs CAP_SYS_RESOURCE outside of any user namespace.
+    pub fn rlimit(&mut self, limit: Rlimit) -> &mut Self {
+        self.rlimits.push(limit);
+        self
+    }
+
+    /// Confines the command by Landlock (Linux 5.13); needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN.
+    pub fn landlock(&mut self, rules: Landlock) -> &mut Self {
+        self.landlock = rules;
+        self
+    }
+
+    /// Gives the command a session keyring of its own: keyctl_join_session_keyring(3). Those of the caller stay out of reach.
+    pub fn new_session_keyring(&mut self) -> &mut Self {
+        self.new_keyring = true;
+        self
+    }
+
+    /// Lets no process but those of the command share a processor core's threads with it: prctl(PR_SCHED_CORE), Linux 5.14.
+    pub fn core_scheduling(&mut self) -> &mut Self {
+        self.core_scheduling = true;
         self
     }
 

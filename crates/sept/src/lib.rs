@@ -17,27 +17,33 @@
 //! printed; [`Command::spawn`] performs it in one clone, from any thread of any program, at a cost that does not grow
 //! with the caller's memory. An [`Error`] names the step that failed, why, and how to mend it.
 
+mod capability;
 mod command;
 mod engine;
 mod error;
 pub mod host;
 mod id_map;
+mod landlock;
 mod mount;
 mod namespace;
 pub mod plan;
 mod process;
+mod rlimit;
 pub mod signal;
 mod stdio;
 mod sys;
 mod target;
 
+pub use capability::{Capabilities, CapabilitySet};
 pub use command::Command;
 pub use error::{Advice, Error, Program, describe};
 pub use host::Host;
 pub use id_map::{IdRange, Setgroups, SubIds, parse_id};
+pub use landlock::{Landlock, PathAccess, PortAccess, Scope};
 pub use mount::{Access, Create, Mount, Propagation};
 pub use namespace::{Namespace, Namespaces};
 pub use plan::Plan;
 pub use process::{Child, Parked, State, Usage};
+pub use rlimit::{Resource, Rlimit};
 pub use stdio::Stdio;
 pub use target::{NamespaceFile, NamespaceId, Target};

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod files;
+mod rights;
 
 use std::convert::Infallible;
 use std::ffi::{CStr, c_void};
@@ -242,6 +243,16 @@ impl Child<'_> {
                 let id = Uid::from_raw(*id);
                 rustix::thread::set_thread_res_uid(id, id, id)
             }
+            Step::SetRlimit(limit) => rights::limit(limit),
+            Step::NewKeyring => sys::new_session_keyring(),
+            Step::CoreScheduling => rights::core_scheduling(),
+            Step::LimitBounding(keep) => rights::limit_bounding(*keep),
+            Step::Securebits(bits) => {
+                sys::prctl(libc::PR_SET_SECUREBITS, [*bits as usize, 0, 0, 0]).map(drop)
+            }
+            Step::KeepOverIds => sys::prctl(libc::PR_SET_KEEPCAPS, [1, 0, 0, 0]).map(drop),
+            Step::SetCapabilities(sets) => rights::set_capabilities(sets),
+            Step::Landlock(rules) => self.landlock(rules),
             Step::KeepCapabilities => keep_capabilities(),
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
             Step::RefuseTerminalInjection => sys::seccomp(&TERMINAL_FILTER),

@@ -405,7 +405,15 @@ impl Started {
             Some(Step::Exec(_)) => {
                 let tried = (control.candidate.load(Acquire) as usize).checked_sub(1);
                 let path = tried.and_then(|n| self.prepared.programs.get(n));
-                let (program, advice) = advice::exec(self.pid, path.map(|path| path.as_c_str()), errno);
+                let (program, mut advice) = advice::exec(self.pid, path.map(|path| path.as_c_str()), errno);
+                if errno == libc::EACCES
+                    && plan
+                        .steps
+                        .iter()
+                        .any(|step| matches!(step, Step::Landlock(rules) if rules.handled_files != 0))
+                {
+                    advice = advice::landlock_exec();
+                }
                 (Some(program), advice)
             }
             Some(step) => (None, advice::step(step, plan, errno)),

@@ -142,6 +142,14 @@ fn joins_pid(plan: &Plan) -> bool {
     plan.steps.iter().any(joins)
 }
 
+/// A program that could not be executed under rules for files.
+pub(crate) fn landlock_exec() -> Advice {
+    Advice::new(
+        "perhaps Landlock's rules allow no execution of the program, or of its interpreter or dynamic loader",
+        "allow it where they are: --landlock-exec /usr (and /lib, /lib64 where those are no links into it)",
+    )
+}
+
 /// setns(2) was refused.
 fn join(kinds: Namespaces, of: &str, errno: i32) -> Advice {
     match errno {
@@ -277,6 +285,30 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::SetUid(_) | Step::SetGid(_) | Step::SetGroups(_) if errno == libc::EPERM => Advice::new(
             "changing ids needs CAP_SETUID or CAP_SETGID, and setgroups not denied",
             "leave it out, or map ids with privilege",
+        ),
+        Step::SetRlimit(_) if errno == libc::EPERM => Advice::new(
+            "a hard limit can be raised only with CAP_SYS_RESOURCE outside of any user namespace",
+            "ask for no more than the present hard limit: ulimit -H -a",
+        ),
+        Step::SetRlimit(_) if errno == libc::EINVAL => {
+            Advice::new("the soft limit is above the hard one", "write SOFT:HARD with SOFT at most HARD")
+        }
+        Step::LimitBounding(_) | Step::SetCapabilities(_) | Step::Securebits(_) if errno == libc::EPERM => {
+            Advice::new(
+                "capabilities can only be taken away, and that needs CAP_SETPCAP; only a new user namespace gives any",
+                "ask for a new user namespace, too: -U, or leave out what this process does not have",
+            )
+        }
+        Step::CoreScheduling if errno == libc::ENODEV || errno == libc::EINVAL => Advice::new(
+            "this kernel has no core scheduling, or the processor no threads that share a core",
+            "leave it out",
+        ),
+        Step::Landlock(_) if errno == libc::ENOENT => {
+            Advice::new("a path of its rules is not there inside", "leave it out, or bind it first")
+        }
+        Step::Landlock(_) if errno == libc::EPERM => Advice::new(
+            "Landlock needs no_new_privs, or CAP_SYS_ADMIN in the user namespace",
+            "allow no new privileges: --no-new-privs",
         ),
         Step::SetHostname(_) | Step::SetDomainname(_) | Step::LoopbackUp | Step::Propagate(_)
             if refused && user =>

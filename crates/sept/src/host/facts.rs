@@ -26,6 +26,8 @@ pub struct Host {
     pub subuids: Vec<(u32, u32)>,
     /// The caller's subordinate group ids (first, count), read only where they are needed.
     pub subgids: Vec<(u32, u32)>,
+    /// The ABI of Landlock, asked for only where it is needed; none where there is no Landlock.
+    pub landlock_abi: Option<u32>,
     /// The namespaces to be joined, without those that the caller is in.
     pub joins: Vec<JoinFact>,
 }
@@ -50,6 +52,9 @@ impl Host {
         let mut host = Self::caller();
         let joins = joins::open(command)?;
         host.joins = joins.iter().map(|join| join.fact.clone()).collect();
+        if !command.landlock.is_empty() {
+            host.landlock_abi = crate::host::probe::landlock_abi().ok();
+        }
         host.read_maps(command)?;
         Ok((host, joins))
     }

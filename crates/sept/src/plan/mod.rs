@@ -4,6 +4,7 @@
 
 mod ids;
 mod join;
+mod privileges;
 mod root;
 pub mod step;
 
@@ -156,7 +157,7 @@ impl Plan {
             let or_root = command.dir_or_root;
             steps.push(Step::ChangeDir { dir: path("the working directory", dir)?, or_root });
         }
-        privileges(command, host, &mut steps);
+        privileges::steps(command, host, &mut steps)?;
         // After every step that opens something.
         if let Some(keep) = &command.keep {
             let mut keep: Vec<i32> = keep.iter().copied().filter(|fd| *fd > 2).collect();
@@ -236,37 +237,6 @@ fn identity(command: &Command, steps: &mut Vec<Step>) {
     }
     steps.extend(command.hostname.clone().map(Step::SetHostname));
     steps.extend(command.domainname.clone().map(Step::SetDomainname));
-}
-
-/// From more rights to fewer, each with the rights that it needs still there.
-fn privileges(command: &Command, host: &Host, steps: &mut Vec<Step>) {
-    // A filter needs no_new_privs or CAP_SYS_ADMIN; a change of user ends the latter. So where there is no
-    // no_new_privs, the filter comes first.
-    if command.refuse_terminal_injection && !command.no_new_privs {
-        steps.push(Step::RefuseTerminalInjection);
-    }
-    // Groups before the user: a user other than root may change neither.
-    if !join::drops_groups_early(command, host) {
-        steps.extend(command.groups.clone().map(Step::SetGroups));
-    }
-    if command.drop_groups_if_allowed {
-        steps.push(Step::DropGroupsIfAllowed);
-    }
-    steps.extend(command.gid.map(Step::SetGid));
-    steps.extend(command.uid.map(Step::SetUid));
-    // The kernel forgets the parent-death signal at each change of ids.
-    if command.uid.is_some() || command.gid.is_some() {
-        steps.extend(command.parent_death_signal.map(Step::DieWithParent));
-    }
-    if command.keep_capabilities {
-        steps.push(Step::KeepCapabilities);
-    }
-    if command.no_new_privs {
-        steps.push(Step::NoNewPrivs);
-        if command.refuse_terminal_injection {
-            steps.push(Step::RefuseTerminalInjection);
-        }
-    }
 }
 
 /// Refuses what contradicts itself, before anything is touched.

@@ -5,8 +5,11 @@
 use std::ffi::CString;
 use std::fmt;
 
+use crate::capability::{Capabilities, CapabilitySet};
+use crate::landlock::{Landlock, Scope};
 use crate::mount::{Access, Create, Propagation};
 use crate::namespace::Namespaces;
+use crate::rlimit::Rlimit;
 
 /// One step of the child.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +119,22 @@ pub enum Step {
     SetUid(u32),
     /// Makes the permitted capabilities ambient.
     KeepCapabilities,
+    /// setrlimit(2).
+    SetRlimit(Rlimit),
+    /// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING.
+    NewKeyring,
+    /// prctl(PR_SCHED_CORE).
+    CoreScheduling,
+    /// prctl(PR_CAPBSET_DROP) of all but these.
+    LimitBounding(CapabilitySet),
+    /// prctl(PR_SET_SECUREBITS).
+    Securebits(u32),
+    /// prctl(PR_SET_KEEPCAPS): the change of user that follows leaves the permitted capabilities.
+    KeepOverIds,
+    /// capset(2) and the ambient set, read back.
+    SetCapabilities(Capabilities),
+    /// landlock_restrict_self(2), with these rules.
+    Landlock(LandlockRules),
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivs,
     /// A seccomp filter that refuses TIOCSTI and TIOCLINUX.
@@ -128,6 +147,25 @@ pub enum Step {
     Park,
     /// execve(2).
     Exec(CString),
+}
+
+/// Landlock's rules, in the kernel's numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LandlockRules {
+    /// What was asked for, for print.
+    pub asked: Landlock,
+    /// The ABI that is enforced.
+    pub abi: u32,
+    /// Accesses to files that are refused unless a path allows them.
+    pub handled_files: u64,
+    /// Accesses to ports that are refused unless a port allows them.
+    pub handled_ports: u64,
+    /// What is scoped.
+    pub scoped: u64,
+    /// What is allowed below which path.
+    pub paths: Vec<(CString, u64)>,
+    /// What is allowed with which port.
+    pub ports: Vec<(u16, u64)>,
 }
 
 /// What a [`Step::Mount`] mounts.
@@ -186,6 +224,34 @@ impl fmt::Display for Source {
     }
 }
 
+impl fmt::Display for LandlockRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "confine by Landlock (ABI {}):", self.abi)?;
+        let mut separator = " ";
+        for (path, access) in &self.asked.paths {
+            write!(f, "{separator}{} {}", access.word(), path.display())?;
+            separator = ", ";
+        }
+        for (port, access) in &self.asked.ports {
+            write!(f, "{separator}{} {port}", format!("{access:?}").to_lowercase())?;
+            separator = ", ";
+        }
+        for access in &self.asked.no_ports {
+            write!(f, "{separator}no {}", format!("{access:?}").to_lowercase())?;
+            separator = ", ";
+        }
+        for scope in &self.asked.scopes {
+            let what = match scope {
+                Scope::AbstractSockets => "no abstract sockets of others",
+                Scope::Signals => "no signals to others",
+            };
+            write!(f, "{separator}{what}")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -236,6 +302,14 @@ impl fmt::Display for Step {
             Self::SetGid(id) => write!(f, "become group {id}"),
             Self::SetUid(id) => write!(f, "become user {id}"),
             Self::KeepCapabilities => f.write_str("keep capabilities over exec"),
+            Self::SetRlimit(limit) => write!(f, "limit {limit}"),
+            Self::NewKeyring => f.write_str("begin a session keyring"),
+            Self::CoreScheduling => f.write_str("share no processor core with others"),
+            Self::LimitBounding(set) => write!(f, "limit capabilities to {set}"),
+            Self::Securebits(bits) => write!(f, "set securebits {bits:#x}"),
+            Self::KeepOverIds => f.write_str("keep capabilities over the change of user"),
+            Self::SetCapabilities(sets) => write!(f, "set capabilities: {sets}"),
+            Self::Landlock(rules) => write!(f, "{rules}"),
             Self::NoNewPrivs => f.write_str("allow no new privileges"),
             Self::RefuseTerminalInjection => f.write_str("refuse terminal injection (TIOCSTI)"),
             Self::CloseOthers(keep) if keep.is_empty() => f.write_str("close descriptors from 3 on"),

@@ -324,6 +324,77 @@ pub(crate) fn landlock_abi() -> Result<u32, Errno> {
     check(unsafe { syscall(libc::SYS_landlock_create_ruleset, [0, 0, 1, 0, 0, 0]) }).map(|abi| abi as u32)
 }
 
+/// landlock_create_ruleset(2). The kernel takes a shorter struct from older callers, and refuses a longer one with more in it.
+pub(crate) fn landlock_ruleset(files: u64, ports: u64, scoped: u64) -> Result<OwnedFd, Errno> {
+    let attr = [files, ports, scoped];
+    // As much as is in use: an older ABI knows the first fields only.
+    let words = if scoped != 0 {
+        3
+    } else if ports != 0 {
+        2
+    } else {
+        1
+    };
+    // SAFETY: `attr` lives across the call, and at most its size is passed.
+    let answer = unsafe {
+        syscall(libc::SYS_landlock_create_ruleset, [attr.as_ptr() as usize, words * 8, 0, 0, 0, 0])
+    };
+    let fd = check(answer)?;
+    // SAFETY: the kernel has just made this descriptor, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// landlock_add_rule(2), LANDLOCK_RULE_PATH_BENEATH.
+pub(crate) fn landlock_path(ruleset: BorrowedFd<'_>, access: u64, dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    // struct landlock_path_beneath_attr is packed: a u64, then an i32.
+    let mut attr = [0_u8; 12];
+    attr[..8].copy_from_slice(&access.to_ne_bytes());
+    attr[8..].copy_from_slice(&dir.as_raw_fd().to_ne_bytes());
+    landlock_rule(ruleset, 1, attr.as_ptr() as usize)
+}
+
+/// landlock_add_rule(2), LANDLOCK_RULE_NET_PORT, ABI 4.
+pub(crate) fn landlock_port(ruleset: BorrowedFd<'_>, access: u64, port: u16) -> Result<(), Errno> {
+    let attr = [access, u64::from(port)];
+    landlock_rule(ruleset, 2, attr.as_ptr() as usize)
+}
+
+fn landlock_rule(ruleset: BorrowedFd<'_>, kind: usize, attr: usize) -> Result<(), Errno> {
+    // SAFETY: both callers pass the address of the struct of that kind, which lives across the call.
+    let answer =
+        unsafe { syscall(libc::SYS_landlock_add_rule, [ruleset.as_raw_fd() as usize, kind, attr, 0, 0, 0]) };
+    check(answer).map(drop)
+}
+
+/// landlock_restrict_self(2).
+pub(crate) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    let answer =
+        unsafe { syscall(libc::SYS_landlock_restrict_self, [ruleset.as_raw_fd() as usize, 0, 0, 0, 0, 0]) };
+    check(answer).map(drop)
+}
+
+/// prctl(2) with numbers only.
+pub(crate) fn prctl(option: i32, args: [usize; 4]) -> Result<usize, Errno> {
+    // SAFETY: no caller asks for an option that takes an address.
+    check(unsafe { syscall(libc::SYS_prctl, [option as usize, args[0], args[1], args[2], args[3], 0]) })
+}
+
+/// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING: a new one without a name.
+pub(crate) fn new_session_keyring() -> Result<(), Errno> {
+    // SAFETY: the second argument is no address here but "no name".
+    check(unsafe { syscall(libc::SYS_keyctl, [1, 0, 0, 0, 0, 0]) }).map(drop)
+}
+
+/// prlimit(2) for this process. `u64::MAX` is no limit.
+pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = [soft, hard];
+    // SAFETY: `limit` has the layout of struct rlimit64 and lives across the call; nothing is written back.
+    let answer =
+        unsafe { syscall(libc::SYS_prlimit64, [0, resource as usize, limit.as_ptr() as usize, 0, 0, 0]) };
+    check(answer).map(drop)
+}
+
 /// seccomp(2) with SECCOMP_GET_ACTION_AVAIL.
 pub(crate) fn seccomp_action_available(action: u32) -> bool {
     // SAFETY: `action` lives across the call; the kernel only reads it.

@@ -88,7 +88,7 @@ impl Child<'_> {
         self.open_inside(path, OFlags::PATH)
     }
 
-    fn open_inside(&mut self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    pub(super) fn open_inside(&mut self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
         let root = self.root()?;
         for _ in 0..64 {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;

@@ -1,0 +1,261 @@
+//! The options that take rights away: capabilities, Landlock, limits.
+
+use std::path::PathBuf;
+
+use sept::{
+    Capabilities, CapabilitySet, Command, Host, Landlock, Namespace, Namespaces, PathAccess, PortAccess,
+    Resource, Rlimit, Scope,
+};
+
+use crate::failure::Failure;
+use crate::request::Request;
+
+/// One `--cap-add` or `--cap-drop`.
+#[derive(Clone, Copy, Debug)]
+pub enum CapChange {
+    Add(CapabilitySet),
+    Drop(CapabilitySet),
+}
+
+pub fn capability(name: &str) -> Result<CapabilitySet, String> {
+    CapabilitySet::parse(name).ok_or_else(|| {
+        let word = name.to_ascii_lowercase();
+        let near = CapabilitySet::ALL.names().max_by(|one, other| {
+            let close = |known: &str| strsim::jaro_winkler(known, word.trim_start_matches("cap_"));
+            close(one).total_cmp(&close(other))
+        });
+        format!("no capability of that name; perhaps {} was meant", near.unwrap_or("all"))
+    })
+}
+
+/// By name; capabilities(7).
+pub fn securebits(text: &str) -> Result<u32, String> {
+    const BITS: [(&str, u32); 8] = [
+        ("noroot", 1),
+        ("noroot_locked", 1 << 1),
+        ("no_setuid_fixup", 1 << 2),
+        ("no_setuid_fixup_locked", 1 << 3),
+        ("keep_caps", 1 << 4),
+        ("keep_caps_locked", 1 << 5),
+        ("no_cap_ambient_raise", 1 << 6),
+        ("no_cap_ambient_raise_locked", 1 << 7),
+    ];
+    let bit = |word: &str| BITS.iter().find(|(name, _)| *name == word).map(|(_, bit)| *bit);
+    text.split(',').try_fold(0, |bits, word| Some(bits | bit(word)?)).ok_or_else(|| {
+        let names: Vec<_> = BITS.iter().map(|(name, _)| *name).collect();
+        format!("one or more of {} are wanted", names.join(", "))
+    })
+}
+
+/// `NAME=SOFT[:HARD]`, numbers with K, M, G or T of 1024, or `unlimited`.
+pub fn rlimit(text: &str) -> Result<Rlimit, String> {
+    let (name, values) =
+        text.split_once('=').ok_or("write NAME=SOFT or NAME=SOFT:HARD, for instance nofile=64")?;
+    let resource = Resource::parse(name).ok_or_else(|| {
+        format!("there is no limit {name}; there are: {}", Resource::names().collect::<Vec<_>>().join(", "))
+    })?;
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let (soft, hard) = (amount(soft)?, amount(hard)?);
+    if hard.is_some_and(|hard| soft.is_none_or(|soft| soft > hard)) {
+        return Err("the soft limit is above the hard one".to_owned());
+    }
+    Ok(Rlimit { resource, soft, hard })
+}
+
+fn amount(text: &str) -> Result<Option<u64>, String> {
+    if matches!(text, "unlimited" | "infinity") {
+        return Ok(None);
+    }
+    let wrong = || format!("{text:?} is no amount: a number, with K, M, G or T if need be, or unlimited");
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 1 << 30),
+        Some(b'T' | b't') => (&text[..text.len() - 1], 1_u64 << 40),
+        _ => (text, 1),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    // The greatest number is the kernel's word for no limit.
+    number.checked_mul(factor).filter(|amount| *amount != u64::MAX).map(Some).ok_or_else(wrong)
+}
+
+/// `--landlock-connect` and `--landlock-bind`: a port, or none at all.
+pub fn port(text: &str) -> Result<Option<u16>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    text.parse()
+        .ok()
+        .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+        .map(Some)
+        .ok_or_else(|| "a port from 0 to 65535, or none, is wanted".to_owned())
+}
+
+pub fn scopes(text: &str) -> Result<Vec<Scope>, String> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let scope = |word: &str| match word {
+        "abstract-sockets" => Ok(Scope::AbstractSockets),
+        "signals" => Ok(Scope::Signals),
+        _ => Err("abstract-sockets, signals or none is wanted".to_owned()),
+    };
+    text.split(',').map(scope).collect()
+}
+
+/// What was asked of Landlock.
+#[derive(Debug, Default)]
+pub struct LandlockOptions {
+    pub paths: Vec<(PathBuf, PathAccess)>,
+    pub ports: Vec<(Option<u16>, PortAccess)>,
+    pub scopes: Option<Vec<Scope>>,
+}
+
+/// Puts all that takes rights away into the command.
+pub fn apply(
+    request: &Request,
+    set: Namespaces,
+    host: &Host,
+    no_new_privs: bool,
+    command: &mut Command,
+) -> Result<(), Failure> {
+    request.rlimits.iter().for_each(|limit| {
+        command.rlimit(*limit);
+    });
+    if request.new_keyring {
+        command.new_session_keyring();
+    }
+    if request.core_scheduling {
+        command.core_scheduling();
+    }
+    if let Some(bits) = request.securebits {
+        command.securebits(bits);
+    }
+    if !request.capabilities.is_empty() {
+        let mut sets = capabilities(request, set, host);
+        // Who has no CAP_SETPCAP can't limit what exec may give; with no_new_privs exec gives nothing.
+        if no_new_privs && !set.contains(Namespace::User) && host.capabilities & (1 << CAP_SETPCAP) == 0 {
+            sets.bounding = CapabilitySet::ALL;
+        }
+        command.capabilities(sets);
+    }
+    let rules = landlock(request, set, host, no_new_privs);
+    if (!rules.paths.is_empty() || !rules.ports.is_empty() || !rules.no_ports.is_empty())
+        && request.no_new_privs == Some(false)
+        && !has_admin(set, host)
+    {
+        return Err(Failure::usage("Landlock and --no-new-privs=no contradict each other here").why(
+            "the kernel lets a process confine itself by Landlock only with no_new_privs or CAP_SYS_ADMIN",
+        ));
+    }
+    command.landlock(rules);
+    Ok(())
+}
+
+const CAP_SETPCAP: u32 = 8;
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Whether set-up has CAP_SYS_ADMIN where the command will be.
+fn has_admin(set: Namespaces, host: &Host) -> bool {
+    set.contains(Namespace::User) || host.capabilities & (1 << CAP_SYS_ADMIN) != 0
+}
+
+/// From all that the user namespace gives, or that the caller has, by the changes in their order.
+fn capabilities(request: &Request, set: Namespaces, host: &Host) -> Capabilities {
+    let new_user = set.contains(Namespace::User);
+    let start = if new_user { CapabilitySet::ALL } else { CapabilitySet::from_bits(host.capabilities) };
+    let all = request.capabilities.iter().fold(start, |all, change| match change {
+        CapChange::Add(more) => all.with(*more),
+        CapChange::Drop(less) => all.without(*less),
+    });
+    if user_inside(request, new_user, host) == Some(0) {
+        Capabilities::for_root(all)
+    } else {
+        Capabilities::for_user(all)
+    }
+}
+
+/// The user that the command runs as, as it sees itself, where that can be told from the line.
+fn user_inside(request: &Request, new_user: bool, host: &Host) -> Option<u32> {
+    if let Some(uid) = request.uid {
+        return Some(uid);
+    }
+    if !new_user || request.map_all {
+        return Some(host.uid);
+    }
+    if let Some(uid) = request.map_user {
+        return Some(uid);
+    }
+    if request.map_current {
+        return Some(host.uid);
+    }
+    if !request.map_users.is_empty() {
+        return request.map_users.iter().find_map(|range| range.inside_of(host.uid));
+    }
+    // An ordinary user is root inside; root keeps its map.
+    Some(0)
+}
+
+fn landlock(request: &Request, set: Namespaces, host: &Host, no_new_privs: bool) -> Landlock {
+    let asked = &request.landlock;
+    let mut rules = Landlock { paths: asked.paths.clone(), ..Landlock::default() };
+    for (port, access) in &asked.ports {
+        match port {
+            Some(port) => rules.ports.push((*port, *access)),
+            None => rules.no_ports.push(*access),
+        }
+    }
+    rules.scopes = match &asked.scopes {
+        Some(scopes) => scopes.clone(),
+        // The host's network has abstract sockets that no file guards. Where the kernel can keep them out, it does; the plan
+        // and the report say whether.
+        None if !set.contains(Namespace::Net)
+            && (no_new_privs || has_admin(set, host))
+            && sept::host::probe::landlock_abi().is_ok_and(|abi| abi >= 6) =>
+        {
+            vec![Scope::AbstractSockets, Scope::Signals]
+        }
+        None => Vec::new(),
+    };
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read() {
+        let limit = rlimit("nofile=64").expect("a limit");
+        assert_eq!((limit.soft, limit.hard), (Some(64), Some(64)));
+        let limit = rlimit("RLIMIT_AS=1G:unlimited").expect("a limit");
+        assert_eq!((limit.soft, limit.hard), (Some(1 << 30), None));
+        for text in [
+            "",
+            "nofile",
+            "nofile=",
+            "nofile=x",
+            "nofile=-1",
+            "nofile=2:1",
+            "no=1",
+            "nofile=unlimited:5",
+            "as=99999999999T",
+        ] {
+            assert!(rlimit(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ports_scopes_and_bits_are_read() {
+        assert_eq!((port("443"), port("none")), (Ok(Some(443)), Ok(None)));
+        for text in ["", "65536", "-1", "+1", "http"] {
+            assert!(port(text).is_err(), "{text:?}");
+        }
+        assert_eq!(scopes("signals,abstract-sockets"), Ok(vec![Scope::Signals, Scope::AbstractSockets]));
+        assert_eq!((securebits("noroot,noroot_locked"), securebits("x").is_err()), (Ok(3), true));
+        assert!(capability("sys_admim").is_err_and(|why| why.contains("sys_admin")));
+    }
+}

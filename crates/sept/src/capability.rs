@@ -1,0 +1,186 @@
+//! Capabilities by their names, and sets of them; capabilities(7).
+
+use std::fmt;
+
+/// In the order of their numbers, up to Linux 6.18.
+const NAMES: [&str; 41] = [
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+];
+
+/// A set of capabilities.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct CapabilitySet(u64);
+
+impl CapabilitySet {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// All that this version knows.
+    pub const ALL: Self = Self((1 << NAMES.len()) - 1);
+
+    /// From the kernel's mask: bit n is capability n.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The kernel's mask.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// By name: `CAP_NET_ADMIN`, `net_admin` or `all`.
+    pub fn parse(name: &str) -> Option<Self> {
+        let lower = name.to_ascii_lowercase();
+        if lower == "all" {
+            return Some(Self::ALL);
+        }
+        let word = lower.strip_prefix("cap_").unwrap_or(&lower);
+        NAMES.iter().position(|known| *known == word).map(|number| Self(1 << number))
+    }
+
+    /// With these, too.
+    pub const fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Without these.
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The names, as `net_admin`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        NAMES.iter().enumerate().filter(move |(number, _)| self.0 & (1 << number) != 0).map(|(_, name)| *name)
+    }
+}
+
+impl fmt::Display for CapabilitySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::ALL {
+            return f.write_str("all");
+        }
+        if self.is_empty() {
+            return f.write_str("none");
+        }
+        for (n, name) in self.names().enumerate() {
+            write!(f, "{}{name}", if n == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for CapabilitySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CapabilitySet({self})")
+    }
+}
+
+/// The five sets of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What no exec can give any more when it is not in here.
+    pub bounding: CapabilitySet,
+    /// What may be made effective.
+    pub permitted: CapabilitySet,
+    /// What is checked.
+    pub effective: CapabilitySet,
+    /// What exec keeps for files that have it inheritable, and what may be ambient.
+    pub inheritable: CapabilitySet,
+    /// What exec keeps for a user other than root. At most what is permitted and inheritable.
+    pub ambient: CapabilitySet,
+}
+
+impl Capabilities {
+    /// The same set for a command of user 0: exec gives root what is in the bounding set. Nothing is inheritable.
+    pub const fn for_root(set: CapabilitySet) -> Self {
+        let none = CapabilitySet::NONE;
+        Self { bounding: set, permitted: set, effective: set, inheritable: none, ambient: none }
+    }
+
+    /// The same set for a command of another user: kept over exec as ambient capabilities (Linux 4.3).
+    pub const fn for_user(set: CapabilitySet) -> Self {
+        Self { bounding: set, permitted: set, effective: set, inheritable: set, ambient: set }
+    }
+}
+
+impl fmt::Display for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bounding, permitted, effective, inheritable, ambient } = self;
+        if bounding == permitted && permitted == effective {
+            write!(f, "{permitted}")?;
+        } else {
+            write!(f, "bounding {bounding}, permitted {permitted}, effective {effective}")?;
+        }
+        if !inheritable.is_empty() {
+            write!(f, "; inheritable {inheritable}")?;
+        }
+        if !ambient.is_empty() {
+            write!(f, "; ambient {ambient}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_every_spelling() {
+        let admin = CapabilitySet::from_bits(1 << 21);
+        for name in ["CAP_SYS_ADMIN", "sys_admin", "Cap_Sys_Admin"] {
+            assert_eq!(CapabilitySet::parse(name), Some(admin), "{name}");
+        }
+        assert_eq!(CapabilitySet::parse("checkpoint_restore"), Some(CapabilitySet::from_bits(1 << 40)));
+        assert_eq!(CapabilitySet::parse("ALL"), Some(CapabilitySet::ALL));
+        for name in ["", "cap_", "admin", "all_"] {
+            assert_eq!(CapabilitySet::parse(name), None, "{name}");
+        }
+        assert_eq!(admin.with(CapabilitySet::from_bits(1)).to_string(), "chown,sys_admin");
+        assert_eq!(CapabilitySet::ALL.without(CapabilitySet::ALL).to_string(), "none");
+    }
+}

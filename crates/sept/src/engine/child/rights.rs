@@ -1,0 +1,104 @@
+//! The child's rights: limits, capabilities, Landlock.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+use rustix::thread::CapabilitySet as Bits;
+
+use super::{Child, Result};
+use crate::capability::{Capabilities, CapabilitySet};
+use crate::landlock::OF_FILES;
+use crate::plan::step::LandlockRules;
+use crate::rlimit::Rlimit;
+use crate::sys;
+
+pub(super) fn limit(limit: &Rlimit) -> Result {
+    let (soft, hard) = (limit.soft.unwrap_or(u64::MAX), limit.hard.unwrap_or(u64::MAX));
+    sys::set_rlimit(limit.resource.number(), soft, hard)
+}
+
+pub(super) fn core_scheduling() -> Result {
+    const CREATE: usize = 1;
+    /// The thread group.
+    const SCOPE: usize = 1;
+    sys::prctl(libc::PR_SCHED_CORE, [CREATE, 0, SCOPE, 0]).map(drop)
+}
+
+/// Every capability that this kernel has and that is not to be kept.
+pub(super) fn limit_bounding(keep: CapabilitySet) -> Result {
+    for number in 0..64 {
+        let has = match sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) {
+            Ok(has) => has != 0,
+            // The first that this kernel does not know.
+            Err(Errno::INVAL) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        if has && keep.bits() & (1 << number) == 0 {
+            sys::prctl(libc::PR_CAPBSET_DROP, [number, 0, 0, 0])?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets them, and looks whether they are what was asked for. A capability that this kernel does not have is not set.
+pub(super) fn set_capabilities(sets: &Capabilities) -> Result {
+    let known = known()?;
+    let of = |set: CapabilitySet| Bits::from_bits_retain(set.bits() & known);
+    let wanted = rustix::thread::CapabilitySets {
+        effective: of(sets.effective),
+        permitted: of(sets.permitted),
+        inheritable: of(sets.inheritable),
+    };
+    sys::prctl(libc::PR_CAP_AMBIENT, [libc::PR_CAP_AMBIENT_CLEAR_ALL as usize, 0, 0, 0])?;
+    rustix::thread::set_capabilities(None, wanted)?;
+    let ambient =
+        |option: i32, number: usize| sys::prctl(libc::PR_CAP_AMBIENT, [option as usize, number, 0, 0]);
+    for number in numbers(sets.ambient.bits() & known) {
+        ambient(libc::PR_CAP_AMBIENT_RAISE, number)?;
+    }
+    let is = rustix::thread::capabilities(None)?;
+    let mut same = is == wanted;
+    for number in numbers(known) {
+        let bit = 1 << number;
+        same &= (ambient(libc::PR_CAP_AMBIENT_IS_SET, number)? != 0) == (sets.ambient.bits() & bit != 0);
+        // The bounding set can only shrink: what is not wanted must not be there.
+        let bounding = sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0])? != 0;
+        same &= !bounding || sets.bounding.bits() & bit != 0;
+    }
+    if same { Ok(()) } else { Err(Errno::PERM) }
+}
+
+fn numbers(bits: u64) -> impl Iterator<Item = usize> {
+    (0..64).filter(move |number| bits & (1 << number) != 0)
+}
+
+/// Those that this kernel has.
+fn known() -> Result<u64> {
+    let mut known = 0;
+    for number in 0..64 {
+        match sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) {
+            Ok(_) => known |= 1 << number,
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(known)
+}
+
+impl Child<'_> {
+    /// The paths are looked up inside the new root, as the command will see them.
+    pub(super) fn landlock(&mut self, rules: &LandlockRules) -> Result {
+        let ruleset = sys::landlock_ruleset(rules.handled_files, rules.handled_ports, rules.scoped)?;
+        for (path, access) in &rules.paths {
+            let place = self.open_inside(path, OFlags::PATH)?;
+            let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
+            let access = if directory { *access } else { access & OF_FILES };
+            sys::landlock_path(ruleset.as_fd(), access, place.as_fd())?;
+        }
+        for (port, access) in &rules.ports {
+            sys::landlock_port(ruleset.as_fd(), *access, *port)?;
+        }
+        sys::landlock_restrict(ruleset.as_fd())
+    }
+}

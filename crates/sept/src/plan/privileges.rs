@@ -1,0 +1,93 @@
+//! Limits, ids, capabilities and filters: from more rights to fewer, each with the rights that it needs still there.
+
+use crate::command::Command;
+use crate::error::{Advice, Error};
+use crate::host::Host;
+use crate::landlock;
+use crate::plan::step::{LandlockRules, Step};
+use crate::plan::{join, path};
+
+pub(super) fn steps(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(), Error> {
+    steps.extend(command.rlimits.iter().copied().map(Step::SetRlimit));
+    if command.core_scheduling {
+        steps.push(Step::CoreScheduling);
+    }
+    // A filter, and Landlock, need no_new_privs or CAP_SYS_ADMIN; a change of user or capabilities ends the latter. So
+    // where there is no no_new_privs, they come first.
+    if !command.no_new_privs {
+        restrict(command, host, steps)?;
+    }
+    // While CAP_SETPCAP is there.
+    steps.extend(command.capabilities.map(|sets| Step::LimitBounding(sets.bounding)));
+    steps.extend(command.securebits.map(Step::Securebits));
+    // Groups before the user: a user other than root may change neither.
+    if !join::drops_groups_early(command, host) {
+        steps.extend(command.groups.clone().map(Step::SetGroups));
+    }
+    if command.drop_groups_if_allowed {
+        steps.push(Step::DropGroupsIfAllowed);
+    }
+    steps.extend(command.gid.map(Step::SetGid));
+    if command.uid.is_some() && command.capabilities.is_some_and(|sets| !sets.permitted.is_empty()) {
+        steps.push(Step::KeepOverIds);
+    }
+    steps.extend(command.uid.map(Step::SetUid));
+    // The new user's keyring, not the old one's.
+    if command.new_keyring {
+        steps.push(Step::NewKeyring);
+    }
+    steps.extend(command.capabilities.map(Step::SetCapabilities));
+    // The kernel forgets the parent-death signal at each change of ids.
+    if command.uid.is_some() || command.gid.is_some() {
+        steps.extend(command.parent_death_signal.map(Step::DieWithParent));
+    }
+    if command.keep_capabilities {
+        steps.push(Step::KeepCapabilities);
+    }
+    if command.no_new_privs {
+        steps.push(Step::NoNewPrivs);
+        restrict(command, host, steps)?;
+    }
+    Ok(())
+}
+
+fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(), Error> {
+    if !command.landlock.is_empty() {
+        steps.push(Step::Landlock(landlock(command, host)?));
+    }
+    if command.refuse_terminal_injection {
+        steps.push(Step::RefuseTerminalInjection);
+    }
+    Ok(())
+}
+
+fn landlock(command: &Command, host: &Host) -> Result<LandlockRules, Error> {
+    let asked = &command.landlock;
+    let abi = host.landlock_abi.unwrap_or(0);
+    let least = asked.least_abi();
+    if abi < least {
+        let has = if abi == 0 { "has no Landlock".to_owned() } else { format!("has ABI {abi}") };
+        return Err(Error::invalid_with(
+            format!("what is asked of Landlock takes its ABI {least}, and this kernel {has}"),
+            Advice::new(
+                "files are ABI 1 (Linux 5.13), TCP ports 4 (6.7), abstract sockets and signals 6 (6.12)",
+                "use a newer kernel, one booted with lsm=landlock, or leave it out",
+            ),
+        ));
+    }
+    let ports = asked.ports.iter().map(|(_, access)| *access).chain(asked.no_ports.iter().copied());
+    let all = landlock::all_files(abi);
+    Ok(LandlockRules {
+        abi,
+        handled_files: if asked.paths.is_empty() { 0 } else { all },
+        handled_ports: ports.fold(0, |bits, access| bits | access.bit()),
+        scoped: asked.scopes.iter().fold(0, |bits, scope| bits | scope.bit()),
+        paths: asked
+            .paths
+            .iter()
+            .map(|(place, access)| Ok((path("a path for Landlock", place)?, access.bits(abi))))
+            .collect::<Result<_, Error>>()?,
+        ports: asked.ports.iter().map(|(port, access)| (*port, access.bit())).collect(),
+        asked: asked.clone(),
+    })
+}
