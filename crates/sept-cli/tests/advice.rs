@@ -54,14 +54,15 @@ fn a_missing_subordinate_range_is_named() {
 
 #[test]
 fn namespaces_nested_too_deep_are_named() {
-    let script = r#"n=$1; shift; if [ $n -gt 0 ]; then exec "$0" run -Ur sh -c "$SCRIPT" "$0" $((n-1)); fi"#;
-    let output = sept()
-        .env("SCRIPT", script)
-        .args(["run", "-Ur", "sh", "-c", script, &path(), "40"])
-        .output()
-        .expect("sept starts");
-    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
-    assert!(stderr(&output).contains("32 deep"), "{}", stderr(&output));
+    let script =
+        r#"n=$1; if [ $n -gt 0 ]; then exec "$0" run -Ur $OPTIONS sh -c "$SCRIPT" "$0" $((n-1)); fi"#;
+    for (options, reason) in [("--landlock-scope none", "32 deep"), ("", "16 times")] {
+        let mut command = sept();
+        command.env("SCRIPT", script).env("OPTIONS", options);
+        let output = command.args(["run", "sh", "-c", script, &path(), "40"]).output().expect("sept starts");
+        assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+        assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+    }
 }
 
 #[test]
