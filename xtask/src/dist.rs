@@ -33,8 +33,20 @@ pub fn run() -> Result<(PathBuf, &'static str)> {
     Ok((placed, libc))
 }
 
-const COMMANDS: [&str; 11] =
-    ["run", "unshare", "enter", "pin", "unpin", "ls", "diff", "doctor", "tour", "completions", "man"];
+const COMMANDS: [&str; 12] = [
+    "run",
+    "unshare",
+    "enter",
+    "pin",
+    "unpin",
+    "ls",
+    "diff",
+    "doctor",
+    "seccomp",
+    "tour",
+    "completions",
+    "man",
+];
 
 /// The manual pages and completions, printed by the executable itself.
 fn pages(sept: &Path) -> Result {

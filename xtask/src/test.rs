@@ -11,9 +11,10 @@ use crate::leftovers::Snapshot;
 use crate::{Result, Scratch, has, is_root, output, root, sh, target};
 
 /// A program that tests need, its Debian package, and for what.
-const NEEDED: [(&str, &str, &str); 9] = [
+const NEEDED: [(&str, &str, &str); 10] = [
     ("strace", "strace", "calls that fail on purpose"),
     ("newuidmap", "uidmap", "maps of subordinate ids"),
+    ("/usr/share/doc/python3-seccomp", "python3-seccomp", "another compiler for system call policies"),
     ("bwrap", "bubblewrap", "the peer of the benchmarks"),
     ("ip", "iproute2", "the step NET"),
     ("ps", "procps", "the step MOUNT"),
@@ -101,7 +102,8 @@ fn cargo(args: &[&str]) -> Result {
 
 /// Installs what is missing, and says so before it does. The ordinary user's name, as root.
 fn prepare() -> Result<Option<String>> {
-    let missing: Vec<_> = NEEDED.iter().filter(|(program, ..)| !has(program)).collect();
+    let missing: Vec<_> =
+        NEEDED.iter().filter(|(program, ..)| !has(program) && !Path::new(program).is_dir()).collect();
     for (program, package, what) in &missing {
         println!("missing: {program} (package {package}), for {what}");
     }

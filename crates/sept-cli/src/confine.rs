@@ -8,6 +8,7 @@ use sept::{
 };
 
 use crate::failure::Failure;
+use crate::policy;
 use crate::request::Request;
 
 /// One `--cap-add` or `--cap-drop`.
@@ -141,6 +142,9 @@ pub fn apply(
             sets.bounding = CapabilitySet::ALL;
         }
         command.capabilities(sets);
+    }
+    for name in request.seccomp.iter().filter(|name| *name != "off") {
+        command.seccomp(policy::compiled(&policy::find(name)?)?);
     }
     let rules = landlock(request, set, host, no_new_privs);
     if (!rules.paths.is_empty() || !rules.ports.is_empty() || !rules.no_ports.is_empty())

@@ -12,6 +12,7 @@ mod ls;
 mod manual;
 mod options;
 mod pins;
+mod policy;
 mod report;
 mod request;
 mod run;
@@ -44,6 +45,7 @@ Commands:
   ls           every namespace, and what keeps it
   diff         which namespaces two processes share, and what differs
   doctor       what this host allows, and how to mend what it does not
+  seccomp      what a system call policy allows
   tour         the eight kinds of namespaces, live
   completions  for a shell
   man          the manual
@@ -99,6 +101,7 @@ fn dispatch() -> Result<u8, Failure> {
         Some("completions") => manual::completions(&mut parser),
         Some("man") => manual::man(&mut parser),
         Some("inside") => inside::main(&mut parser),
+        Some("seccomp") => policy::main(&mut parser),
         Some("keep") => pins::keep(&mut parser),
         Some("tour") => tour_main(&mut parser),
         Some("help") => help(&mut parser),

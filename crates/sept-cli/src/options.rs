@@ -4,7 +4,7 @@ mod look;
 mod move_;
 mod run;
 
-pub use look::{COMPLETIONS, DIFF, DOCTOR, LS, MAN, PIN, TOUR, UNPIN};
+pub use look::{COMPLETIONS, DIFF, DOCTOR, LS, MAN, PIN, SECCOMP, TOUR, UNPIN};
 pub use move_::{ENTER, UNSHARE};
 pub use run::PAGE as RUN;
 
@@ -65,6 +65,7 @@ pub enum Id {
     Network,
     NoLoopback,
     NoNewPrivs,
+    Seccomp,
     CapAdd,
     CapDrop,
     Securebits,
@@ -149,7 +150,7 @@ pub struct Page {
 }
 
 /// All commands, in the order in which they are shown.
-pub static PAGES: [&Page; 11] = [
+pub static PAGES: [&Page; 12] = [
     &run::PAGE,
     &move_::UNSHARE,
     &move_::ENTER,
@@ -158,6 +159,7 @@ pub static PAGES: [&Page; 11] = [
     &look::LS,
     &look::DIFF,
     &look::DOCTOR,
+    &look::SECCOMP,
     &look::TOUR,
     &look::COMPLETIONS,
     &look::MAN,

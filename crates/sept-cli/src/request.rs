@@ -121,6 +121,7 @@ pub struct Request {
     pub die_with_parent: bool,
     pub no_loopback: bool,
     pub no_new_privs: Option<bool>,
+    pub seccomp: Vec<OsString>,
     pub capabilities: Vec<CapChange>,
     pub securebits: Option<u32>,
     pub landlock: LandlockOptions,
@@ -403,6 +404,7 @@ fn apply(
         }
         Id::NoLoopback => request.no_loopback = true,
         Id::NoNewPrivs => request.no_new_privs = Some(yes_or_no(&mut values)?),
+        Id::Seccomp => request.seccomp.push(values.os()?),
         Id::CapAdd => request.capabilities.push(CapChange::Add(values.parsed(confine::capability)?)),
         Id::CapDrop => request.capabilities.push(CapChange::Drop(values.parsed(confine::capability)?)),
         Id::Securebits => request.securebits = Some(values.parsed(confine::securebits)?),

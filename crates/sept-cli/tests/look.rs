@@ -229,9 +229,20 @@ fn the_examples_of_every_page_work() {
     let runtime = scratch.path("runtime");
     std::fs::create_dir(&runtime).expect("a directory can be made");
     let mut count = 0;
-    for page in
-        ["run", "unshare", "enter", "pin", "unpin", "ls", "diff", "doctor", "tour", "completions", "man"]
-    {
+    for page in [
+        "run",
+        "unshare",
+        "enter",
+        "pin",
+        "unpin",
+        "ls",
+        "diff",
+        "doctor",
+        "seccomp",
+        "tour",
+        "completions",
+        "man",
+    ] {
         let help = stdout(&ask(&[page, "--help"]));
         let (_, examples) = help.split_once("Examples:\n").expect("every page has examples");
         for line in examples.lines().filter(|line| line.starts_with("  ") && !line.starts_with("      ")) {

@@ -13,6 +13,7 @@ use crate::landlock::Landlock;
 use crate::mount::{Create, Mount, Propagation};
 use crate::namespace::{Namespace, Namespaces};
 use crate::rlimit::Rlimit;
+use crate::seccomp::Filter;
 use crate::stdio::Stdio;
 use crate::target::Target;
 
@@ -85,6 +86,7 @@ pub struct Command {
     pub(crate) securebits: Option<u32>,
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) landlock: Landlock,
+    pub(crate) filters: Vec<Filter>,
     pub(crate) new_keyring: bool,
     pub(crate) core_scheduling: bool,
     pub(crate) hostname: Option<CString>,
@@ -144,6 +146,7 @@ impl Command {
             securebits: None,
             rlimits: Vec::new(),
             landlock: Landlock::default(),
+            filters: Vec::new(),
             new_keyring: false,
             core_scheduling: false,
             hostname: None,
@@ -401,6 +404,14 @@ impl Command {
     /// Confines the command by Landlock (Linux 5.13); needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN.
     pub fn landlock(&mut self, rules: Landlock) -> &mut Self {
         self.landlock = rules;
+        self
+    }
+
+    /// Adds a system call filter, seccomp(2): a compiled [`Policy`](crate::seccomp::Policy). Needs
+    /// [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN. It is put on last, so that it need not allow set-up; but
+    /// before the rights go where there is no no_new_privs.
+    pub fn seccomp(&mut self, filter: Filter) -> &mut Self {
+        self.filters.push(filter);
         self
     }
 

@@ -29,6 +29,7 @@ mod namespace;
 pub mod plan;
 mod process;
 mod rlimit;
+pub mod seccomp;
 pub mod signal;
 mod stdio;
 mod sys;

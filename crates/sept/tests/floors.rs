@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Modules from the lowest floor to the highest; those of one floor may use each other.
 const FLOORS: [&[&str]; 8] = [
     &["sys", "engine::wire"],
-    &["namespace", "id_map", "mount", "stdio", "signal", "capability", "landlock", "rlimit"],
+    &["namespace", "id_map", "mount", "stdio", "signal", "capability", "landlock", "rlimit", "seccomp"],
     &["error", "target"],
     &["command"],
     &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],

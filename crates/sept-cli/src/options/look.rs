@@ -102,6 +102,22 @@ pub static DOCTOR: Page = Page {
     examples: &[("sept doctor --json", "the same for programs")],
 };
 
+pub static SECCOMP: Page = Page {
+    name: "seccomp",
+    about: "Explains, compiles and tries system call policies.",
+    usage: "explain POLICY | compile POLICY | test POLICY CALL [ARG]...",
+    options: &[JSON_ERRORS, HELP],
+    notes: "POLICY is default, strict, or the file of a policy in the JSON of the OCI runtime specification (seccomp).\n\
+            explain tells what happens with which calls. compile writes the program for this processor, as the kernel\n\
+            takes it (struct sock_filter), to standard output. test tells what happens with CALL, a name or a number of\n\
+            this processor's own ABI, with up to six arguments.",
+    examples: &[
+        ("sept seccomp explain default", "what `sept run --seccomp default` refuses"),
+        ("sept seccomp test strict ptrace", "one call"),
+        ("sept seccomp test default clone 0x10000000", "a call with an argument: a new user namespace"),
+    ],
+};
+
 pub static TOUR: Page = Page {
     name: "tour",
     about: "Shows the eight namespaces, or KIND, by making them: host side and inside side by side.",

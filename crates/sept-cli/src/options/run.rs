@@ -172,6 +172,14 @@ static OPTIONS: &[Opt] = &[
         "No privileges gained by exec (default when not root outside)",
     ),
     opt(
+        Id::Seccomp,
+        None,
+        "seccomp",
+        &["POLICY"],
+        CONFINE,
+        "Filter system calls: default (as container engines), strict, off, or a FILE of OCI JSON; repeatable",
+    ),
+    opt(
         Id::CapDrop,
         None,
         "cap-drop",

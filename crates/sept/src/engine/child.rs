@@ -26,7 +26,7 @@ use crate::mount::Create;
 use crate::namespace::Namespaces;
 use crate::plan::Way;
 use crate::plan::step::Step;
-use crate::sys::{self, CloneRequest, attr};
+use crate::sys::{self, CloneRequest, Instruction, attr};
 
 type Result<T = ()> = std::result::Result<T, Errno>;
 
@@ -252,6 +252,7 @@ impl Child<'_> {
             }
             Step::KeepOverIds => sys::prctl(libc::PR_SET_KEEPCAPS, [1, 0, 0, 0]).map(drop),
             Step::SetCapabilities(sets) => rights::set_capabilities(sets),
+            Step::Seccomp(filter) => sys::seccomp(&filter.program),
             Step::Landlock(rules) => self.landlock(rules),
             Step::KeepCapabilities => keep_capabilities(),
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
@@ -517,8 +518,8 @@ fn reaper(command: i32, status: &AtomicU32) -> ! {
     }
 }
 
-const fn op(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt, jf, k }
+const fn op(code: u32, jt: u8, jf: u8, k: u32) -> Instruction {
+    Instruction { code: code as u16, jt, jf, k }
 }
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
@@ -533,7 +534,7 @@ const TIOCLINUX: u32 = 0x541c;
 /// Refuses ioctl TIOCSTI and TIOCLINUX with EPERM, whatever the upper half of the request is. The number of ioctl in
 /// every table that this processor has: a call of another name with one of these numbers and such an argument does
 /// not exist in the others.
-static TERMINAL_FILTER: [libc::sock_filter; 10] = [
+static TERMINAL_FILTER: [Instruction; 10] = [
     op(LOAD, 0, 0, NUMBER),
     op(EQUAL, 3, 0, libc::SYS_ioctl as u32),
     op(EQUAL, 2, 0, OTHER_IOCTL[0]),

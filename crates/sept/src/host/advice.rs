@@ -306,6 +306,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::Landlock(_) if errno == libc::ENOENT => {
             Advice::new("a path of its rules is not there inside", "leave it out, or bind it first")
         }
+        Step::Seccomp(_) | Step::RefuseTerminalInjection if refused => Advice::new(
+            "a filter needs no_new_privs, or CAP_SYS_ADMIN in the user namespace",
+            "allow no new privileges: --no-new-privs",
+        ),
         Step::Landlock(_) if errno == libc::E2BIG => Advice::new(
             "Landlock can be put on 16 times, one in another, and it is",
             "start it from further out, or without: --landlock-scope none, and no other Landlock option",

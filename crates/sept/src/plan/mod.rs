@@ -168,6 +168,10 @@ impl Plan {
         if command.init {
             steps.push(Step::Reap);
         }
+        // Behind all that it would have to allow otherwise; the reaper needs none.
+        if command.no_new_privs {
+            steps.extend(command.filters.iter().cloned().map(Step::Seccomp));
+        }
         if park {
             steps.push(Step::Park);
         }

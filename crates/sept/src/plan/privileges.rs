@@ -58,6 +58,10 @@ fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(),
     if command.refuse_terminal_injection {
         steps.push(Step::RefuseTerminalInjection);
     }
+    // With no_new_privs they are the last step but exec.
+    if !command.no_new_privs {
+        steps.extend(command.filters.iter().cloned().map(Step::Seccomp));
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::landlock::{Landlock, Scope};
 use crate::mount::{Access, Create, Propagation};
 use crate::namespace::Namespaces;
 use crate::rlimit::Rlimit;
+use crate::seccomp::Filter;
 
 /// One step of the child.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +134,8 @@ pub enum Step {
     KeepOverIds,
     /// capset(2) and the ambient set, read back.
     SetCapabilities(Capabilities),
+    /// seccomp(2), with this program.
+    Seccomp(Filter),
     /// landlock_restrict_self(2), with these rules.
     Landlock(LandlockRules),
     /// prctl(PR_SET_NO_NEW_PRIVS).
@@ -309,6 +312,9 @@ impl fmt::Display for Step {
             Self::Securebits(bits) => write!(f, "set securebits {bits:#x}"),
             Self::KeepOverIds => f.write_str("keep capabilities over the change of user"),
             Self::SetCapabilities(sets) => write!(f, "set capabilities: {sets}"),
+            Self::Seccomp(filter) => {
+                write!(f, "filter system calls: {} ({} instructions)", filter.name, filter.program.len())
+            }
             Self::Landlock(rules) => write!(f, "{rules}"),
             Self::NoNewPrivs => f.write_str("allow no new privileges"),
             Self::RefuseTerminalInjection => f.write_str("refuse terminal injection (TIOCSTI)"),

@@ -429,9 +429,25 @@ pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     check(answer).map(drop)
 }
 
+/// One instruction of a filter, as struct sock_filter has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// How many to pass over if it holds.
+    pub jt: u8,
+    /// How many to pass over if not.
+    pub jf: u8,
+    /// A number.
+    pub k: u32,
+}
+
 /// seccomp(2) with a filter program.
-pub(crate) fn seccomp(program: &[libc::sock_filter]) -> Result<(), Errno> {
-    let header = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+pub(crate) fn seccomp(program: &[Instruction]) -> Result<(), Errno> {
+    // `Instruction` has the layout of struct sock_filter.
+    let filter = program.as_ptr().cast_mut().cast::<libc::sock_filter>();
+    let header = libc::sock_fprog { len: program.len() as u16, filter };
     // SAFETY: the header and the program, whose true length it tells, live across the call; the kernel only reads.
     let answer = unsafe {
         syscall(
