@@ -144,7 +144,7 @@ pub fn apply(
         command.capabilities(sets);
     }
     for name in request.seccomp.iter().filter(|name| *name != "off") {
-        command.seccomp(policy::compiled(&policy::find(name)?)?);
+        command.seccomp(policy::filter(name)?);
     }
     let rules = landlock(request, set, host, no_new_privs);
     if (!rules.paths.is_empty() || !rules.ports.is_empty() || !rules.no_ports.is_empty())

@@ -36,6 +36,15 @@ pub fn find(name: &OsStr) -> Result<Policy, Failure> {
     })
 }
 
+/// The program of a policy by name or file. Those that are ready need not be compiled.
+pub fn filter(name: &OsStr) -> Result<Filter, Failure> {
+    match name.to_str() {
+        Some("default") => Filter::container().map_err(Failure::usage),
+        Some("strict") => Filter::strict().map_err(Failure::usage),
+        _ => compiled(&find(name)?),
+    }
+}
+
 pub fn compiled(policy: &Policy) -> Result<Filter, Failure> {
     policy.compile().map_err(Failure::usage)
 }
@@ -73,7 +82,7 @@ fn rule(entry: &Value) -> Result<Rule, String> {
         }
     }
     let names = entry.get("names").and_then(Value::as_array).ok_or("it has no names")?;
-    let call = |name: &Value| name.as_str().map(str::to_owned).ok_or("a name is no string");
+    let call = |name: &Value| name.as_str().map(|name| name.to_owned().into()).ok_or("a name is no string");
     let calls = names.iter().map(call).collect::<Result<_, _>>()?;
     let arguments = entry.get("args").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let conditions = arguments.iter().map(condition).collect::<Result<_, _>>()?;
@@ -170,8 +179,8 @@ fn explain(policy: &Policy) -> String {
     let mut text = format!("{}\n", policy.name);
     let mut say = |what: &str, words: String| text.push_str(&format!("  {what}: {words}\n"));
     for rule in &policy.rules {
-        let known = |call: &&String| abis().iter().any(|abi| abi.number(call).is_some());
-        let calls: Vec<&str> = rule.calls.iter().filter(known).map(String::as_str).collect();
+        let known = |call: &&std::borrow::Cow<'_, str>| abis().iter().any(|abi| abi.number(call).is_some());
+        let calls: Vec<&str> = rule.calls.iter().filter(known).map(AsRef::as_ref).collect();
         if calls.is_empty() {
             continue;
         }
@@ -222,7 +231,7 @@ fn write_program(filter: &Filter) -> Result<(), Failure> {
             .fix("sept seccomp compile POLICY >FILE"));
     }
     let mut bytes = Vec::with_capacity(filter.program.len() * 8);
-    for instruction in &filter.program {
+    for instruction in filter.program.iter() {
         bytes.extend(instruction.code.to_ne_bytes());
         bytes.extend([instruction.jt, instruction.jf]);
         bytes.extend(instruction.k.to_ne_bytes());

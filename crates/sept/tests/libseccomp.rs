@@ -1,5 +1,6 @@
 //! The same policy through libseccomp, and what the two programs say of every call.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -31,13 +32,12 @@ sys.stderr.write('took %f\n' % (time.perf_counter() - begun))
 /// Everything that the ready policy allows, as a list of what is allowed.
 fn policy() -> Policy {
     let container = Policy::container();
-    let refused: Vec<&str> =
-        container.rules.iter().flat_map(|rule| &rule.calls).map(String::as_str).collect();
+    let refused: Vec<&str> = container.rules.iter().flat_map(|rule| &rule.calls).map(AsRef::as_ref).collect();
     let mut names: Vec<&str> = abis().iter().flat_map(|abi| abi.calls()).map(|(name, _)| name).collect();
     names.sort_unstable();
     names.dedup();
-    let allow = |calls: Vec<String>, conditions| Rule { calls, conditions, action: Action::Allow };
-    let plain = names.into_iter().filter(|name| !refused.contains(name)).map(str::to_owned).collect();
+    let allow = |calls: Vec<Cow<'static, str>>, conditions| Rule { calls, conditions, action: Action::Allow };
+    let plain = names.into_iter().filter(|name| !refused.contains(name)).map(Into::into).collect();
     let when = |argument, compare| Condition { argument, compare };
     let mut rules = vec![allow(plain, vec![])];
     rules.push(allow(vec!["clone".into()], vec![when(0, Compare::Masked(0x7e02_0000, 0))]));
@@ -118,7 +118,7 @@ fn libseccomp_says_the_same() {
     };
     let their_filter = Filter {
         name: "libseccomp".to_owned(),
-        program: output.stdout.chunks_exact(8).map(instruction).collect(),
+        program: output.stdout.chunks_exact(8).map(instruction).collect::<Vec<_>>().into(),
     };
     let begun = Instant::now();
     let filter = policy.compile().expect("it compiles");

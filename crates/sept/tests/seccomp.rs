@@ -1,6 +1,6 @@
 //! Compiled policies, as a model of the kernel's machine runs them, against what the policy says.
 
-use sept::seccomp::{Action, Compare, Condition, Policy, Rule, abis};
+use sept::seccomp::{Action, Compare, Condition, Filter, Policy, Rule, abis};
 
 /// What a policy says of a call, straight from its rules.
 fn said(policy: &Policy, name: &str, arguments: [u64; 6]) -> u32 {
@@ -48,7 +48,7 @@ fn check(policy: &Policy) {
             .rules
             .iter()
             .filter(|rule| !rule.conditions.is_empty())
-            .flat_map(|rule| rule.calls.iter().map(String::as_str))
+            .flat_map(|rule| rule.calls.iter().map(AsRef::as_ref))
             .collect();
         let names = abi.calls();
         for number in (0..600).chain([0x3fff_ffff]) {
@@ -123,7 +123,7 @@ fn every_comparison_is_right_at_its_edges() {
         ] {
             let condition = Condition { argument: 1, compare };
             let rule = |conditions: Vec<Condition>, action| Rule {
-                calls: vec!["openat".to_owned()],
+                calls: vec!["openat".into()],
                 conditions,
                 action,
             };
@@ -149,7 +149,7 @@ fn a_policy_of_many_rules_still_reaches_its_ends() {
     for (n, (name, _)) in abis()[0].calls().into_iter().enumerate().take(60) {
         let action = Action::Errno(n as u16 + 1);
         rules.extend((0..4).map(|value| Rule {
-            calls: vec![name.to_owned()],
+            calls: vec![name.into()],
             conditions: conditions(value),
             action,
         }));
@@ -163,8 +163,8 @@ fn a_policy_of_many_rules_still_reaches_its_ends() {
 fn a_policy_that_is_too_long_is_refused() {
     let conditions =
         (0..6).map(|argument| Condition { argument, compare: Compare::Ge(1 << 40) }).collect::<Vec<_>>();
-    let rule = |(n, (name, _)): (usize, (&str, u32))| {
-        let (calls, conditions) = (vec![name.to_owned()], conditions.clone());
+    let rule = |(n, (name, _)): (usize, (&'static str, u32))| {
+        let (calls, conditions) = (vec![name.into()], conditions.clone());
         Rule { calls, conditions, action: Action::Errno(n as u16) }
     };
     let rules = abis()[0].calls().into_iter().enumerate().map(rule).collect();
@@ -180,4 +180,13 @@ fn the_search_is_short() {
         .map(|(_, number)| filter.verdict(abis()[0].audit, *number, [0; 6]).expect("a verdict").steps)
         .sum();
     assert!(steps / calls.len() <= 12, "{} on average", steps / calls.len());
+}
+
+#[test]
+fn the_ready_programs_are_those_of_the_ready_policies() {
+    let renew = "renew crates/sept/src/seccomp/ready.rs: sept seccomp compile default | od -An -v -t x8 -w40 --endian=little";
+    for (ready, policy) in [(Filter::container(), Policy::container()), (Filter::strict(), Policy::strict())]
+    {
+        assert!(ready.expect("it is ready") == policy.compile().expect("it compiles"), "{renew}");
+    }
 }

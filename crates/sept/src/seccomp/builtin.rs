@@ -1,5 +1,7 @@
 //! The two policies that are ready.
 
+use std::borrow::Cow;
+
 use super::{Action, Compare, Condition, Policy, Rule};
 
 const REFUSED: Action = Action::Errno(libc::EPERM as u16);
@@ -101,9 +103,9 @@ const CLONE_NEW: u64 = 0x7e02_0000;
 const AF_VSOCK: u64 = 40;
 const AF_ALG: u64 = 38;
 
-fn rule(calls: &[&str], conditions: &[Condition], action: Action) -> Rule {
+fn rule(calls: &[&'static str], conditions: &[Condition], action: Action) -> Rule {
     Rule {
-        calls: calls.iter().map(|call| (*call).to_owned()).collect(),
+        calls: calls.iter().map(|call| Cow::Borrowed(*call)).collect(),
         conditions: conditions.to_vec(),
         action,
     }

@@ -1,9 +1,9 @@
 //! From a policy to a BPF program: the ABI first, then a balanced search for the number, then the arguments.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use super::table::{Abi, X32, abis};
-use super::{Action, Compare, Condition, Policy};
+use super::{Action, Compare, Condition, Policy, Rule};
 use crate::sys::Instruction;
 
 /// A compiled policy.
@@ -12,7 +12,7 @@ pub struct Filter {
     /// The policy's name.
     pub name: String,
     /// The program.
-    pub program: Vec<Instruction>,
+    pub program: Cow<'static, [Instruction]>,
 }
 
 /// What a program says of a call.
@@ -47,19 +47,40 @@ const fn op(code: u16, k: u32) -> Instruction {
 type Code = Vec<Instruction>;
 
 /// What happens with one number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Fate {
-    /// In order, those with conditions.
-    cases: Vec<(Vec<Condition>, Action)>,
-    otherwise: Action,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate<'a> {
+    Plain(Action),
+    /// By these rules, of one call, in order; the last may be without conditions.
+    Rules(&'a [Named<'a>]),
 }
 
+/// A rule by one of its names.
+type Named<'a> = (&'a str, &'a Rule);
+
+/// A number, and what happens from it on, until the next.
+type Range<'a> = (u32, Fate<'a>);
+
 pub(super) fn compile(policy: &Policy) -> Result<Filter, String> {
-    let mut program = vec![op(LOAD, ARCH)];
+    let mut rules: Vec<Named<'_>> = Vec::with_capacity(256);
+    for rule in &policy.rules {
+        rules.extend(rule.calls.iter().map(|call| (call.as_ref(), rule)));
+    }
+    // Stable: the rules of a call stay in their order.
+    rules.sort_by_key(|(call, _)| *call);
+    let index = Index::new(&rules);
+    let mut program = Vec::with_capacity(1024);
+    program.push(op(LOAD, ARCH));
     for abi in abis() {
-        let body = body(policy, abi);
+        let ranges = ranges(policy, abi, &rules, &index);
+        let long = 1 + if abi.has_x32() { 2 } else { 0 } + length(policy, &ranges);
         // Where it is another one, past this body.
-        program.extend(branch(EQUAL, abi.audit, body, &[]));
+        branch(&mut program, EQUAL, abi.audit, long);
+        program.push(op(LOAD, NUMBER));
+        if abi.has_x32() {
+            branch(&mut program, AT_LEAST, X32, 1);
+            program.push(op(RETURN, policy.other_abi.value()));
+        }
+        search(policy, &ranges, &mut program);
     }
     program.push(op(RETURN, policy.other_abi.value()));
     if program.len() > MOST {
@@ -69,99 +90,165 @@ pub(super) fn compile(policy: &Policy) -> Result<Filter, String> {
             program.len()
         ));
     }
-    Ok(Filter { name: policy.name.clone(), program })
+    Ok(Filter { name: policy.name.clone(), program: program.into() })
 }
 
-/// `if test(k) { yes } else { no }`; `yes` must not run into `no`.
-fn branch(code: u16, k: u32, yes: Code, no: &[Instruction]) -> Code {
-    let mut all = Vec::with_capacity(yes.len() + no.len() + 2);
-    match u8::try_from(yes.len()) {
-        Ok(over) => all.push(Instruction { code, jt: 0, jf: over, k }),
+/// `if test(k)` before a part of this length, which must not run into what follows.
+fn branch(program: &mut Code, code: u16, k: u32, long: usize) {
+    match u8::try_from(long) {
+        Ok(over) => program.push(Instruction { code, jt: 0, jf: over, k }),
         // Too far for a conditional jump, not for one without.
         Err(_) => {
-            all.push(Instruction { code, jt: 1, jf: 0, k });
-            all.push(op(JUMP, yes.len() as u32));
+            program.push(Instruction { code, jt: 1, jf: 0, k });
+            program.push(op(JUMP, long as u32));
         }
     }
-    all.extend(yes);
-    all.extend_from_slice(no);
-    all
 }
 
-/// All calls of one ABI. Always ends with a return.
-fn body(policy: &Policy, abi: &Abi) -> Code {
-    let mut code = vec![op(LOAD, NUMBER)];
-    let search = search(&fates(policy, abi));
-    if abi.has_x32() {
-        code.extend(branch(AT_LEAST, X32, vec![op(RETURN, policy.other_abi.value())], &search));
-    } else {
-        code.extend(search);
-    }
-    code
+/// Where the rules of a call begin, by a hash of its name: there are a thousand calls to be looked up in every start.
+struct Index {
+    /// The place plus one; 0 is free.
+    slots: Vec<u32>,
 }
 
-/// From each number on, until the next, what happens.
-fn fates(policy: &Policy, abi: &Abi) -> Vec<(u32, Fate)> {
-    let mut rules: BTreeMap<&str, Vec<(Vec<Condition>, Action)>> = BTreeMap::new();
-    for rule in &policy.rules {
-        for call in &rule.calls {
-            rules.entry(call).or_default().push((rule.conditions.clone(), rule.action));
+impl Index {
+    fn new(rules: &[Named<'_>]) -> Self {
+        let size = (rules.len() * 4).next_power_of_two().max(64);
+        let mut index = Self { slots: vec![0; size] };
+        for (at, (call, _)) in rules.iter().enumerate() {
+            if at > 0 && rules[at - 1].0 == *call {
+                continue;
+            }
+            let mut slot = index.slot(call);
+            while index.slots[slot] != 0 {
+                slot = (slot + 1) % size;
+            }
+            index.slots[slot] = at as u32 + 1;
+        }
+        index
+    }
+
+    /// FNV-1a.
+    fn slot(&self, call: &str) -> usize {
+        let hash = call.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        (hash ^ hash >> 32) as usize & (self.slots.len() - 1)
+    }
+
+    fn of<'a>(&self, call: &str, rules: &'a [Named<'a>]) -> &'a [Named<'a>] {
+        let mut slot = self.slot(call);
+        loop {
+            let Some(from) = (self.slots[slot] as usize).checked_sub(1) else { return &[] };
+            if rules[from].0 == call {
+                let own = rules[from..].iter().take_while(|(name, _)| *name == call).count();
+                return &rules[from..from + own];
+            }
+            slot = (slot + 1) % self.slots.len();
         }
     }
-    let unknown = Fate { cases: Vec::new(), otherwise: policy.unknown };
-    let mut fates: Vec<(u32, Fate)> = Vec::new();
-    let push = |fates: &mut Vec<(u32, Fate)>, from: u32, fate: Fate| {
-        if fates.last().is_none_or(|(_, last)| *last != fate) {
-            fates.push((from, fate));
-        }
-    };
+}
+
+/// All numbers of one ABI.
+fn ranges<'a>(policy: &Policy, abi: &Abi, rules: &'a [Named<'a>], index: &Index) -> Vec<Range<'a>> {
+    let unknown = Fate::Plain(policy.unknown);
+    let mut ranges: Vec<Range<'a>> = Vec::with_capacity(256);
     let mut next = 0;
     for (name, number) in abi.calls() {
         if number < next {
             continue;
         }
         if number > next {
-            push(&mut fates, next, unknown.clone());
+            push(&mut ranges, next, unknown);
         }
-        let fate = fate(policy.default, rules.get(name).map_or(&[], Vec::as_slice));
-        push(&mut fates, number, fate);
+        push(&mut ranges, number, fate(policy.default, index.of(name, rules)));
         next = number + 1;
     }
-    push(&mut fates, next, unknown);
-    fates
+    push(&mut ranges, next, unknown);
+    ranges
+}
+
+fn push<'a>(ranges: &mut Vec<Range<'a>>, from: u32, fate: Fate<'a>) {
+    if ranges.last().is_none_or(|(_, last)| !same(last, &fate)) {
+        ranges.push((from, fate));
+    }
+}
+
+/// Whether one decides as the other; the names of the calls are no matter.
+fn same(one: &Fate<'_>, other: &Fate<'_>) -> bool {
+    match (one, other) {
+        (Fate::Plain(one), Fate::Plain(other)) => one == other,
+        (Fate::Rules(one), Fate::Rules(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(*other).all(|((_, one), (_, other))| std::ptr::eq(*one, *other))
+        }
+        _ => false,
+    }
 }
 
 /// The first that fits decides; after one without conditions none can.
-fn fate(default: Action, rules: &[(Vec<Condition>, Action)]) -> Fate {
-    let mut cases = Vec::new();
-    for (conditions, action) in rules {
-        if conditions.is_empty() {
-            return Fate { cases, otherwise: *action };
-        }
-        cases.push((conditions.clone(), *action));
+fn fate<'a>(default: Action, rules: &'a [Named<'a>]) -> Fate<'a> {
+    let last = rules.iter().position(|(_, rule)| rule.conditions.is_empty());
+    match (rules, last) {
+        ([], _) => Fate::Plain(default),
+        (_, Some(0)) => Fate::Plain(rules[0].1.action),
+        (_, Some(last)) => Fate::Rules(&rules[..=last]),
+        (_, None) => Fate::Rules(rules),
     }
-    Fate { cases, otherwise: default }
+}
+
+/// How long [`search`] becomes.
+fn length(policy: &Policy, ranges: &[Range<'_>]) -> usize {
+    match ranges {
+        [] => 0,
+        [(_, fate)] => decide(policy, fate, None),
+        _ => {
+            let (below, above) = ranges.split_at(ranges.len() / 2);
+            let above = length(policy, above);
+            above + length(policy, below) + if above > usize::from(u8::MAX) { 2 } else { 1 }
+        }
+    }
 }
 
 /// A balanced search for the last of them that is not above the number.
-fn search(fates: &[(u32, Fate)]) -> Code {
-    match fates {
-        [] => Vec::new(),
-        [(_, fate)] => decide(fate),
+fn search(policy: &Policy, ranges: &[Range<'_>], program: &mut Code) {
+    match ranges {
+        [] => {}
+        [(_, fate)] => {
+            decide(policy, fate, Some(program));
+        }
         _ => {
-            let (below, above) = fates.split_at(fates.len() / 2);
-            branch(AT_LEAST, above[0].0, search(above), &search(below))
+            let (below, above) = ranges.split_at(ranges.len() / 2);
+            branch(program, AT_LEAST, above[0].0, length(policy, above));
+            search(policy, above, program);
+            search(policy, below, program);
         }
     }
 }
 
-fn decide(fate: &Fate) -> Code {
-    let mut code = Vec::new();
-    for (conditions, action) in &fate.cases {
-        code.extend(case(conditions, *action));
+/// What happens with one number; how long that is.
+fn decide(policy: &Policy, fate: &Fate<'_>, program: Option<&mut Code>) -> usize {
+    let (action, code) = match fate {
+        Fate::Plain(action) => (*action, Vec::new()),
+        Fate::Rules(rules) => {
+            let mut code = Vec::new();
+            let mut otherwise = policy.default;
+            for (_, rule) in *rules {
+                if rule.conditions.is_empty() {
+                    otherwise = rule.action;
+                } else {
+                    code.extend(case(&rule.conditions, rule.action));
+                }
+            }
+            (otherwise, code)
+        }
+    };
+    let long = code.len() + 1;
+    if let Some(program) = program {
+        program.extend(code);
+        program.push(op(RETURN, action.value()));
     }
-    code.push(op(RETURN, fate.otherwise.value()));
-    code
+    long
 }
 
 /// Returns where all conditions hold; else runs on behind itself.
@@ -262,6 +349,28 @@ fn resolve(steps: &[Step], rest: usize) -> Code {
 }
 
 impl Filter {
+    /// [`Policy::container`], compiled beforehand.
+    ///
+    /// # Errors
+    /// None on x86_64; elsewhere as [`Policy::compile`].
+    pub fn container() -> Result<Self, String> {
+        #[cfg(target_arch = "x86_64")]
+        return Ok(Self { name: "default".to_owned(), program: Cow::Borrowed(&super::ready::CONTAINER) });
+        #[cfg(not(target_arch = "x86_64"))]
+        Policy::container().compile()
+    }
+
+    /// [`Policy::strict`], compiled beforehand.
+    ///
+    /// # Errors
+    /// None on x86_64; elsewhere as [`Policy::compile`].
+    pub fn strict() -> Result<Self, String> {
+        #[cfg(target_arch = "x86_64")]
+        return Ok(Self { name: "strict".to_owned(), program: Cow::Borrowed(&super::ready::STRICT) });
+        #[cfg(not(target_arch = "x86_64"))]
+        Policy::strict().compile()
+    }
+
     /// What the program says of a call, worked out as the kernel would.
     ///
     /// # Errors

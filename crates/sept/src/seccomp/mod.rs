@@ -1,7 +1,10 @@
 //! System call policies: what they say (here), how they become a BPF program (`compile`), and two that are ready (`builtin`).
 
+use std::borrow::Cow;
+
 mod builtin;
 mod compile;
+mod ready;
 mod table;
 
 pub use crate::sys::Instruction;
@@ -92,7 +95,7 @@ pub struct Condition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The calls by name. A name that an ABI does not have says nothing there.
-    pub calls: Vec<String>,
+    pub calls: Vec<Cow<'static, str>>,
     /// What must hold.
     pub conditions: Vec<Condition>,
     /// What happens then.
@@ -136,6 +139,6 @@ impl Policy {
     /// A name in its rules that no ABI of this processor has.
     pub fn unknown_call(&self) -> Option<&str> {
         let known = |call: &str| abis().iter().any(|abi| abi.number(call).is_some());
-        self.rules.iter().flat_map(|rule| &rule.calls).map(String::as_str).find(|call| !known(call))
+        self.rules.iter().flat_map(|rule| &rule.calls).map(Cow::as_ref).find(|call| !known(call))
     }
 }
