@@ -335,7 +335,12 @@ fn kernel(findings: &mut Vec<Finding>) {
         )
     };
     findings.push(optional("namespaces by pidfd", ioctl, "6.11", "/proc/PID/ns is used"));
-    findings.push(optional("listns", probe::listns(), "6.19", "/proc is searched"));
+    findings.push(optional(
+        "listns",
+        probe::listns(),
+        "6.19",
+        "namespaces that neither /proc nor a mount shows are not listed",
+    ));
 }
 
 fn tools(findings: &mut Vec<Finding>) {

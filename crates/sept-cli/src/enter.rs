@@ -166,6 +166,9 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
     }
     ids(request, process, joined, &mut command)?;
     directories(request, &needs, &mut command)?;
+    if request.keep_caps {
+        command.keep_capabilities();
+    }
     if enter.env {
         environment(&needs("env")?.read("environ")?, &mut command);
     }

@@ -216,6 +216,36 @@ fn unshare_leaves_the_command_no_child_that_it_does_not_know() {
     }
 }
 
+/// `--kill-child`: with the tool, its child ends, by the signal that was asked for.
+#[test]
+fn unshare_kills_its_child_when_it_ends() {
+    let scratch = common::Scratch::new();
+    for (n, tool) in [format!("{} unshare", path()), "unshare".to_owned()].iter().enumerate() {
+        for option in ["--kill-child", "--kill-child=TERM"] {
+            let file = scratch.path(&format!("{n}{option}"));
+            // Its end closes the file that the test waits for, whoever collects it.
+            let inside = format!(
+                "trap 'echo TERM >>{file}; exit' TERM; echo ready >{file}; while :; do sleep 0.05; done"
+            );
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", &format!("exec {tool} -Ur {option} sh -c \"$INSIDE\"")])
+                .env("INSIDE", inside);
+            let mut child = command.spawn().expect("it starts");
+            let says = |word: &str| std::fs::read_to_string(&file).is_ok_and(|text| text.contains(word));
+            common::soon("it is ready", || says("ready"));
+            let inside = common::children(child.id()).first().copied().expect("a child");
+            child.kill().expect("it can be killed");
+            child.wait().expect("it ends");
+            common::soon("the child ends, too", || {
+                std::fs::read_to_string(format!("/proc/{inside}/stat"))
+                    .map_or(true, |stat| stat.contains(") Z "))
+            });
+            assert_eq!(says("TERM"), option.ends_with("TERM"), "{tool} {option}");
+        }
+    }
+}
+
 /// unshare(1) has it since 2.40; the installed one does not.
 #[test]
 fn unshare_registers_a_binary_format_in_its_user_namespace() {

@@ -55,6 +55,24 @@ impl NamespaceFile {
         })
     }
 
+    /// The namespace of this number of [`unique_id`](Self::unique_id), if it still exists and may be seen. Since Linux 6.19.
+    ///
+    /// # Errors
+    /// ESTALE where there is none, and on Linux 6.18, which wants its kind, too; EPERM where it may not be seen; EBADF on
+    /// older kernels.
+    pub fn by_unique_id(id: u64) -> io::Result<Self> {
+        let fd = sys::open_namespace(id)?;
+        Self::from_fd(fd).ok_or_else(|| Errno::INVAL.into())
+    }
+
+    /// A number that no other namespace gets, as long as the kernel runs. Since Linux 6.18.
+    ///
+    /// # Errors
+    /// ENOTTY on older kernels.
+    pub fn unique_id(&self) -> io::Result<u64> {
+        Ok(sys::namespace_id(self.fd.as_fd())?)
+    }
+
     /// The namespace behind a descriptor, if it is one.
     pub fn from_fd(fd: OwnedFd) -> Option<Self> {
         let flags = sys::namespace_type(fd.as_fd()).ok()?;

@@ -152,3 +152,28 @@ fn hidden_mover() {
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+#[test]
+fn a_namespace_is_found_by_its_unique_number() {
+    let target = waiting([Namespace::User, Namespace::Net]);
+    let process = Target::process(target.id()).expect("it is there");
+    let file = process.namespace(Namespace::Net).expect("it has one");
+    let Ok(id) = file.unique_id() else {
+        eprintln!("skipped: a_namespace_is_found_by_its_unique_number: this kernel has no such numbers");
+        return;
+    };
+    let same = sept::NamespaceFile::by_unique_id(id);
+    match same {
+        Ok(same) => {
+            assert_eq!((same.id().expect("an id"), same.kind()), (file.id().expect("an id"), Namespace::Net))
+        }
+        Err(_) if !sept::host::probe::listns() => {
+            eprintln!(
+                "skipped: a_namespace_is_found_by_its_unique_number: this kernel wants its kind and inode, too"
+            );
+        }
+        // The kernel lets only who has rights over it.
+        Err(error) => assert!(!is_root() && error.raw_os_error() == Some(libc::EPERM), "{error}"),
+    }
+    assert!(sept::NamespaceFile::by_unique_id(u64::MAX / 2).is_err());
+}

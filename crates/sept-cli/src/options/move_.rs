@@ -167,6 +167,7 @@ static ENTER_OPTIONS: &[Opt] = &[
         IDS,
         "Leave user, group and supplementary groups as they are",
     ),
+    opt(Id::KeepCaps, None, "keep-caps", &[], IDS, "Keep the capabilities of the user namespace over exec"),
     opt(Id::EnterRoot, Some('r'), "root", &["[=DIR]"], FILES, "TARGET's root, or DIR of here, becomes /"),
     opt(
         Id::EnterWd,

@@ -11,6 +11,7 @@ use std::thread;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::namespace::Namespace;
+use crate::sys;
 use crate::target::{NamespaceFile, NamespaceId};
 
 /// What keeps a namespace, beside its processes.
@@ -82,7 +83,8 @@ impl Inventory {
         let mut table = Table { device, entries: BTreeMap::new(), places: BTreeMap::new() };
         found.into_iter().for_each(|scanned| table.add(scanned));
         table.add_mounts();
-        table.relate()?;
+        let unseen = table.unseen();
+        table.relate(unseen)?;
         Ok(table.finish())
     }
 
@@ -249,9 +251,31 @@ impl Table {
         }
     }
 
+    /// What the kernel lists (Linux 6.19) and nothing above has shown: kept by a socket, or by the kernel itself.
+    fn unseen(&mut self) -> Vec<((Namespace, u64), NamespaceFile)> {
+        let mut found = Vec::new();
+        let (mut ids, mut after) = ([0_u64; 512], 0);
+        while let Ok(count) = sys::listns(after, &mut ids)
+            && let Some(last) = ids.get(..count).and_then(<[u64]>::last)
+            && *last > after
+        {
+            after = *last;
+            for id in &ids[..count] {
+                // One that ended meanwhile can't be opened.
+                let Ok(file) = NamespaceFile::by_unique_id(*id) else { continue };
+                let Ok(inode) = file.id().map(|id| id.inode) else { continue };
+                let key = (file.kind(), inode);
+                if !self.entries.contains_key(&key) {
+                    self.entry(key.0, key.1, PathBuf::new);
+                    found.push((key, file));
+                }
+            }
+        }
+        found
+    }
+
     /// Asks the kernel who owns what, and adds those that are known by that only.
-    fn relate(&mut self) -> io::Result<()> {
-        let mut open: Vec<((Namespace, u64), NamespaceFile)> = Vec::new();
+    fn relate(&mut self, mut open: Vec<((Namespace, u64), NamespaceFile)>) -> io::Result<()> {
         for (key, place) in &self.places {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
             // One that is gone by now has no more to tell.

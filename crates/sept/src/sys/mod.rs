@@ -407,6 +407,61 @@ pub(crate) fn seccomp_action_available(action: u32) -> bool {
     answer == 0
 }
 
+/// NS_GET_ID, since Linux 6.18: a number that is not used again.
+pub(crate) fn namespace_id(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let mut id = 0_u64;
+    ioctl(fd, 0x8008_b70d, &raw mut id as usize)?;
+    Ok(id)
+}
+
+/// open_by_handle_at(2) on nsfs: a namespace by its number alone, since Linux 6.19.
+pub(crate) fn open_namespace(id: u64) -> Result<OwnedFd, Errno> {
+    /// Stands for nsfs where a descriptor of a mount would.
+    const FD_NSFS_ROOT: isize = -10003;
+    const FILEID_NSFS: i32 = 0xf1;
+    // struct file_handle with a struct nsfs_file_handle: its size and type; the id, and zeros for "any kind, any inode".
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: i32,
+        id: [u32; 2],
+        rest: [u32; 2],
+    }
+    let id = [id as u32, (id >> 32) as u32];
+    let handle = Handle { bytes: 16, kind: FILEID_NSFS, id, rest: [0; 2] };
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
+    // SAFETY: `handle` has the layout that its first two fields say, and lives across the call.
+    let answer = unsafe {
+        syscall(
+            libc::SYS_open_by_handle_at,
+            [FD_NSFS_ROOT as usize, &raw const handle as usize, flags, 0, 0, 0],
+        )
+    };
+    let fd = check(answer)?;
+    // SAFETY: the kernel has just made this descriptor, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// listns(2), since Linux 6.19: the numbers of the namespaces that this process may see, above `after`.
+pub(crate) fn listns(after: u64, ids: &mut [u64]) -> Result<usize, Errno> {
+    // struct ns_id_req: its size, nothing, the last number; every kind, nothing, any owner.
+    #[repr(C)]
+    struct Request {
+        size: u32,
+        spare: u32,
+        id: u64,
+        kind: u32,
+        spare2: u32,
+        owner: u64,
+    }
+    let request =
+        Request { size: size_of::<Request>() as u32, spare: 0, id: after, kind: 0, spare2: 0, owner: 0 };
+    // SAFETY: `request` and `ids` live across the call, and the true length is passed.
+    let answer =
+        unsafe { syscall(470, [&raw const request as usize, ids.as_mut_ptr() as usize, ids.len(), 0, 0, 0]) };
+    check(answer)
+}
+
 /// Whether listns(2) is there. Its number is 470 on every architecture.
 pub(crate) fn has_listns() -> bool {
     // SAFETY: the addresses are null, to which a kernel that has it says EFAULT or EINVAL.
