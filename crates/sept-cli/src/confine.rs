@@ -63,7 +63,7 @@ pub fn rlimit(text: &str) -> Result<Rlimit, String> {
     Ok(Rlimit { resource, soft, hard })
 }
 
-fn amount(text: &str) -> Result<Option<u64>, String> {
+pub fn amount(text: &str) -> Result<Option<u64>, String> {
     if matches!(text, "unlimited" | "infinity") {
         return Ok(None);
     }

@@ -214,6 +214,15 @@ impl Child<'_> {
             Step::ReadOnlyAll => sys::mount_setattr(CWD, c"/", attr::RDONLY),
             Step::CloneRoot { dir, read_only } => self.clone_root(dir, *read_only),
             Step::Mount { source, target, create } => self.mount(source, target, *create),
+            Step::MakeDir { at, mode, create } => self.make_dir(at, *mode, *create),
+            Step::WriteFile { fd, at, mode, create } => {
+                // SAFETY: only read from: it is the caller's word that the descriptor is open, and EBADF otherwise.
+                let from = unsafe { BorrowedFd::borrow_raw(*fd) };
+                self.write_file(from, at, *mode, *create)
+            }
+            Step::ChangeMode { at, mode, create } => self.change_mode(at, *mode, *create),
+            Step::Mask(at) => self.mask(at),
+            Step::RemountReadOnly(at) => self.remount_read_only(at),
             Step::Symlink { to, at } => {
                 let (parent, name) = self.parent_of(at, Create::Own)?;
                 rustix::fs::symlinkat(to.as_c_str(), parent, name)

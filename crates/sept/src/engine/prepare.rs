@@ -17,7 +17,7 @@ use crate::error::{Advice, Error, describe};
 use crate::host::joins::OpenJoin;
 use crate::mount::Mount;
 use crate::namespace::Namespace;
-use crate::plan::step::{Source, Step, shown};
+use crate::plan::step::{Source, Step, UpperDir, shown};
 use crate::plan::{Plan, Way};
 use crate::sys::{Shared, Stack, Strings};
 
@@ -166,6 +166,10 @@ fn check_sources(plan: &Plan) -> Result<(), Error> {
         let (what, path) = match step {
             Step::Mount { source: Source::Bind { path, .. }, .. } => ("bind", path),
             Step::CloneRoot { dir, .. } => ("use as root", dir),
+            Step::Mount { source: Source::Overlay { lower, upper, .. }, .. } => {
+                check_overlay(lower, upper)?;
+                continue;
+            }
             _ => continue,
         };
         let refused =
@@ -173,6 +177,22 @@ fn check_sources(plan: &Plan) -> Result<(), Error> {
         let stat = rustix::fs::stat(path.as_c_str()).map_err(|errno| refused(errno.raw_os_error()))?;
         let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
         if matches!(step, Step::CloneRoot { .. }) && !directory {
+            return Err(refused(libc::ENOTDIR));
+        }
+    }
+    Ok(())
+}
+
+fn check_overlay(lower: &[CString], upper: &UpperDir) -> Result<(), Error> {
+    let upper = match upper {
+        UpperDir::Directory(upper, work) => vec![upper, work],
+        UpperDir::None | UpperDir::Tmpfs => vec![],
+    };
+    for dir in lower.iter().chain(upper) {
+        let refused =
+            |errno: i32| Error::invalid(format!("cannot overlay {}: {}", shown(dir), describe(errno)));
+        let stat = rustix::fs::stat(dir.as_c_str()).map_err(|errno| refused(errno.raw_os_error()))?;
+        if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
             return Err(refused(libc::ENOTDIR));
         }
     }

@@ -248,6 +248,27 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 "ask for a new ipc namespace: -i",
             )
         }
+        Step::Symlink { at, .. }
+        | Step::MakeDir { at, .. }
+        | Step::WriteFile { at, .. }
+        | Step::ChangeMode { at, .. }
+            if errno == libc::ENOENT =>
+        {
+            Advice::new(
+                format!(
+                    "{} is not in a tmpfs or overlay of the command's own, and nothing is made on the host unasked",
+                    shown(at)
+                ),
+                "mount one there before: --tmpfs DIR or --tmp-overlay DIR, or insist: --create=host",
+            )
+        }
+        Step::Mount { source: Source::Overlay { .. }, .. } if errno == libc::ENODEV => {
+            Advice::new("this kernel has no overlayfs", "sudo modprobe overlay")
+        }
+        Step::Mount { source: Source::Overlay { .. }, .. } if errno == libc::EINVAL => Advice::new(
+            "perhaps the file system of the upper directory can't carry an overlay, or it and the work directory are on two",
+            "dmesg says more; take directories on ext4, xfs, btrfs or tmpfs, or --tmp-overlay",
+        ),
         Step::Mount { target, .. } if errno == libc::ENOENT => Advice::new(
             format!(
                 "there is no {} inside, and nothing is made on the host's file systems unasked",

@@ -1,13 +1,13 @@
 //! Mounts and the root: what is lowered to which steps.
 
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::command::{Chroot, Command};
 use crate::error::{Advice, Error};
-use crate::mount::{Access, Create, Mount, MountKind, Propagation};
+use crate::mount::{Access, Create, Mount, MountKind, Propagation, Upper};
 use crate::namespace::Namespace;
-use crate::plan::step::{Source, Step};
+use crate::plan::step::{Source, Step, UpperDir};
 use crate::plan::{below, path};
 
 /// Name, major and minor number of the device files of a small /dev; see Documentation/admin-guide/devices.txt.
@@ -81,20 +81,69 @@ fn lower(command: &Command, mount: &Mount, steps: &mut Vec<Step>) -> Result<(), 
         ));
     }
     let target = path("a mount point", &mount.target)?;
+    if let Some(step) = change(command, mount, &target)? {
+        steps.push(step);
+        return Ok(());
+    }
     let source = match &mount.kind {
         MountKind::Bind { source, access } => {
             Source::Bind { path: path("the source of a bind", source)?, access: *access }
         }
-        MountKind::Tmpfs => Source::Tmpfs(0o755),
+        MountKind::Tmpfs { mode, size } => tmpfs(*mode, *size)?,
+        MountKind::Overlay { lower, upper } => overlay(command, lower, upper)?,
         MountKind::Proc => proc_source(command)?,
         MountKind::Sysfs if command.namespaces.contains(Namespace::Net) => Source::Sysfs,
         MountKind::Sysfs => Source::Bind { path: c"/sys".to_owned(), access: Access::ReadOnly },
         MountKind::Mqueue => Source::Mqueue,
         MountKind::BinfmtMisc => Source::BinfmtMisc,
         MountKind::Dev => return dev(command, &mount.target, target, steps),
+        // `change` has taken the others.
+        _ => return Ok(()),
     };
     steps.push(Step::Mount { source, target, create: command.create });
     Ok(())
+}
+
+/// What changes the file tree without a mount of its own.
+fn change(command: &Command, mount: &Mount, target: &CString) -> Result<Option<Step>, Error> {
+    let (at, create) = (target.clone(), command.create);
+    Ok(Some(match &mount.kind {
+        MountKind::Symlink { to } => Step::Symlink { to: path("a link", to)?, at },
+        MountKind::Directory { mode } => Step::MakeDir { at, mode: *mode, create },
+        MountKind::File { fd, mode } => Step::WriteFile { fd: *fd, at, mode: *mode, create },
+        MountKind::Mode(mode) => Step::ChangeMode { at, mode: *mode, create },
+        MountKind::Mask => Step::Mask(at),
+        MountKind::RemountReadOnly => Step::RemountReadOnly(at),
+        _ => return Ok(None),
+    }))
+}
+
+fn number(text: String) -> Result<CString, Error> {
+    CString::new(text).map_err(|_| Error::invalid("a number holds a NUL byte"))
+}
+
+fn tmpfs(mode: u32, size: Option<u64>) -> Result<Source, Error> {
+    let size = size.map(|size| number(size.to_string())).transpose()?;
+    Ok(Source::Tmpfs { mode: number(format!("{mode:o}"))?, size })
+}
+
+fn overlay(command: &Command, lower: &[PathBuf], upper: &Upper) -> Result<Source, Error> {
+    if lower.is_empty() {
+        return Err(Error::invalid_with(
+            "an overlay needs at least one directory below",
+            Advice { why: vec![], fix: vec!["name it before: --overlay-src DIR".to_owned()] },
+        ));
+    }
+    let dir = |dir: &PathBuf| path("a directory of an overlay", dir);
+    Ok(Source::Overlay {
+        lower: lower.iter().map(dir).collect::<Result<_, _>>()?,
+        upper: match upper {
+            Upper::None => UpperDir::None,
+            Upper::Tmpfs => UpperDir::Tmpfs,
+            Upper::Directory(upper, work) => UpperDir::Directory(dir(upper)?, dir(work)?),
+        },
+        user: command.namespaces.contains(Namespace::User),
+    })
 }
 
 /// proc shows the pid namespace of who mounts it; in a user namespace only one's own may be shown.
@@ -115,7 +164,7 @@ fn proc_source(command: &Command) -> Result<Source, Error> {
 
 /// A tmpfs with the few devices that programs expect, an own devpts, and the links to descriptors.
 fn dev(command: &Command, base: &Path, target: CString, steps: &mut Vec<Step>) -> Result<(), Error> {
-    steps.push(Step::Mount { source: Source::Tmpfs(0o755), target, create: command.create });
+    steps.push(Step::Mount { source: tmpfs(0o755, None)?, target, create: command.create });
     let mut mount = |source, name: &str| -> Result<(), Error> {
         let target = path("a mount point", &below(base, name))?;
         steps.push(Step::Mount { source, target, create: Create::Own });
@@ -126,7 +175,7 @@ fn dev(command: &Command, base: &Path, target: CString, steps: &mut Vec<Step>) -
         mount(Source::Device { path: outside, number }, name)?;
     }
     mount(Source::Devpts, "pts")?;
-    mount(Source::Tmpfs(0o1777), "shm")?;
+    mount(tmpfs(0o1777, None)?, "shm")?;
     for (name, to) in LINKS {
         let at = path("a link", &below(base, name))?;
         steps.push(Step::Symlink { to: path("a link", Path::new(to))?, at });

@@ -78,6 +78,39 @@ pub enum Step {
         /// The line.
         line: CString,
     },
+    /// Makes a directory in a tmpfs of the command's own, if it is not there.
+    MakeDir {
+        /// Its path inside the new root.
+        at: CString,
+        /// Its mode.
+        mode: u32,
+        /// Whether it may also be made elsewhere.
+        create: Create,
+    },
+    /// Makes a file with what a descriptor has.
+    WriteFile {
+        /// The descriptor.
+        fd: i32,
+        /// Its path inside the new root.
+        at: CString,
+        /// Its mode.
+        mode: u32,
+        /// Whether it may also be made elsewhere.
+        create: Create,
+    },
+    /// chmod(2) in a tmpfs of the command's own.
+    ChangeMode {
+        /// Its path inside the new root.
+        at: CString,
+        /// Its mode.
+        mode: u32,
+        /// Whether it may also be elsewhere.
+        create: Create,
+    },
+    /// Covers what is there with nothing.
+    Mask(CString),
+    /// Makes the mounts at and below a place read-only.
+    RemountReadOnly(CString),
     /// Makes a symbolic link in a tmpfs of the command's own.
     Symlink {
         /// What it points to.
@@ -189,8 +222,22 @@ pub enum Source {
         /// Major and minor number.
         number: (u32, u32),
     },
-    /// A new tmpfs with this mode.
-    Tmpfs(u32),
+    /// A new tmpfs.
+    Tmpfs {
+        /// In octal.
+        mode: CString,
+        /// In bytes, where it is limited.
+        size: Option<CString>,
+    },
+    /// A new overlay.
+    Overlay {
+        /// The directories outside, the first on top.
+        lower: Vec<CString>,
+        /// Where what is written goes.
+        upper: UpperDir,
+        /// Whether a user namespace's overlay is asked for, whose own marks are attributes of users.
+        user: bool,
+    },
     /// A fresh procfs.
     Proc,
     /// A fresh read-only sysfs.
@@ -201,6 +248,17 @@ pub enum Source {
     Mqueue,
     /// The binary formats of the user namespace.
     BinfmtMisc,
+}
+
+/// Where an overlay keeps what is written, as C strings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpperDir {
+    /// Nowhere.
+    None,
+    /// In a tmpfs of its own.
+    Tmpfs,
+    /// In this directory; the second one is overlayfs's own.
+    Directory(CString, CString),
 }
 
 /// A C string as it is printed: control bytes escaped.
@@ -217,7 +275,19 @@ impl fmt::Display for Source {
             }
             Self::Bind { path, .. } => write!(f, "bind {}", shown(path)),
             Self::Device { path, .. } => write!(f, "bind device {}", shown(path)),
-            Self::Tmpfs(_) => f.write_str("mount tmpfs"),
+            Self::Tmpfs { size: None, .. } => f.write_str("mount tmpfs"),
+            Self::Tmpfs { size: Some(size), .. } => write!(f, "mount tmpfs of {} bytes", shown(size)),
+            Self::Overlay { lower, upper, .. } => {
+                f.write_str("overlay ")?;
+                for (n, dir) in lower.iter().enumerate() {
+                    write!(f, "{}{}", if n > 0 { ":" } else { "" }, shown(dir))?;
+                }
+                match upper {
+                    UpperDir::None => f.write_str(" read-only"),
+                    UpperDir::Tmpfs => f.write_str(" with a tmpfs"),
+                    UpperDir::Directory(dir, _) => write!(f, " with {}", shown(dir)),
+                }
+            }
             Self::Proc => f.write_str("mount proc"),
             Self::Sysfs => f.write_str("mount sysfs"),
             Self::Devpts => f.write_str("mount devpts"),
@@ -287,6 +357,13 @@ impl fmt::Display for Step {
             }
             Self::Mount { source, target, .. } => write!(f, "{source} on {}", shown(target)),
             Self::LoadInterpreter { file, line } => write!(f, "write {} to {}", shown(line), shown(file)),
+            Self::MakeDir { at, mode, .. } => write!(f, "make the directory {} ({mode:04o})", shown(at)),
+            Self::WriteFile { fd, at, mode, .. } => {
+                write!(f, "make {} ({mode:04o}) of descriptor {fd}", shown(at))
+            }
+            Self::ChangeMode { at, mode, .. } => write!(f, "change the mode of {} to {mode:04o}", shown(at)),
+            Self::Mask(at) => write!(f, "mask {}", shown(at)),
+            Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
             Self::Symlink { to, at } => write!(f, "link {} to {}", shown(at), shown(to)),
             Self::PivotRoot => f.write_str("pivot to the new root"),
             Self::Chroot(dir) => write!(f, "change the root to {}", shown(dir)),

@@ -1,9 +1,9 @@
 //! The child's files: mounts, the root, directories.
 
-use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -12,7 +12,7 @@ use rustix::mount::{
 
 use super::{Child, Result};
 use crate::mount::{Access, Create, Propagation};
-use crate::plan::step::Source;
+use crate::plan::step::{Source, UpperDir};
 use crate::sys::{self, attr};
 
 impl Child<'_> {
@@ -50,7 +50,8 @@ impl Child<'_> {
                 tree
             }
             Source::Device { path, number } => open_device(path, *number)?,
-            Source::Tmpfs(mode) => self.tmpfs(*mode)?,
+            Source::Tmpfs { mode, size } => self.tmpfs(mode, size.as_deref())?,
+            Source::Overlay { lower, upper, user } => self.overlay(lower, upper, *user, target)?,
             Source::Proc => new_fs(c"proc", &[], NOSUID | NODEV | NOEXEC)?,
             Source::Sysfs => {
                 new_fs(c"sysfs", &[], NOSUID | NODEV | NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY)?
@@ -74,13 +75,140 @@ impl Child<'_> {
         attach(mount.as_fd(), target.as_fd())
     }
 
-    fn tmpfs(&mut self, mode: u32) -> Result<OwnedFd> {
-        let mode = if mode == 0o1777 { c"1777" } else { c"0755" };
-        let mount = new_fs(c"tmpfs", &[(c"mode", Some(mode))], NOSUID | NODEV)?;
-        let device = rustix::fs::fstat(&mount)?.st_dev;
+    fn tmpfs(&mut self, mode: &CStr, size: Option<&CStr>) -> Result<OwnedFd> {
+        let options = [(c"mode", Some(mode)), (c"size", size)];
+        let given = if size.is_some() { &options[..] } else { &options[..1] };
+        let mount = new_fs(c"tmpfs", given, NOSUID | NODEV)?;
+        self.remember(&mount)?;
+        Ok(mount)
+    }
+
+    /// Mount points may be made in it.
+    fn remember(&mut self, mount: &OwnedFd) -> Result {
+        let device = rustix::fs::fstat(mount)?.st_dev;
         *self.own.get_mut(self.own_count).ok_or(Errno::NOBUFS)? = device;
         self.own_count += 1;
+        Ok(())
+    }
+
+    /// The directories are given by descriptor, `/proc/self/fd/N`: a path with a colon or a comma is no other path then.
+    fn overlay(&mut self, lower: &[CString], upper: &UpperDir, user: bool, target: &CStr) -> Result<OwnedFd> {
+        let fs = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let set = |key: &CStr, dir: &OwnedFd, below: &[u8]| {
+            let mut buffer = [0_u8; 40];
+            rustix::mount::fsconfig_set_string(
+                fs.as_fd(),
+                key,
+                descriptor_path(&mut buffer, dir.as_fd(), below)?,
+            )
+        };
+        rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", c"overlay")?;
+        for dir in lower {
+            let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+            // One after another since Linux 6.8; before, all in one option, of which only one directory fits here.
+            match set(c"lowerdir+", &dir, b"") {
+                Err(Errno::INVAL) if lower.len() == 1 => set(c"lowerdir", &dir, b"")?,
+                done => done?,
+            }
+        }
+        match upper {
+            UpperDir::None => {}
+            UpperDir::Directory(upper, work) => {
+                set(c"upperdir", &rustix::fs::open(upper, flags, Mode::empty())?, b"")?;
+                set(c"workdir", &rustix::fs::open(work, flags, Mode::empty())?, b"")?;
+            }
+            UpperDir::Tmpfs => {
+                // Attached before it is used: overlayfs takes no directory of a mount that is nowhere. The overlay then
+                // covers it.
+                let tmpfs = new_fs(c"tmpfs", &[(c"mode", Some(c"0755"))], NOSUID | NODEV)?;
+                let place = self.resolve(target)?;
+                attach(tmpfs.as_fd(), place.as_fd())?;
+                for (key, name, below) in
+                    [(c"upperdir", c"upper", b"/upper".as_slice()), (c"workdir", c"work", b"/work")]
+                {
+                    rustix::fs::mkdirat(&tmpfs, name, Mode::from_raw_mode(0o755))?;
+                    set(key, &tmpfs, below)?;
+                }
+            }
+        }
+        if user && *upper != UpperDir::None {
+            rustix::mount::fsconfig_set_flag(fs.as_fd(), c"userxattr")?;
+        }
+        rustix::mount::fsconfig_create(fs.as_fd())?;
+        let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, NOSUID | NODEV)?;
+        if *upper == UpperDir::Tmpfs {
+            self.remember(&mount)?;
+        }
         Ok(mount)
+    }
+
+    pub(super) fn make_dir(&mut self, at: &CStr, mode: u32, create: Create) -> Result {
+        if let Ok(there) = self.resolve(at) {
+            let directory = FileType::from_raw_mode(rustix::fs::fstat(&there)?.st_mode).is_dir();
+            return if directory { Ok(()) } else { Err(Errno::NOTDIR) };
+        }
+        let (parent, name) = self.parent_of(at, create)?;
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
+        // mkdir(2) heeds the umask.
+        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
+    }
+
+    pub(super) fn write_file(
+        &mut self,
+        from: BorrowedFd<'_>,
+        at: &CStr,
+        mode: u32,
+        create: Create,
+    ) -> Result {
+        let (parent, name) = self.parent_of(at, create)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?;
+        let mut buffer = [0_u8; 4096];
+        loop {
+            let length = match rustix::io::read(from, &mut buffer) {
+                Err(Errno::INTR) => continue,
+                read => read?,
+            };
+            let mut rest = buffer.get(..length).ok_or(Errno::INVAL)?;
+            if rest.is_empty() {
+                return rustix::fs::fchmod(&file, Mode::from_raw_mode(mode));
+            }
+            while !rest.is_empty() {
+                let written = rustix::io::write(&file, rest)?;
+                rest = rest.get(written..).unwrap_or_default();
+            }
+        }
+    }
+
+    pub(super) fn change_mode(&mut self, at: &CStr, mode: u32, create: Create) -> Result {
+        let (parent, name) = self.parent_of(at, create)?;
+        // Not through a link, which could lead out.
+        let there = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(there.st_mode).is_symlink() {
+            return Err(Errno::LOOP);
+        }
+        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
+    }
+
+    pub(super) fn mask(&mut self, at: &CStr) -> Result {
+        let place = match self.resolve(at) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            found => found?,
+        };
+        let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
+        let nothing = if directory {
+            let attributes = NOSUID | NODEV | NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
+            new_fs(c"tmpfs", &[(c"mode", Some(c"0555")), (c"size", Some(c"0"))], attributes)?
+        } else {
+            open_device(c"/dev/null", (1, 3))?
+        };
+        attach(nothing.as_fd(), place.as_fd())
+    }
+
+    pub(super) fn remount_read_only(&mut self, at: &CStr) -> Result {
+        let place = self.resolve(at)?;
+        sys::mount_setattr(place.as_fd(), c"", attr::RDONLY)
     }
 
     /// A path inside. Links can't lead out of the root; EAGAIN comes from renames meanwhile.
@@ -252,6 +380,22 @@ fn open_device(path: &CStr, (major, minor): (u32, u32)) -> Result<OwnedFd> {
 fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, c"", target, c"", flags)
+}
+
+/// `/proc/self/fd/N` and what is below, written by hand: nothing here may allocate.
+fn descriptor_path<'b>(buffer: &'b mut [u8; 40], fd: BorrowedFd<'_>, below: &[u8]) -> Result<&'b CStr> {
+    let (mut digits, mut first, mut number) = ([0_u8; 10], 10, fd.as_raw_fd() as u32);
+    while first == 10 || number > 0 {
+        first -= 1;
+        *digits.get_mut(first).ok_or(Errno::INVAL)? = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    let mut end = 0;
+    for part in [b"/proc/self/fd/".as_slice(), digits.get(first..).ok_or(Errno::INVAL)?, below] {
+        buffer.get_mut(end..end + part.len()).ok_or(Errno::INVAL)?.copy_from_slice(part);
+        end += part.len();
+    }
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::INVAL)
 }
 
 /// The first `length` bytes of `bytes`, as a C string in `buffer`.

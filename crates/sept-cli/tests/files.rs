@@ -1,0 +1,197 @@
+//! The files that the command sees: overlays, own files and directories, masks.
+
+mod common;
+
+use std::io::Write;
+use std::process::Stdio;
+
+use common::{Scratch, run, sept, stderr, stdout};
+
+fn refused(args: &[&str], reason: &str) {
+    let output = run(&[args, &["true"]].concat());
+    assert_eq!(output.status.code(), Some(125), "{args:?}: {}", stderr(&output));
+    assert!(stderr(&output).contains(reason), "{args:?}: {}", stderr(&output));
+}
+
+/// Two directories: `f` in both, `g` in the second.
+fn layers(scratch: &Scratch) -> (String, String) {
+    let (one, two) = (scratch.path("one"), scratch.path("two"));
+    for dir in [&one, &two] {
+        std::fs::create_dir(dir).expect("a directory can be made");
+    }
+    for (file, text) in
+        [(format!("{one}/f"), "1\n"), (format!("{two}/f"), "2\n"), (format!("{two}/g"), "g\n")]
+    {
+        std::fs::write(file, text).expect("a file can be made");
+    }
+    (one, two)
+}
+
+#[test]
+fn an_overlay_merges_and_keeps_writes_to_itself() {
+    let scratch = Scratch::new();
+    let (one, two) = layers(&scratch);
+    let sources = ["--overlay-src", one.as_str(), "--overlay-src", two.as_str()];
+    let script = "cat /mnt/f /mnt/g; echo new >/mnt/f; cat /mnt/f; rm /mnt/g; ls /mnt";
+    let output = run(&[sources.as_slice(), &["--tmp-overlay", "/mnt", "sh", "-c", script]].concat());
+    assert_eq!(stdout(&output), "2\ng\nnew\nf");
+    assert_eq!(std::fs::read_to_string(format!("{two}/f")).expect("it is there"), "2\n");
+    assert!(std::path::Path::new(&format!("{two}/g")).exists());
+    let script = "cat /mnt/f; echo x >/mnt/f";
+    let output = run(&[sources.as_slice(), &["--ro-overlay", "/mnt", "sh", "-c", script]].concat());
+    assert!(!output.status.success() && stderr(&output).contains("Read-only"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_overlay_keeps_what_is_written_where_it_was_told() {
+    let scratch = Scratch::new();
+    let (one, _) = layers(&scratch);
+    // Names that would mean something else in a list of options.
+    let (upper, work) = (scratch.path("up:per,x"), scratch.path("work"));
+    for dir in [&upper, &work] {
+        std::fs::create_dir(dir).expect("a directory can be made");
+    }
+    let line = [
+        "--overlay-src",
+        &one,
+        "--overlay",
+        &upper,
+        &work,
+        "/mnt",
+        "sh",
+        "-c",
+        "echo kept >/mnt/new; cat /mnt/f",
+    ];
+    assert_eq!(stdout(&run(&line)), "1");
+    assert_eq!(std::fs::read_to_string(format!("{upper}/new")).expect("it is kept"), "kept\n");
+    assert!(!std::path::Path::new(&format!("{one}/new")).exists());
+    // What overlayfs leaves in its own directory only root may open.
+    common::host("chmod", &["-R", "u+rwX", &work]);
+}
+
+#[test]
+fn mount_points_can_be_made_in_an_overlay_of_ones_own() {
+    let scratch = Scratch::new();
+    let (one, _) = layers(&scratch);
+    let line = [
+        "--overlay-src",
+        &one,
+        "--tmp-overlay",
+        "/mnt",
+        "--bind",
+        "/usr",
+        "/mnt/a/b",
+        "ls",
+        "-d",
+        "/mnt/a/b/bin",
+    ];
+    assert_eq!(stdout(&run(&line)), "/mnt/a/b/bin");
+    assert!(!std::path::Path::new(&format!("{one}/a")).exists());
+}
+
+#[test]
+fn files_directories_and_links_are_made_with_their_modes() {
+    let mut child = sept()
+        .args([
+            "run",
+            "--tmpfs",
+            "/mnt",
+            "--perms",
+            "0711",
+            "--dir",
+            "/mnt/d/e",
+            "--file",
+            "0",
+            "/mnt/d/file",
+        ])
+        .args(["--symlink", "d/file", "/mnt/link", "--chmod", "0440", "/mnt/d/file", "sh", "-c"])
+        .arg("cat /mnt/link; stat -c '%a %n' /mnt/d /mnt/d/e /mnt/d/file; readlink /mnt/link")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sept starts");
+    // More than one buffer's worth.
+    let content = "0123456789abcde\n".repeat(1000);
+    child.stdin.take().expect("input is piped").write_all(content.as_bytes()).expect("it is taken");
+    let output = child.wait_with_output().expect("it ends");
+    let text = stdout(&output);
+    let rest = text.strip_prefix(&content).expect("the whole content");
+    assert_eq!(rest, "755 /mnt/d\n711 /mnt/d/e\n440 /mnt/d/file\nd/file");
+}
+
+#[test]
+fn a_tmpfs_has_the_mode_and_size_that_were_asked_for() {
+    let script = "stat -c %a /mnt; head -c 200000 /dev/zero >/mnt/x; stat -c %s /mnt/x";
+    let output = run(&["--perms", "1770", "--size", "64K", "--tmpfs", "/mnt", "sh", "-c", script]);
+    assert_eq!(stdout(&output), "1770\n65536");
+}
+
+#[test]
+fn masks_show_nothing() {
+    let scratch = Scratch::new();
+    let (one, _) = layers(&scratch);
+    let line = ["--mask", &one, "--mask", "/etc/passwd", "--mask", "/no/such/place", "sh", "-c"];
+    let script = format!("ls -A {one}; cat /etc/passwd; touch {one}/x");
+    let output = run(&[line.as_slice(), &[script.as_str()]].concat());
+    assert!(output.stdout.is_empty() && stderr(&output).contains("Read-only"), "{output:?}");
+}
+
+#[test]
+fn mounts_can_be_made_read_only_afterwards() {
+    let output = run(&[
+        "--tmpfs",
+        "/mnt",
+        "--dir",
+        "/mnt/d",
+        "--tmpfs",
+        "/mnt/d",
+        "--remount-ro",
+        "/mnt",
+        "sh",
+        "-c",
+        "touch /mnt/x || touch /mnt/d/x",
+    ]);
+    assert!(
+        !output.status.success() && stderr(&output).matches("Read-only").count() == 2,
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_source_that_is_missing_may_be_passed_over() {
+    let line =
+        ["--bind-try", "/no/such/source", "/mnt", "--ro-bind-try", "/etc", "/mnt", "ls", "/mnt/passwd"];
+    assert_eq!(stdout(&run(&line)), "/mnt/passwd");
+    refused(&["--bind", "/no/such/source", "/mnt"], "cannot bind /no/such/source");
+}
+
+#[test]
+fn nothing_is_made_on_the_host_unasked() {
+    for args in [
+        ["--symlink", "a", "/mnt/sept-x"].as_slice(),
+        &["--dir", "/mnt/sept-x"],
+        &["--file", "0", "/mnt/sept-x"],
+        &["--chmod", "777", "/etc/passwd"],
+    ] {
+        refused(args, "nothing is made on the host unasked");
+    }
+    assert!(!std::path::Path::new("/mnt/sept-x").exists());
+    // Nor by way of a link that leads out of the own tmpfs.
+    refused(
+        &["--tmpfs", "/mnt", "--symlink", "/etc/passwd", "/mnt/p", "--chmod", "777", "/mnt/p"],
+        "symbolic links",
+    );
+}
+
+#[test]
+fn bad_words_are_refused() {
+    refused(&["--perms", "9", "--dir", "/x"], "octal");
+    refused(&["--perms", "700"], "none follows");
+    refused(&["--size", "1M"], "none follows");
+    refused(&["--overlay-src", "/"], "none follows");
+    refused(&["--tmp-overlay", "/mnt"], "at least one directory below");
+    refused(&["--overlay-src", "/no/such/dir", "--tmp-overlay", "/mnt"], "cannot overlay /no/such/dir");
+    refused(&["--overlay-src", "/etc/passwd", "--ro-overlay", "/mnt"], "not a directory");
+    refused(&["--file", "77", "/mnt/x"], "not open");
+}
