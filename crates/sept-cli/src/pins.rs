@@ -301,6 +301,7 @@ pub fn pin(target: &Target, kinds: Namespaces, name: &OsStr) -> Result<(), Failu
         // Told, not refused: the others of the pin are kept all the same.
         let _ = writeln!(io::stderr(), "sept: note: a pid namespace ends with its PID 1, pinned or not");
     }
+    let _lock = lock(&place)?;
     if is_root() { pin_by_mounts(&place, &name, &files) } else { pin_by_keeper(&place, &name, &files) }
 }
 
@@ -321,7 +322,6 @@ fn pin_by_mounts(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<()
         return Err(Failure::usage("cannot pin: root without CAP_SYS_ADMIN can't mount")
             .fix("run it outside of the container"));
     }
-    let _lock = lock(place)?;
     make_private(place)?;
     let dir = place.join(name);
     match fs::create_dir(&dir) {
@@ -338,6 +338,11 @@ fn pin_by_mounts(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<()
             let failure =
                 Failure::io(format!("cannot bind a {} namespace to {}", file.kind(), path.display()), &error);
             remove_mounts(&dir)?;
+            // A mount namespace can be bound only in an older one, and some kernels number them by processor, so that one
+            // older looks younger (Linux 6.18). A process can hold it all the same.
+            if file.kind() == Namespace::Mount && error.raw_os_error() == Some(libc::EINVAL) {
+                return pin_by_keeper(place, name, files);
+            }
             tidy(place);
             return Err(failure);
         }
@@ -395,7 +400,6 @@ fn tidy(place: &Path) {
 }
 
 fn pin_by_keeper(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure> {
-    let _lock = lock(place)?;
     let path = place.join(name);
     let mut record = match File::options().write(true).create_new(true).mode(0o600).open(&path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(name, &path)),

@@ -175,3 +175,24 @@ fn without_a_place_for_pins_it_says_so() {
         failed(&output, "XDG_RUNTIME_DIR");
     }
 }
+
+/// Where the kernel takes a mount namespace for younger than it is, and refuses to bind it, a process holds the pin.
+#[test]
+fn a_mount_namespace_is_pinned_from_another_one() {
+    if !is_root() {
+        eprintln!("skipped: a_mount_namespace_is_pinned_from_another_one: others pin by a process anyway");
+        return;
+    }
+    let name = name("mount");
+    let sept = common::path();
+    let script = format!(
+        "mount -t tmpfs none /run && sept=$(mktemp) && cp {sept} $sept && chmod 755 $sept && \
+         for cpu in $(seq 0 $(($(nproc) - 1))); do \
+             taskset -c $cpu unshare -m sleep 5 & p=$!; sleep 0.2; $sept pin -m $p {name} || exit 1; kill $p; wait $p; \
+             $sept enter {name} true || exit 2; $sept unpin {name} || exit 3; \
+         done; rm $sept; ls -A /run"
+    );
+    // The parent is on one processor, the namespaces come from each.
+    let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output();
+    assert_eq!(stdout(&output.expect("unshare starts")), "");
+}

@@ -182,7 +182,8 @@ pub(crate) fn persist(kind: Namespace, errno: Errno) -> Advice {
         Errno::INVAL if kind == Namespace::Mount => Advice::new(
             "a mount namespace can be bound on a mount with private propagation only, in a mount namespace older than it",
             "mount --bind DIR DIR && mount --make-private DIR, and name a file in DIR",
-        ),
+        )
+        .or("on Linux 6.18, which numbers them by processor: the same under taskset -c 0, or sept pin instead"),
         _ => Advice::default(),
     }
 }
