@@ -153,11 +153,6 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
     let process = targets.and_then(|targets| targets.iter().find(|target| target.pid().is_some()));
     let needs =
         |option: &str| process.ok_or_else(|| Failure::usage(format!("--{option} needs a process as TARGET")));
-    if enter.follow_context {
-        return Err(Failure::usage("--follow-context: there is no SELinux on this host")
-            .why("/sys/fs/selinux is not there")
-            .fix("leave it out"));
-    }
     let (program, args) = program(request, process, joined);
     let mut command = Command::new(program);
     command.args(args);
@@ -166,6 +161,9 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
     }
     ids(request, process, joined, &mut command)?;
     directories(request, &needs, &mut command)?;
+    if enter.follow_context {
+        command.selinux_label(context(needs("follow-context")?)?);
+    }
     if request.keep_caps {
         command.keep_capabilities();
     }
@@ -291,6 +289,18 @@ fn environment(environ: &[u8], command: &mut Command) {
             command.env(OsStr::from_bytes(&entry[..at]), OsStr::from_bytes(&entry[at + 1..]));
         }
     }
+}
+
+/// The target's SELinux context.
+fn context(target: &Target) -> Result<OsString, Failure> {
+    if !Path::new("/sys/fs/selinux/enforce").exists() {
+        return Err(Failure::usage("--follow-context: there is no SELinux on this host")
+            .why("/sys/fs/selinux is not there")
+            .fix("leave it out"));
+    }
+    let mut label = target.read("attr/current")?;
+    label.retain(|byte| !matches!(byte, 0 | b'\n'));
+    Ok(OsString::from_vec(label))
 }
 
 /// The directory of the target's cgroup of version 2.

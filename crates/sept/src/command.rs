@@ -88,6 +88,7 @@ pub struct Command {
     pub(crate) landlock: Landlock,
     pub(crate) filters: Vec<Filter>,
     pub(crate) new_keyring: bool,
+    pub(crate) selinux_label: Option<CString>,
     pub(crate) core_scheduling: bool,
     pub(crate) hostname: Option<CString>,
     pub(crate) domainname: Option<CString>,
@@ -148,6 +149,7 @@ impl Command {
             landlock: Landlock::default(),
             filters: Vec::new(),
             new_keyring: false,
+            selinux_label: None,
             core_scheduling: false,
             hostname: None,
             domainname: None,
@@ -418,6 +420,12 @@ impl Command {
     /// Gives the command a session keyring of its own: keyctl_join_session_keyring(3). Those of the caller stay out of reach.
     pub fn new_session_keyring(&mut self) -> &mut Self {
         self.new_keyring = true;
+        self
+    }
+
+    /// The SELinux context that the command gets at exec: `/proc/self/attr/exec`, proc_pid_attr(5).
+    pub fn selinux_label(&mut self, label: impl AsRef<OsStr>) -> &mut Self {
+        self.selinux_label = Some(c_string("the SELinux context", label.as_ref(), &mut self.problem));
         self
     }
 

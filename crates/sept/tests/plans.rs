@@ -116,3 +116,53 @@ fn what_contradicts_itself_is_refused() {
         "not an absolute path",
     );
 }
+
+#[test]
+fn rights_go_in_an_order_in_which_each_is_still_there() {
+    use sept::{Capabilities, CapabilitySet, Landlock, PathAccess, Resource, Rlimit};
+    let mut command = Command::new("true");
+    command
+        .unshare([Namespace::User])
+        .map_uid(0, 1000, 1)
+        .map_gid(0, 1000, 1)
+        .uid(5)
+        .gid(5)
+        .no_new_privs()
+        .new_session_keyring()
+        .securebits(1);
+    let nofile = Resource::parse("nofile").expect("a limit");
+    command.rlimit(Rlimit { resource: nofile, soft: Some(64), hard: None });
+    let admin = CapabilitySet::parse("net_admin").expect("a capability");
+    command.capabilities(Capabilities::for_user(admin)).selinux_label("user_u:user_r:user_t");
+    command.landlock(Landlock { paths: vec![("/usr".into(), PathAccess::Execute)], ..Landlock::default() });
+    command.seccomp(sept::seccomp::Filter::container().expect("a filter")).refuse_terminal_injection();
+    let host = Host { uid: 1000, gid: 1000, landlock_abi: Some(6), ..Host::default() };
+    let plan = command.plan_for(&host).expect("a plan").to_string();
+    let steps: Vec<&str> =
+        plan.lines().skip(1).filter_map(|line| line.split_once(". ")).map(|(_, step)| step).collect();
+    assert_eq!(
+        steps,
+        [
+            "deny setgroups",
+            "map user ids: 0 1000 1",
+            "map group ids: 0 1000 1",
+            "limit nofile 64 (at most unlimited)",
+            "limit capabilities to net_admin",
+            "set securebits 0x1",
+            "become group 5",
+            "keep capabilities over the change of user",
+            "become user 5",
+            "begin a session keyring",
+            "set capabilities: net_admin; inheritable net_admin; ambient net_admin",
+            "take the SELinux context user_u:user_r:user_t at exec",
+            "allow no new privileges",
+            "confine by Landlock (ABI 6): execute /usr",
+            "refuse terminal injection (TIOCSTI)",
+            "filter system calls: default (346 instructions)",
+            "execute true",
+        ]
+    );
+    command.landlock(Landlock { scopes: vec![sept::Scope::Signals], ..Landlock::default() });
+    let old = Host { landlock_abi: Some(3), ..host };
+    assert!(command.plan_for(&old).is_err_and(|error| error.to_string().contains("takes its ABI 6")));
+}

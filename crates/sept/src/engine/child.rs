@@ -254,6 +254,7 @@ impl Child<'_> {
             }
             Step::SetRlimit(limit) => rights::limit(limit),
             Step::NewKeyring => sys::new_session_keyring(),
+            Step::SelinuxLabel(label) => self.write_proc(c"self/attr/exec", label.as_bytes()),
             Step::CoreScheduling => rights::core_scheduling(),
             Step::LimitBounding(keep) => rights::limit_bounding(*keep),
             Step::Securebits(bits) => {

@@ -78,7 +78,14 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
     }
     let env = environment(command);
     let needs_proc = plan.steps.iter().any(|step| {
-        matches!(step, Step::DenySetgroups | Step::MapUid(_) | Step::MapGid(_) | Step::OffsetClocks(_))
+        matches!(
+            step,
+            Step::DenySetgroups
+                | Step::MapUid(_)
+                | Step::MapGid(_)
+                | Step::OffsetClocks(_)
+                | Step::SelinuxLabel(_)
+        )
     }) || !plan.duties.is_empty();
     let waits = |step: &Step| {
         matches!(

@@ -321,6 +321,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 "ask for a new user namespace, too: -U, or leave out what this process does not have",
             )
         }
+        Step::SelinuxLabel(_) => Advice::new(
+            "the kernel's SELinux policy does not let this process take that context, or there is no SELinux",
+            "see ausearch -m avc, or leave it out",
+        ),
         Step::CoreScheduling if errno == libc::ENODEV || errno == libc::EINVAL => Advice::new(
             "this kernel has no core scheduling, or the processor no threads that share a core",
             "leave it out",

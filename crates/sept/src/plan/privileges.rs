@@ -41,6 +41,8 @@ pub(super) fn steps(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Re
     if command.uid.is_some() || command.gid.is_some() {
         steps.extend(command.parent_death_signal.map(Step::DieWithParent));
     }
+    // Before no_new_privs, which forbids most changes of context.
+    steps.extend(command.selinux_label.clone().map(Step::SelinuxLabel));
     if command.keep_capabilities {
         steps.push(Step::KeepCapabilities);
     }

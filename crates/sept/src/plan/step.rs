@@ -157,6 +157,8 @@ pub enum Step {
     SetRlimit(Rlimit),
     /// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING.
     NewKeyring,
+    /// Writes this SELinux context to `/proc/self/attr/exec`.
+    SelinuxLabel(CString),
     /// prctl(PR_SCHED_CORE).
     CoreScheduling,
     /// prctl(PR_CAPBSET_DROP) of all but these.
@@ -384,6 +386,7 @@ impl fmt::Display for Step {
             Self::KeepCapabilities => f.write_str("keep capabilities over exec"),
             Self::SetRlimit(limit) => write!(f, "limit {limit}"),
             Self::NewKeyring => f.write_str("begin a session keyring"),
+            Self::SelinuxLabel(label) => write!(f, "take the SELinux context {} at exec", shown(label)),
             Self::CoreScheduling => f.write_str("share no processor core with others"),
             Self::LimitBounding(set) => write!(f, "limit capabilities to {set}"),
             Self::Securebits(bits) => write!(f, "set securebits {bits:#x}"),
