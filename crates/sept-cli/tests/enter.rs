@@ -237,6 +237,25 @@ fn the_network_of_a_socket_is_joined() {
     refused(&["-t", &own, "-N", "9999", "true"], "cannot get descriptor 9999");
 }
 
+/// Before Linux 5.8 setns takes no pidfd; before 5.3, and under old filters, there is no clone3.
+#[test]
+fn older_kernels_join_one_after_another_and_clone_plainly() {
+    if !need("older_kernels_join_one_after_another_and_clone_plainly", &["strace"]) {
+        return;
+    }
+    let target = Waiting::new(&["--hostname", "inner"]);
+    let pid = target.inside().to_string();
+    for inject in
+        ["inject=setns:error=EINVAL:when=1", "inject=clone3:error=ENOSYS", "inject=clone3:error=EPERM"]
+    {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", inject, &path(), "enter", &pid]);
+        let output =
+            strace.args(["sh", "-c", "hostname; id -u; ps -e -o comm="]).output().expect("strace starts");
+        assert_eq!(stdout(&output), "inner\n0\ncat\nsh\nps", "{inject}: {}", stderr(&output));
+    }
+}
+
 /// What a root inside sees of those who enter: it tries each process of the name sept that appears.
 fn watched(tampered: &str) -> String {
     // Of one that has become the command meanwhile it may see what it likes.
