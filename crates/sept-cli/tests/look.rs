@@ -284,3 +284,29 @@ fn manual_pages_and_completions_name_every_option() {
         assert!(output.status.code() == Some(125) && stderr(&output).contains(reason), "{}", stderr(&output));
     }
 }
+
+/// Its file lies in another mount namespace, whose paths may be anybody's: it is opened there, and not by way of links.
+#[test]
+fn a_namespace_kept_by_a_mount_elsewhere_is_listed_with_its_owner() {
+    if !is_root() {
+        eprintln!(
+            "skipped: a_namespace_kept_by_a_mount_elsewhere_is_listed_with_its_owner: only root can bind one"
+        );
+        return;
+    }
+    let script = "mount -t tmpfs none /mnt && mkdir '/mnt/a b' && touch '/mnt/a b/ns' && \
+                  unshare --net='/mnt/a b/ns' true && echo ready && exec cat";
+    let mut holder = Command::new("unshare");
+    holder.args(["-m", "sh", "-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = holder.spawn().expect("unshare starts");
+    let mut ready = [0; 6];
+    let out = holder.stdout.as_mut().expect("output is piped");
+    std::io::Read::read_exact(out, &mut ready).expect("it is ready");
+    let all = json(&["ls", "--json", "--type", "net"]);
+    let path = "/mnt/a b/ns";
+    let list = all["namespaces"].as_array().expect("a list");
+    let one = list.iter().find(|one| one["held_by"]["mounts"][0]["path"] == path).expect("it is listed");
+    assert_eq!((&one["processes"], one["owner"].is_u64()), (&0.into(), true), "{one}");
+    drop(holder.stdin.take());
+    holder.wait().expect("it ends");
+}

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::PathBuf;
 use std::thread;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use crate::namespace::Namespace;
 use crate::sys;
@@ -188,7 +188,43 @@ fn descriptors(dir: BorrowedFd<'_>) -> Vec<(u32, Namespace, u64)> {
 }
 
 /// Where a namespace can be opened.
-type Place = PathBuf;
+enum Place {
+    /// A link of /proc.
+    Link(PathBuf),
+    /// A path as a process sees it, which may be hostile.
+    Inside { pid: u32, path: PathBuf },
+    /// It is open already.
+    Open,
+}
+
+impl Place {
+    fn open(&self) -> Option<NamespaceFile> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        match self {
+            Self::Link(path) => {
+                NamespaceFile::from_fd(rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()?)
+            }
+            Self::Inside { pid, path } => {
+                let look = OFlags::PATH | OFlags::CLOEXEC;
+                let root = rustix::fs::open(format!("/proc/{pid}/root"), look, Mode::empty()).ok()?;
+                // Links lead nowhere outside; and only by names that the kernel has at hand, as it has those of mount
+                // points: a file system in user space must not be asked, it could keep us waiting.
+                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
+                let found = rustix::fs::openat2(root, path, look, Mode::empty(), resolve).ok()?;
+                // To open what has become a device meanwhile could do something.
+                if rustix::fs::fstatfs(&found).ok()?.f_type as u64 != NSFS_MAGIC {
+                    return None;
+                }
+                let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+                NamespaceFile::from_fd(rustix::fs::open(again, flags, Mode::empty()).ok()?)
+            }
+            Self::Open => None,
+        }
+    }
+}
+
+/// What statfs(2) says of a namespace's file.
+const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 struct Table {
     device: u64,
@@ -214,15 +250,15 @@ impl Table {
     fn add(&mut self, scanned: Scanned) {
         let pid = scanned.pid;
         for (kind, inode) in Namespace::ALL.into_iter().zip(scanned.inside) {
-            let place = || format!("/proc/{pid}/ns/{}", kind.link()).into();
+            let place = || Place::Link(format!("/proc/{pid}/ns/{}", kind.link()).into());
             self.entry(kind, inode, place).processes.push(pid);
         }
         for (kind, inode) in scanned.for_children {
-            let place = || format!("/proc/{pid}/ns/{}_for_children", kind.link()).into();
+            let place = || Place::Link(format!("/proc/{pid}/ns/{}_for_children", kind.link()).into());
             self.entry(kind, inode, place).holders.push(Holder::ForChildren(pid));
         }
         for (fd, kind, inode) in scanned.descriptors {
-            let place = || format!("/proc/{pid}/fd/{fd}").into();
+            let place = || Place::Link(format!("/proc/{pid}/fd/{fd}").into());
             self.entry(kind, inode, place).holders.push(Holder::Descriptor { pid, fd });
         }
     }
@@ -243,8 +279,7 @@ impl Table {
                 let (Some(root), Some(path)) = (fields.next(), fields.next()) else { continue };
                 let Some((kind, inode)) = parse(root.as_bytes()) else { continue };
                 let path = PathBuf::from(unescaped(path));
-                let inside = path.strip_prefix("/").unwrap_or(&path).to_owned();
-                let place = || Path::new("/proc").join(pid.to_string()).join("root").join(inside);
+                let place = || Place::Inside { pid, path: path.clone() };
                 let entry = self.entry(kind, inode, place);
                 entry.holders.push(Holder::Mount { pid, path });
             }
@@ -266,7 +301,7 @@ impl Table {
                 let Ok(inode) = file.id().map(|id| id.inode) else { continue };
                 let key = (file.kind(), inode);
                 if !self.entries.contains_key(&key) {
-                    self.entry(key.0, key.1, PathBuf::new);
+                    self.entry(key.0, key.1, || Place::Open);
                     found.push((key, file));
                 }
             }
@@ -277,9 +312,8 @@ impl Table {
     /// Asks the kernel who owns what, and adds those that are known by that only.
     fn relate(&mut self, mut open: Vec<((Namespace, u64), NamespaceFile)>) -> io::Result<()> {
         for (key, place) in &self.places {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
             // One that is gone by now has no more to tell.
-            if let Some(file) = rustix::fs::openat(CWD, place, flags, Mode::empty()).ok().and_then(file_of)
+            if let Some(file) = place.open()
                 && file.kind() == key.0
                 && file.id()?.inode == key.1
             {
@@ -307,7 +341,7 @@ impl Table {
             for (file, holder) in related {
                 let (kind, inode) = (file.kind(), file.id()?.inode);
                 let known = self.entries.contains_key(&(kind, inode));
-                self.entry(kind, inode, PathBuf::new).holders.push(holder);
+                self.entry(kind, inode, || Place::Open).holders.push(holder);
                 if !known {
                     open.push(((kind, inode), file));
                 }
@@ -321,10 +355,6 @@ impl Table {
         entries.iter_mut().for_each(|entry| entry.holders.sort());
         Inventory { entries }
     }
-}
-
-fn file_of(fd: OwnedFd) -> Option<NamespaceFile> {
-    NamespaceFile::from_fd(fd)
 }
 
 fn id_of(file: Option<&NamespaceFile>) -> io::Result<Option<NamespaceId>> {
