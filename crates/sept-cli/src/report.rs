@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use rustix::fd::BorrowedFd;
-use sept::{Plan, Usage};
+use sept::{Account, Plan, Usage};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -56,9 +56,17 @@ impl Report {
         plan: &Plan,
         outcome: &Outcome,
         usage: Option<Usage>,
+        account: Option<Account>,
         wall: Duration,
     ) -> Result<(), Failure> {
         let cpu = |pick: fn(&Usage) -> Duration| usage.as_ref().map(|usage| pick(usage).as_secs_f64());
+        let why = match account {
+            Some(account) if account.peak_memory.is_some() => None,
+            Some(_) => {
+                Some("its cgroup does not count memory: that takes --memory and, with version 2, Linux 5.19")
+            }
+            None => Some("the command has no cgroup of its own to be measured by"),
+        };
         self.write(&json!({
             "version": 1,
             "exit_code": outcome.code(),
@@ -67,8 +75,9 @@ impl Report {
             "wall_seconds": wall.as_secs_f64(),
             "user_seconds": cpu(|usage| usage.user),
             "system_seconds": cpu(|usage| usage.system),
-            "peak_memory_bytes": Value::Null,
-            "peak_memory_why": "the command has no cgroup of its own to be measured by",
+            "peak_memory_bytes": account.and_then(|account| account.peak_memory),
+            "peak_memory_why": why,
+            "oom_kills": account.and_then(|account| account.oom_kills),
             "enforced": plan_json(plan),
             "error": Value::Null,
         }))

@@ -133,6 +133,11 @@ pub struct Request {
     pub new_keyring: bool,
     pub core_scheduling: bool,
     pub rlimits: Vec<Rlimit>,
+    pub memory: Option<u64>,
+    /// Microseconds in 100 ms.
+    pub cpu: Option<u64>,
+    pub pids: Option<u64>,
+    pub cgroup_parent: Option<PathBuf>,
     pub plan: Option<PlanFormat>,
     pub report: Option<PathBuf>,
     pub report_fd: Option<i32>,
@@ -480,6 +485,10 @@ fn apply(
         Id::NewKeyring => request.new_keyring = true,
         Id::CoreScheduling => request.core_scheduling = true,
         Id::Rlimit => request.rlimits.push(values.parsed(confine::rlimit)?),
+        Id::Memory => request.memory = Some(values.parsed(confine::memory)?),
+        Id::Cpus => request.cpu = Some(values.parsed(confine::cpus)?),
+        Id::Pids => request.pids = Some(values.parsed(confine::pids)?),
+        Id::CgroupParent => request.cgroup_parent = Some(values.os()?.into()),
         Id::Plan => {
             request.plan = Some(match values.optional() {
                 None => PlanFormat::Text,

@@ -94,10 +94,10 @@ pub fn start_and_wait(
         timed_out: false,
         carried_out: None,
     };
-    let (outcome, usage) =
+    let (outcome, usage, account) =
         supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;
     if let Some(plan) = plan {
-        report.ended(&plan, &outcome, usage, begun.elapsed())?;
+        report.ended(&plan, &outcome, usage, account, begun.elapsed())?;
     }
     Ok(outcome.code())
 }

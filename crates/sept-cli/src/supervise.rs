@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use sept::signal::{Received, Receiver};
-use sept::{Child, State, Usage};
+use sept::{Account, Child, State, Usage};
 
 use crate::disposition::{
     self, Default, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGWINCH,
@@ -130,7 +130,7 @@ pub struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     /// Stays until the command has ended.
-    pub fn run(mut self) -> io::Result<(Outcome, Option<Usage>)> {
+    pub fn run(mut self) -> io::Result<(Outcome, Option<Usage>, Option<Account>)> {
         // The start has taken this process into the command's job already; its own has its number.
         let foreground = if self.leads_job { Some(rustix::process::getpid()) } else { foreground() };
         let status = loop {
@@ -144,7 +144,7 @@ impl Supervisor<'_> {
         self.leave_job();
         take_back_terminal(foreground);
         let outcome = Outcome { status, timed_out: self.timed_out, carried_out: self.carried_out };
-        Ok((outcome, self.child.usage()))
+        Ok((outcome, self.child.usage(), self.child.account()))
     }
 
     fn turn(&mut self) -> io::Result<Option<ExitStatus>> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::capability::Capabilities;
+use crate::cgroup::Cgroup;
 use crate::id_map::{IdRange, Setgroups, SubIds};
 use crate::landlock::Landlock;
 use crate::mount::{Create, Mount, Propagation};
@@ -71,6 +72,7 @@ pub struct Command {
     pub(crate) chroot: Option<Chroot>,
     pub(crate) opened_dir: Option<Opened>,
     pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) own_cgroup: Option<Cgroup>,
     pub(crate) persist: Vec<(Namespace, PathBuf)>,
     pub(crate) uid_map: Vec<IdRange>,
     pub(crate) gid_map: Vec<IdRange>,
@@ -132,6 +134,7 @@ impl Command {
             chroot: None,
             opened_dir: None,
             cgroup: None,
+            own_cgroup: None,
             persist: Vec::new(),
             uid_map: Vec::new(),
             gid_map: Vec::new(),
@@ -394,6 +397,13 @@ impl Command {
     /// The securebits flags: prctl(PR_SET_SECUREBITS), capabilities(7). Needs CAP_SETPCAP.
     pub fn securebits(&mut self, bits: u32) -> &mut Self {
         self.securebits = Some(bits);
+        self
+    }
+
+    /// Gives the command a cgroup of its own, with limits. Needs the right to make cgroups. Not with [`exec`](Self::exec):
+    /// nobody would remove it. A new cgroup namespace has it as its root.
+    pub fn cgroup(&mut self, cgroup: Cgroup) -> &mut Self {
+        self.own_cgroup = Some(cgroup);
         self
     }
 

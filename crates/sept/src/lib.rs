@@ -18,6 +18,7 @@
 //! with the caller's memory. An [`Error`] names the step that failed, why, and how to mend it.
 
 mod capability;
+mod cgroup;
 mod command;
 mod engine;
 mod error;
@@ -36,6 +37,7 @@ mod sys;
 mod target;
 
 pub use capability::{Capabilities, CapabilitySet};
+pub use cgroup::{Account, Cgroup};
 pub use command::Command;
 pub use error::{Advice, Error, Program, describe};
 pub use host::Host;

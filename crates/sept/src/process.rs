@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering::Acquire;
 use std::thread;
 use std::time::Duration;
 
+use crate::cgroup::Account;
 use crate::command::Command;
-use crate::engine::{self, Started, wire};
+use crate::engine::{self, OwnCgroup, Started, wire};
 use crate::error::Error;
 use crate::host::Host;
 use crate::plan::{Plan, Way};
@@ -203,11 +204,17 @@ pub struct Child {
     /// Kept where a reaper tells in it how the command ended.
     control: Option<sys::Shared<wire::Control>>,
     ended: Option<Ended>,
+    cgroup: Option<OwnCgroup>,
+    account: Option<Account>,
 }
 
 impl From<Started> for Child {
     fn from(started: Started) -> Self {
-        let prepared = *started.prepared;
+        let mut prepared = *started.prepared;
+        // As the process itself, it stays if nobody waits.
+        if let Some(cgroup) = &mut prepared.cgroup {
+            cgroup.armed = false;
+        }
         let [stdin, stdout, stderr] = prepared.pipes;
         Self {
             stdin: stdin.map(ChildStdin::from),
@@ -217,6 +224,8 @@ impl From<Started> for Child {
             pidfd: started.pidfd,
             control: prepared.second_stack.is_some().then_some(prepared.control),
             ended: None,
+            cgroup: prepared.cgroup,
+            account: None,
         }
     }
 }
@@ -273,7 +282,10 @@ impl Child {
     fn change(&mut self, block: bool, stops: bool) -> io::Result<State> {
         if self.ended.is_none() {
             match retry(|| sys::wait_pidfd(self.pidfd.as_fd(), block, stops))? {
-                Change::Ended(ended) => self.ended = Some(ended),
+                Change::Ended(ended) => {
+                    self.ended = Some(ended);
+                    self.account = self.cgroup.take().map(|mut cgroup| cgroup.end());
+                }
                 Change::Stopped(signal) => return Ok(State::Stopped(signal)),
                 Change::None => return Ok(State::Running),
             }
@@ -331,6 +343,11 @@ impl Child {
             Err(rustix::io::Errno::SRCH) => Ok(()),
             done => Ok(done?),
         }
+    }
+
+    /// What its own cgroup counted, once it was waited for.
+    pub fn account(&self) -> Option<Account> {
+        self.account
     }
 
     /// The CPU time that it used, once it was waited for.

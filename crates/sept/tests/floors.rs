@@ -6,12 +6,23 @@ use std::path::{Path, PathBuf};
 /// Modules from the lowest floor to the highest; those of one floor may use each other.
 const FLOORS: [&[&str]; 8] = [
     &["sys", "engine::wire"],
-    &["namespace", "id_map", "mount", "stdio", "signal", "capability", "landlock", "rlimit", "seccomp"],
+    &[
+        "namespace",
+        "id_map",
+        "mount",
+        "stdio",
+        "signal",
+        "capability",
+        "cgroup",
+        "landlock",
+        "rlimit",
+        "seccomp",
+    ],
     &["error", "target"],
     &["command"],
     &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],
     &["plan", "plan::step", "plan::ids", "plan::join", "plan::privileges", "plan::root", "host::advice"],
-    &["engine", "engine::prepare", "engine::child", "engine::parent", "engine::in_place"],
+    &["engine", "engine::cgroup", "engine::prepare", "engine::child", "engine::parent", "engine::in_place"],
     &["process", "lib"],
 ];
 

@@ -20,10 +20,11 @@ use rustix::process::{DumpableBehavior, WaitOptions};
 use rustix::thread::futex;
 use rustix::thread::{CapabilitySet, Gid, Uid};
 
+use crate::engine::cgroup;
 use crate::engine::prepare::Prepared;
 use crate::engine::wire;
 use crate::mount::Create;
-use crate::namespace::Namespaces;
+use crate::namespace::{Namespace, Namespaces};
 use crate::plan::Way;
 use crate::plan::step::Step;
 use crate::sys::{self, CloneRequest, Instruction, attr};
@@ -59,6 +60,7 @@ pub(super) fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned> {
         sibling: None,
         wait: false,
         exit_signal: libc::SIGCHLD,
+        cgroup: cgroup::into(prepared.cgroup.as_ref()),
     };
     let mask = sys::set_signal_mask(u64::MAX);
     let arg = std::ptr::from_ref::<Prepared>(prepared).cast_mut().cast();
@@ -108,6 +110,7 @@ pub(super) fn clone_helper(prepared: &Prepared, work: Work) -> Result<i32> {
         sibling: None,
         wait: false,
         exit_signal: 0,
+        cgroup: None,
     };
     let arg = std::ptr::from_ref(&helper).cast_mut().cast();
     // SAFETY: signals are blocked; the copy has its own `helper`, and, being one of a single thread, no lock is held in it.
@@ -252,6 +255,8 @@ impl Child<'_> {
                 let id = Uid::from_raw(*id);
                 rustix::thread::set_thread_res_uid(id, id, id)
             }
+            Step::EnterCgroup(_) => self.enter_cgroup(),
+            Step::UnshareCgroup => sys::unshare(Namespace::Cgroup.flag()),
             Step::SetRlimit(limit) => rights::limit(limit),
             Step::NewKeyring => sys::new_session_keyring(),
             Step::SelinuxLabel(label) => self.write_proc(c"self/attr/exec", label.as_bytes()),
@@ -272,6 +277,14 @@ impl Child<'_> {
             Step::Park => self.park(),
             Step::Exec(_) => self.exec(),
         }
+    }
+
+    /// 0 is whoever writes it.
+    fn enter_cgroup(&self) -> Result {
+        let Some(cgroup) = &self.prepared.cgroup else { return Err(Errno::BADF) };
+        let by_hand = self.prepared.control.by_hand.load(Acquire) != 0;
+        let procs = cgroup.into.as_ref().map(|(_, procs)| procs).filter(|_| by_hand);
+        cgroup.tasks.iter().chain(procs).try_for_each(|file| rustix::io::write(file, b"0").map(drop))
     }
 
     fn die_with_parent(&self, signal: i32) -> Result {
@@ -325,6 +338,7 @@ impl Child<'_> {
             sibling: Some(&control.command),
             wait: !reaped,
             exit_signal: 0,
+            cgroup: None,
         };
         let arg = std::ptr::from_ref(prepared).cast_mut().cast();
         // SAFETY: signals are blocked since before the first clone; this process waits, or the command has a copy.
@@ -412,6 +426,7 @@ impl Child<'_> {
             sibling: None,
             wait: false,
             exit_signal: libc::SIGCHLD,
+            cgroup: None,
         };
         let arg = std::ptr::from_ref(self.prepared).cast_mut().cast();
         // SAFETY: signals are blocked since before the first clone; this process never frees what it has.

@@ -1,11 +1,13 @@
 //! Doing it: what is prepared before the clone, the clone, the child's side and the parent's.
 
+mod cgroup;
 mod child;
 mod in_place;
 mod parent;
 mod prepare;
 pub(crate) mod wire;
 
+pub(crate) use cgroup::OwnCgroup;
 pub(crate) use in_place::{check, exec};
 pub(crate) use parent::{Started, start};
 pub(crate) use prepare::prepare;

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
 use crate::command::{Chroot, Command};
+use crate::engine::cgroup::OwnCgroup;
 use crate::engine::wire::Control;
 use crate::error::{Advice, Error, describe};
 use crate::host::joins::OpenJoin;
@@ -51,6 +52,8 @@ pub(crate) struct Prepared {
     pub pipes: [Option<OwnedFd>; 3],
     /// Where a parked child waits, and where the parent speaks.
     pub gate: Option<(OwnedFd, OwnedFd)>,
+    /// Made for the command; removed with this, if it is not taken out.
+    pub cgroup: Option<OwnCgroup>,
     pub fault: Option<(usize, i32)>,
     /// In place, and where somebody has duties: the pipe by which the helper says what went wrong, and whom it serves.
     pub helper: Option<HelperPipe>,
@@ -122,6 +125,8 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         stdio,
         pipes,
         gate,
+        // Removed again if what follows fails: it is dropped then.
+        cgroup: command.own_cgroup.as_ref().map(OwnCgroup::make).transpose()?,
         fault: command.fault,
         helper: (plan.way == Way::InPlace && !plan.duties.is_empty()).then(helper_pipe).transpose()?,
         plan,

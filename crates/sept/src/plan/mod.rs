@@ -119,10 +119,26 @@ impl Plan {
         let mut duties = Vec::new();
         // First of all: a child whose parent is gone must not go on.
         steps.extend(command.parent_death_signal.map(Step::DieWithParent));
+        // Before all that takes memory or makes a process: the limits are for that, too.
+        if let Some(cgroup) = &command.own_cgroup {
+            if way == Way::InPlace {
+                return Err(Error::invalid(
+                    "a command in place can't have a cgroup of its own: nobody would remove it",
+                ));
+            }
+            if command.cgroup.is_some() {
+                return Err(Error::invalid("a cgroup to join and one of its own exclude each other"));
+            }
+            steps.push(Step::EnterCgroup(cgroup.clone()));
+        }
         // Joined before new ones are made: in a new user namespace there would be no right to join.
         join::steps(command, host, way, &mut steps)?;
         if way == Way::InPlace && !command.namespaces.is_empty() {
             steps.push(Step::Unshare(command.namespaces));
+        }
+        // After the cgroup, so that nothing outside that has a name inside.
+        if command.own_cgroup.is_some() && command.namespaces.contains(Namespace::Cgroup) {
+            steps.push(Step::UnshareCgroup);
         }
         // Ids before anything that makes files: without a map their owner would be nobody (EOVERFLOW).
         ids::map(command, host, &mut steps, &mut duties)?;
@@ -189,6 +205,9 @@ impl Plan {
         let mut namespaces = self.namespaces;
         if self.steps.contains(&Step::UnshareTime) {
             namespaces.remove(Namespace::Time);
+        }
+        if self.steps.contains(&Step::UnshareCgroup) {
+            namespaces.remove(Namespace::Cgroup);
         }
         namespaces.flags()
     }

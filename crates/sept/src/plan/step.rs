@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::fmt;
 
 use crate::capability::{Capabilities, CapabilitySet};
+use crate::cgroup::Cgroup;
 use crate::landlock::{Landlock, Scope};
 use crate::mount::{Access, Create, Propagation};
 use crate::namespace::Namespaces;
@@ -153,6 +154,10 @@ pub enum Step {
     SetUid(u32),
     /// Makes the permitted capabilities ambient.
     KeepCapabilities,
+    /// Moves to the cgroup that was made for the command: `tasks` of version 1. With version 2, clone3 has done it.
+    EnterCgroup(Cgroup),
+    /// Makes a new cgroup namespace, with the command's own cgroup as its root: unshare(2).
+    UnshareCgroup,
     /// setrlimit(2).
     SetRlimit(Rlimit),
     /// keyctl(2), KEYCTL_JOIN_SESSION_KEYRING.
@@ -384,6 +389,8 @@ impl fmt::Display for Step {
             Self::SetGid(id) => write!(f, "become group {id}"),
             Self::SetUid(id) => write!(f, "become user {id}"),
             Self::KeepCapabilities => f.write_str("keep capabilities over exec"),
+            Self::EnterCgroup(cgroup) => write!(f, "enter a cgroup of its own ({cgroup})"),
+            Self::UnshareCgroup => f.write_str("make a new cgroup namespace with that as its root"),
             Self::SetRlimit(limit) => write!(f, "limit {limit}"),
             Self::NewKeyring => f.write_str("begin a session keyring"),
             Self::SelinuxLabel(label) => write!(f, "take the SELinux context {} at exec", shown(label)),

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::mem::size_of;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicU32};
@@ -23,6 +23,7 @@ const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 /// libc's constant overflows its type.
 const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
 const CLONE_NEWTIME: u64 = 0x80;
 
 /// A mapped stack with a guard page below.
@@ -99,6 +100,8 @@ pub(crate) struct CloneRequest<'a> {
     pub wait: bool,
     /// What the parent is told with at the end. A sibling has that of the caller.
     pub exit_signal: i32,
+    /// A cgroup of version 2 for the child to begin in (Linux 5.7). Plain clone has no room for it.
+    pub cgroup: Option<BorrowedFd<'a>>,
 }
 
 /// The child, as its parent sees it.
@@ -146,7 +149,8 @@ pub(crate) unsafe fn clone(
     let common = memory | sibling | wait | wants_pidfd | CLONE_CHILD_CLEARTID | request.namespaces;
     let parent_tid = request.sibling.map_or(ptr::null_mut(), AtomicU32::as_ptr);
     let args = CloneArgs {
-        flags: common | CLONE_CLEAR_SIGHAND,
+        flags: common | CLONE_CLEAR_SIGHAND | request.cgroup.map_or(0, |_| CLONE_INTO_CGROUP),
+        cgroup: request.cgroup.map_or(0, |dir| dir.as_raw_fd() as u64),
         pidfd: if wants_pidfd == 0 { 0 } else { &raw mut pidfd as u64 },
         child_tid: request.life.as_ptr() as u64,
         exit_signal: exit_signal as u64,
