@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use sept::{Mount, Namespace};
 
-use crate::{Result, Scratch, dist, has, limit};
+use crate::{Result, Scratch, dist, has, limit, spaced};
 
 /// One way of starting `true`, and how long each start took.
 struct Way {
@@ -75,7 +75,18 @@ pub fn run(rounds: usize) -> Result {
     listing(&sept, rounds)?;
     memory(&program, rounds)?;
     parked(&program, rounds)?;
-    start_up(&sept, &program, rounds)
+    start_up(&sept, &program, rounds)?;
+    spaced::run(&sept, &program, rounds)
+}
+
+/// Only what is measured with pauses between the starts, and the parked start.
+pub fn run_spaced(rounds: usize) -> Result {
+    let (sept, _) = dist::run()?;
+    let scratch = Scratch::new()?;
+    let program = scratch.0.join("true");
+    place(&program, nothing())?;
+    parked(&program, rounds)?;
+    spaced::run(&sept, &program, rounds)
 }
 
 /// Medians of lines that are started in turn, with the ratio to the first.

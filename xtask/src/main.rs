@@ -4,6 +4,7 @@ mod bench;
 mod dist;
 mod leftovers;
 mod limit;
+mod spaced;
 mod test;
 
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 cargo xtask test            format, lints, all tests as this user and (as root) as an ordinary one, docs
 cargo xtask dist            one static executable in target/dist/bin, manual pages and completions beside it
-cargo xtask bench [--quick] compare starts with the installed peers, in one run
+cargo xtask bench [--quick] compare starts with the installed peers, in one run; --spaced: only what is paused
 ";
 
 /// A failure that was told already, or is told by this text.
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         ["bench", ..] if cfg!(debug_assertions) => optimized(&words),
         ["bench"] => bench::run(200),
         ["bench", "--quick"] => bench::run(40),
+        ["bench", "--spaced"] => bench::run_spaced(60),
         _ => Err(format!("usage:\n{USAGE}")),
     };
     match done {

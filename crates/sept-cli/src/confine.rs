@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use sept::{
-    Capabilities, CapabilitySet, Cgroup, Command, Host, Landlock, Namespace, Namespaces, PathAccess,
-    PortAccess, Resource, Rlimit, Scope,
+    Capabilities, CapabilitySet, Command, Host, Landlock, Namespace, Namespaces, PathAccess, PortAccess,
+    Resource, Rlimit, Scope,
 };
 
 use crate::failure::Failure;
@@ -61,43 +61,6 @@ pub fn rlimit(text: &str) -> Result<Rlimit, String> {
         return Err("the soft limit is above the hard one".to_owned());
     }
     Ok(Rlimit { resource, soft, hard })
-}
-
-/// Bytes; below a page or two nothing can run, and 0 would be none at all.
-pub fn memory(text: &str) -> Result<u64, String> {
-    amount(text)?.filter(|bytes| *bytes > 0).ok_or_else(|| {
-        "a size above 0 is wanted, for instance 256M; leave the option out for no limit".to_owned()
-    })
-}
-
-/// Processors, as microseconds of each 100 ms. The kernel takes 1 ms at least.
-pub fn cpus(text: &str) -> Result<u64, String> {
-    let number: f64 = text.parse().map_err(|_| "a number is wanted, for instance 1.5".to_owned())?;
-    if (0.01..=10_000.0).contains(&number) {
-        Ok((number * 100_000.0).round() as u64)
-    } else {
-        Err("a number from 0.01 to 10000 is wanted".to_owned())
-    }
-}
-
-/// How many processes.
-pub fn pids(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|most| *most > 0).ok_or_else(|| "a number above 0 is wanted".to_owned())
-}
-
-/// The limits of all together.
-fn cgroup(request: &Request) -> Result<Option<Cgroup>, Failure> {
-    let mut cgroup = Cgroup::new();
-    cgroup = request.memory.map_or(cgroup.clone(), |bytes| cgroup.memory(bytes));
-    cgroup = request.cpu.map_or(cgroup.clone(), |quota| cgroup.cpu(quota, 100_000));
-    cgroup = request.pids.map_or(cgroup.clone(), |most| cgroup.pids(most));
-    let limits = cgroup != Cgroup::new();
-    match &request.cgroup_parent {
-        Some(_) if !limits => Err(Failure::usage("--cgroup-parent is for limits, and there are none")
-            .fix("give --memory, --cpus or --pids, too")),
-        Some(path) => Ok(Some(cgroup.parent(path))),
-        None => Ok(limits.then_some(cgroup)),
-    }
 }
 
 pub fn amount(text: &str) -> Result<Option<u64>, String> {
@@ -160,7 +123,7 @@ pub fn apply(
     no_new_privs: bool,
     command: &mut Command,
 ) -> Result<(), Failure> {
-    if let Some(cgroup) = cgroup(request)? {
+    if let Some(cgroup) = request.limits.cgroup()? {
         command.cgroup(cgroup);
     }
     request.rlimits.iter().for_each(|limit| {

@@ -60,6 +60,10 @@ impl Report {
         wall: Duration,
     ) -> Result<(), Failure> {
         let cpu = |pick: fn(&Usage) -> Duration| usage.as_ref().map(|usage| pick(usage).as_secs_f64());
+        // The cgroup counts those, too, whom nobody has waited for.
+        let counted = |pick: fn(&Account) -> Option<Duration>| {
+            account.as_ref().and_then(pick).map(|time| time.as_secs_f64())
+        };
         let why = match account {
             Some(account) if account.peak_memory.is_some() => None,
             Some(_) => {
@@ -73,8 +77,8 @@ impl Report {
             "signal": outcome.signal(),
             "timed_out": outcome.timed_out,
             "wall_seconds": wall.as_secs_f64(),
-            "user_seconds": cpu(|usage| usage.user),
-            "system_seconds": cpu(|usage| usage.system),
+            "user_seconds": counted(|account| account.user).or(cpu(|usage| usage.user)),
+            "system_seconds": counted(|account| account.system).or(cpu(|usage| usage.system)),
             "peak_memory_bytes": account.and_then(|account| account.peak_memory),
             "peak_memory_why": why,
             "oom_kills": account.and_then(|account| account.oom_kills),

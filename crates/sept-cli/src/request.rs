@@ -13,6 +13,7 @@ use sept::{
 
 use crate::confine::{self, CapChange, LandlockOptions};
 use crate::failure::Failure;
+use crate::limits::Limits;
 use crate::options::{self, Id, Opt, Page};
 use crate::users;
 
@@ -133,11 +134,7 @@ pub struct Request {
     pub new_keyring: bool,
     pub core_scheduling: bool,
     pub rlimits: Vec<Rlimit>,
-    pub memory: Option<u64>,
-    /// Microseconds in 100 ms.
-    pub cpu: Option<u64>,
-    pub pids: Option<u64>,
-    pub cgroup_parent: Option<PathBuf>,
+    pub limits: Limits,
     pub plan: Option<PlanFormat>,
     pub report: Option<PathBuf>,
     pub report_fd: Option<i32>,
@@ -217,24 +214,24 @@ pub fn find(
 }
 
 /// The values of one option, with its name for what goes wrong.
-struct Values<'a> {
+pub struct Values<'a> {
     opt: &'static Opt,
     short: bool,
     parser: &'a mut Parser,
 }
 
 impl Values<'_> {
-    fn wrong(&self, value: &OsStr, why: impl AsRef<str>) -> Failure {
+    pub fn wrong(&self, value: &OsStr, why: impl AsRef<str>) -> Failure {
         Failure::usage(format!("--{} {}: {}", self.opt.long, value.to_string_lossy(), why.as_ref()))
     }
 
-    fn os(&mut self) -> Result<OsString, Failure> {
+    pub fn os(&mut self) -> Result<OsString, Failure> {
         self.parser.value().map_err(|_| {
             Failure::usage(format!("--{} needs {}", self.opt.long, self.opt.values.join(" and ")))
         })
     }
 
-    fn parsed<T>(&mut self, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Failure> {
+    pub fn parsed<T>(&mut self, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, Failure> {
         let value = self.os()?;
         let text = value.to_str().ok_or_else(|| self.wrong(&value, "is not UTF-8"))?;
         parse(text).map_err(|why| self.wrong(&value, why))
@@ -250,7 +247,7 @@ impl Values<'_> {
         self.parsed(|text| text.parse().map_err(|_| "a number of seconds is wanted".to_owned()))
     }
 
-    fn choice<T: Copy>(&mut self, choices: &[(&str, T)]) -> Result<T, Failure> {
+    pub fn choice<T: Copy>(&mut self, choices: &[(&str, T)]) -> Result<T, Failure> {
         self.parsed(|text| {
             choices.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
                 format!(
@@ -485,10 +482,24 @@ fn apply(
         Id::NewKeyring => request.new_keyring = true,
         Id::CoreScheduling => request.core_scheduling = true,
         Id::Rlimit => request.rlimits.push(values.parsed(confine::rlimit)?),
-        Id::Memory => request.memory = Some(values.parsed(confine::memory)?),
-        Id::Cpus => request.cpu = Some(values.parsed(confine::cpus)?),
-        Id::Pids => request.pids = Some(values.parsed(confine::pids)?),
-        Id::CgroupParent => request.cgroup_parent = Some(values.os()?.into()),
+        Id::Memory
+        | Id::MemorySwap
+        | Id::MemoryReservation
+        | Id::Cpus
+        | Id::CpuShares
+        | Id::CpusetCpus
+        | Id::CpusetMems
+        | Id::Pids
+        | Id::BlkioWeight
+        | Id::DeviceReadBps
+        | Id::DeviceWriteBps
+        | Id::DeviceReadIops
+        | Id::DeviceWriteIops
+        | Id::DeviceCgroupRule
+        | Id::Hugetlb
+        | Id::CgroupConf
+        | Id::CgroupParent
+        | Id::CgroupManager => request.limits.apply(opt.id, opt.long, &mut values)?,
         Id::Plan => {
             request.plan = Some(match values.optional() {
                 None => PlanFormat::Text,

@@ -26,6 +26,10 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         return print_plan(&request, &mut command, format);
     }
     let mut report = Report::open(&request)?;
+    if let Err(failure) = request.limits.place(&mut command) {
+        report.failed(&failure)?;
+        return Err(failure);
+    }
     let is_pid_1 = namespaces.contains(Namespace::Pid) && !request.init;
     let around = Around { is_pid_1, other_pids: is_pid_1 || joins_pid };
     match start_and_wait(&request, &mut command, around, &mut report) {

@@ -192,6 +192,39 @@ fn bad_words_are_refused() {
     refused(&["--overlay-src", "/"], "none follows");
     refused(&["--tmp-overlay", "/mnt"], "at least one directory below");
     refused(&["--overlay-src", "/no/such/dir", "--tmp-overlay", "/mnt"], "cannot overlay /no/such/dir");
-    refused(&["--overlay-src", "/etc/passwd", "--ro-overlay", "/mnt"], "not a directory");
+    refused(
+        &["--overlay-src", "/etc/passwd", "--overlay-src", "/usr", "--ro-overlay", "/mnt"],
+        "not a directory",
+    );
+    refused(&["--overlay-src", "/usr", "--ro-overlay", "/mnt"], "at least two");
     refused(&["--file", "77", "/mnt/x"], "not open");
+}
+
+/// What an earlier mount covers is still there to be bound: the source is outside.
+#[test]
+fn a_bind_finds_its_source_below_a_mount_made_before() {
+    let scratch = Scratch::new();
+    let (dir, link) = (scratch.path("dir"), scratch.path("link"));
+    std::fs::create_dir(&dir).expect("a directory can be made");
+    std::fs::write(format!("{dir}/file"), "outside").expect("a file can be made");
+    std::os::unix::fs::symlink(&dir, &link).expect("a link can be made");
+    let parent = scratch.0.to_str().expect("the path is UTF-8");
+    for source in [&dir, &link] {
+        let line = ["--tmpfs", parent, "--bind", source, &dir, "cat", &format!("{dir}/file")];
+        assert_eq!(stdout(&run(&line)), "outside", "{source}");
+        let overlay =
+            ["--overlay-src", "/usr", "--overlay-src", source, "--ro-overlay", "/mnt", "cat", "/mnt/file"];
+        assert_eq!(stdout(&run(&[&["--tmpfs", parent], &overlay[..]].concat())), "outside", "{source}");
+    }
+    let output = run(&["--tmpfs", parent, "--bind", &scratch.path("none"), "/mnt", "true"]);
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+}
+
+#[test]
+fn a_small_dev_needs_no_root_of_its_own() {
+    let script = "test -c /dev/null && echo x >/dev/null && head -c 4 /dev/zero | wc -c && ls /dev";
+    let said = stdout(&run(&["--dev", "/dev", "sh", "-c", script]));
+    assert!(said.starts_with('4') && said.contains("urandom") && !said.contains("kmsg"), "{said}");
+    let said = stdout(&run(&["--tmpfs", "/dev", "--mask", "/etc/passwd", "sh", "-c", "wc -c </etc/passwd"]));
+    assert_eq!(said, "0");
 }

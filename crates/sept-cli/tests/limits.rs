@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::{is_root, need, run, stderr};
+use common::{Scratch, Waiting, host, is_root, need, path, run, sept, soon, stderr, stdout};
 
 fn rooted(test: &str) -> bool {
     if !is_root() {
@@ -107,4 +107,179 @@ fn a_limit_that_is_none_is_refused() {
     let output = run(&["--memory", "64M", "--cgroup-parent", "/nowhere/at/all", "true"]);
     assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
     assert!(stderr(&output).contains("/nowhere/at/all"), "{}", stderr(&output));
+}
+
+/// The child shares its caller's memory otherwise: the tmpfs would be the caller's, and the caller killed with the child.
+#[test]
+fn set_up_that_needs_too_much_memory_fails_and_hurts_nobody() {
+    let test = "set_up_that_needs_too_much_memory_fails_and_hurts_nobody";
+    if !rooted(test) {
+        return;
+    }
+    for more in [&["--pids", "9"][..], &["--init"]] {
+        let zeros = std::fs::File::open("/dev/zero").expect("it can be opened");
+        let line = ["run", "--memory", "24M", "--tmpfs", "/mnt", "--file", "0", "/mnt/file"];
+        let output = sept().args(line).args(more).arg("true").stdin(zeros).output().expect("sept starts");
+        assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+        assert!(stderr(&output).contains("the limit was reached"), "{}", stderr(&output));
+    }
+    let output = run(&["--memory", "4k", "true"]);
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+}
+
+#[test]
+fn only_the_devices_of_the_rules_can_be_opened() {
+    let test = "only_the_devices_of_the_rules_can_be_opened";
+    if !rooted(test) {
+        return;
+    }
+    let opened = |rules: &[&str]| {
+        let script = "for d in null kmsg; do (: <>/dev/$d) 2>/dev/null && echo $d; done; true";
+        let line = ["--share", "user", "--cgroup-manager", "fs"];
+        stdout(&run(&[&line[..], rules, &["sh", "-c", script]].concat()))
+    };
+    let rule = ["--device-cgroup-rule", "c 1:3 rwm"];
+    assert_eq!(opened(&rule), "null");
+    assert_eq!(opened(&[&rule[..], &["--device-cgroup-rule", "c 1:11 rw"]].concat()), "null\nkmsg");
+}
+
+/// Beside version 1, version 2 has no controllers here; but it takes the program that decides on devices.
+#[test]
+fn version_2_limits_devices_by_a_program() {
+    let test = "version_2_limits_devices_by_a_program";
+    if !rooted(test) {
+        return;
+    }
+    let rules = "--share user --cgroup-manager fs --device-cgroup-rule";
+    let script = format!(
+        "mount -t cgroup2 none /sys/fs/cgroup && {} run {rules} 'c 10:229 rwm' \
+         sh -c 'for d in null kmsg zero; do (: <>/dev/$d) 2>/dev/null && echo $d; done; true'; \
+         {0} run --cgroup-conf memory.high=1M true; ls /sys/fs/cgroup | grep -c ^sept",
+        path()
+    );
+    let line = ["-m", "--propagation", "private", "sh", "-c", &script];
+    let output = std::process::Command::new("unshare").args(line).output().expect("unshare starts");
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert_eq!(said, "null\nzero\n0", "{}", stderr(&output));
+}
+
+#[test]
+fn processors_and_shares_are_those_of_the_kernel() {
+    let test = "processors_and_shares_are_those_of_the_kernel";
+    if !rooted(test) {
+        return;
+    }
+    let waiting = Waiting::new(&[
+        "--cgroup-manager",
+        "fs",
+        "--cpuset-cpus",
+        "0",
+        "--cpu-shares",
+        "512",
+        "--cpus",
+        "0.5",
+    ]);
+    let pid = waiting.inside();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it can be read");
+    assert!(status.lines().any(|line| line == "Cpus_allowed_list:\t0"), "{status}");
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it can be read");
+    let path = |name: &str| {
+        let line = cgroups
+            .lines()
+            .find(|line| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|n| n == name)));
+        line.and_then(|line| line.splitn(3, ':').nth(2)).map(str::to_owned)
+    };
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default().trim().to_owned();
+    match path("cpu") {
+        Some(path) => {
+            assert_eq!(read(&format!("/sys/fs/cgroup/cpu{path}/cpu.shares")), "512");
+            assert_eq!(read(&format!("/sys/fs/cgroup/cpu{path}/cpu.cfs_quota_us")), "50000");
+        }
+        None => {
+            let path = path("").expect("it is in a cgroup of version 2");
+            assert_eq!(read(&format!("/sys/fs/cgroup{path}/cpu.weight")), "20");
+            assert_eq!(read(&format!("/sys/fs/cgroup{path}/cpu.max")), "50000 100000");
+        }
+    }
+}
+
+/// The command dies with sept; its cgroup stays, empty, and the next start takes it away.
+#[test]
+fn what_a_killed_sept_leaves_is_taken_away_by_the_next() {
+    let test = "what_a_killed_sept_leaves_is_taken_away_by_the_next";
+    if !rooted(test) {
+        return;
+    }
+    let line = ["--cgroup-manager", "fs", "--pids", "50"];
+    let mut waiting = Waiting::new(&line);
+    let (sept, inside) = (waiting.child.id(), waiting.inside());
+    let left = || {
+        let prefix = format!("sept-{sept}-");
+        let named =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+        ours(Path::new("/sys/fs/cgroup"), 3).into_iter().filter(named).count()
+    };
+    assert!(left() > 0, "there is a cgroup");
+    waiting.child.kill().expect("it can be killed");
+    waiting.child.wait().expect("it ends");
+    soon("the command ends with sept", || {
+        let state = std::fs::read_to_string(format!("/proc/{inside}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    });
+    soon("the next start takes the cgroup away", || {
+        assert!(run(&[&line[..], &["true"]].concat()).status.success());
+        left() == 0
+    });
+}
+
+/// A directory of version 1 that is its own lets an ordinary user limit what it starts.
+#[test]
+fn an_ordinary_user_uses_a_cgroup_that_was_given_to_it() {
+    let test = "an_ordinary_user_uses_a_cgroup_that_was_given_to_it";
+    let mount = Path::new("/sys/fs/cgroup/pids");
+    if !rooted(test) || !need(test, &["setpriv", "chown"]) {
+        return;
+    }
+    if !mount.join("cgroup.procs").exists() || host("id", &["-u", "nobody"]).is_empty() {
+        eprintln!("skipped: {test}: no hierarchy of version 1 with pids");
+        return;
+    }
+    let scratch = Scratch::new();
+    let name = scratch.0.file_name().expect("it has a name").to_string_lossy().into_owned();
+    let given = mount.join(&name);
+    std::fs::create_dir(&given).expect("a cgroup can be made");
+    host("chown", &["-R", "nobody", given.to_str().expect("the path is UTF-8")]);
+    host("chmod", &["755", &scratch.path(".")]);
+    let copy = scratch.path("sept");
+    std::fs::copy(path(), &copy).expect("it can be copied");
+    let line = ["--reuid", "nobody", "--clear-groups", &copy, "run", "--cgroup-parent", &name, "--pids", "3"];
+    let script = ["sh", "-c", "for i in 1 2 3 4 5; do sleep 0.1 & done; wait"];
+    let output = std::process::Command::new("setpriv").args(line).args(script).output().expect("it starts");
+    let refused = run(&["--cgroup-parent", "/../..", "--pids", "3", "true"]);
+    let removed = std::fs::remove_dir(&given);
+    assert!(stderr(&output).to_lowercase().contains("fork"), "{}", stderr(&output));
+    assert!(removed.is_ok(), "nothing is left in it: {removed:?}");
+    assert_eq!(refused.status.code(), Some(125), "{}", stderr(&refused));
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused() {
+    for (line, part) in [
+        (&["--memory-swap", "1G"][..], "no --memory"),
+        (&["--memory", "1G", "--memory-swap", "1M"], "less than --memory"),
+        (&["--cgroup-manager", "none", "--pids", "1"], "--cgroup-manager none"),
+        (&["--cgroup-manager", "systemd", "--cgroup-parent", "/", "--pids", "1"], "contradict"),
+        (&["--cgroup-manager", "other", "--pids", "1"], "one of auto"),
+        (&["--cpuset-cpus", "0-x"], "no list of numbers"),
+        (&["--device-read-bps", "/dev/null:1M"], "no block device"),
+        (&["--device-read-bps", "/dev/none:1M"], "no such file"),
+        (&["--device-cgroup-rule", "d 1:3 r"], "a, b or c"),
+        (&["--cgroup-conf", "cgroup.procs=1"], "is no limit"),
+        (&["--cgroup-conf", "../x=1"], "no name of a file"),
+        (&["--cgroup-parent", "/"], "there are none"),
+    ] {
+        let output = run(&[line, &["true"]].concat());
+        assert_eq!(output.status.code(), Some(125), "{line:?}");
+        assert!(stderr(&output).contains(part), "{line:?}: {}", stderr(&output));
+    }
 }

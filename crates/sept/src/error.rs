@@ -75,6 +75,8 @@ pub enum Error {
         step: usize,
         /// The signal that ended it, where there was one.
         signal: Option<i32>,
+        /// Why, and what to do.
+        advice: Advice,
     },
 }
 
@@ -124,8 +126,8 @@ impl Error {
             Self::Invalid { advice, .. }
             | Self::Step { advice, .. }
             | Self::Duty { advice, .. }
-            | Self::Clone { advice, .. } => Some(advice),
-            Self::Died { .. } => None,
+            | Self::Clone { advice, .. }
+            | Self::Died { advice, .. } => Some(advice),
         }
     }
 
@@ -151,10 +153,10 @@ impl Error {
                 format!("cannot {what}: {}", describe(*errno))
             }
             Self::Duty { what, errno: None, .. } => format!("cannot {what}"),
-            Self::Died { what, step, signal: Some(signal) } => {
+            Self::Died { what, step, signal: Some(signal), .. } => {
                 format!("the child was killed by signal {signal} before it could {what} (step {step})")
             }
-            Self::Died { what, step, signal: None } => {
+            Self::Died { what, step, signal: None, .. } => {
                 format!("the child ended before it could {what} (step {step})")
             }
         }

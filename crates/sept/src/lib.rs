@@ -37,7 +37,7 @@ mod sys;
 mod target;
 
 pub use capability::{Capabilities, CapabilitySet};
-pub use cgroup::{Account, Cgroup};
+pub use cgroup::{Account, Cgroup, CpuWeight, DeviceAccess, DeviceKind, DeviceRule, IoRate};
 pub use command::Command;
 pub use error::{Advice, Error, Program, describe};
 pub use host::Host;

@@ -350,6 +350,31 @@ impl Child {
         self.account
     }
 
+    /// Stops all processes of its own cgroup, and comes back when they stand still. Needs [`Cgroup::freezer`].
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) without a cgroup that can; what the kernel says.
+    ///
+    /// [`Cgroup::freezer`]: crate::Cgroup::freezer
+    pub fn freeze(&self) -> io::Result<()> {
+        self.set_frozen(true)
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze).
+    pub fn thaw(&self) -> io::Result<()> {
+        self.set_frozen(false)
+    }
+
+    fn set_frozen(&self, frozen: bool) -> io::Result<()> {
+        match &self.cgroup {
+            Some(cgroup) => cgroup.freeze(frozen),
+            None => Err(io::Error::new(io::ErrorKind::Unsupported, "the command has no cgroup of its own")),
+        }
+    }
+
     /// The CPU time that it used, once it was waited for.
     pub fn usage(&self) -> Option<Usage> {
         self.ended.map(|ended| Usage {

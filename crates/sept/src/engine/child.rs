@@ -25,8 +25,8 @@ use crate::engine::prepare::Prepared;
 use crate::engine::wire;
 use crate::mount::Create;
 use crate::namespace::{Namespace, Namespaces};
-use crate::plan::Way;
 use crate::plan::step::Step;
+use crate::plan::{MOST_HELD, Way};
 use crate::sys::{self, CloneRequest, Instruction, attr};
 
 type Result<T = ()> = std::result::Result<T, Errno>;
@@ -42,6 +42,8 @@ struct Child<'a> {
     own: [u64; MOST_OWN],
     own_count: usize,
     at_root: bool,
+    /// What was opened before mounts covered it, or why it could not be.
+    held: [Option<(&'a CStr, Result<OwnedFd>)>; MOST_HELD],
 }
 
 /// Clones the child. Boxed, so that it stays where it is; the caller keeps it until the child has left this memory:
@@ -150,11 +152,18 @@ const AT_ROOT: u32 = u32::MAX;
 
 impl<'a> Child<'a> {
     fn new(prepared: &'a Prepared) -> Self {
-        Self { prepared, root: None, own: [0; MOST_OWN], own_count: 0, at_root: false }
+        Self {
+            prepared,
+            root: None,
+            own: [0; MOST_OWN],
+            own_count: 0,
+            at_root: false,
+            held: [const { None }; MOST_HELD],
+        }
     }
 }
 
-impl Child<'_> {
+impl<'a> Child<'a> {
     fn perform(&mut self, from: usize) -> ! {
         match self.attempt(from) {
             Ok(never) => match never {},
@@ -164,7 +173,8 @@ impl Child<'_> {
 
     /// Performs the steps from one on. Only a failure comes back: the last step is exec.
     fn attempt(&mut self, from: usize) -> std::result::Result<Infallible, (usize, Errno)> {
-        let steps = &self.prepared.plan.steps;
+        let prepared = self.prepared;
+        let steps = &prepared.plan.steps;
         for (at, step) in steps.iter().enumerate().skip(from) {
             self.prepared.control.step.store(at as u32, Release);
             let done = match self.prepared.fault {
@@ -190,7 +200,7 @@ impl Child<'_> {
         sys::exit(125)
     }
 
-    fn step(&mut self, step: &Step) -> Result {
+    fn step(&mut self, step: &'a Step) -> Result {
         match step {
             Step::DieWithParent(signal) => self.die_with_parent(*signal),
             Step::Hide => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
@@ -224,6 +234,7 @@ impl Child<'_> {
                 self.write_file(from, at, *mode, *create)
             }
             Step::ChangeMode { at, mode, create } => self.change_mode(at, *mode, *create),
+            Step::Hold(paths) => self.hold(paths),
             Step::Mask(at) => self.mask(at),
             Step::RemountReadOnly(at) => self.remount_read_only(at),
             Step::Symlink { to, at } => {

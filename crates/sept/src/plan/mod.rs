@@ -13,11 +13,13 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::{Cgroup, Controller};
 use crate::command::Command;
 use crate::error::{Advice, Error};
 use crate::host::Host;
 use crate::mount::Propagation;
 use crate::namespace::{Namespace, Namespaces};
+pub(crate) use root::{MOST_HELD, NULL};
 use step::Step;
 
 /// What will be done, in order. [`Display`](fmt::Display) prints it as a numbered list.
@@ -119,20 +121,13 @@ impl Plan {
         let mut duties = Vec::new();
         // First of all: a child whose parent is gone must not go on.
         steps.extend(command.parent_death_signal.map(Step::DieWithParent));
-        // Before all that takes memory or makes a process: the limits are for that, too.
-        if let Some(cgroup) = &command.own_cgroup {
-            if way == Way::InPlace {
-                return Err(Error::invalid(
-                    "a command in place can't have a cgroup of its own: nobody would remove it",
-                ));
-            }
-            if command.cgroup.is_some() {
-                return Err(Error::invalid("a cgroup to join and one of its own exclude each other"));
-            }
-            steps.push(Step::EnterCgroup(cgroup.clone()));
-        }
+        own_cgroup(command, way, &mut steps)?;
         // Joined before new ones are made: in a new user namespace there would be no right to join.
         join::steps(command, host, way, &mut steps)?;
+        if needs_own_memory(command) && host.joins.is_empty() {
+            steps.push(Step::Fork(command.namespaces));
+            steps.extend(command.parent_death_signal.map(Step::DieWithParent));
+        }
         if way == Way::InPlace && !command.namespaces.is_empty() {
             steps.push(Step::Unshare(command.namespaces));
         }
@@ -216,6 +211,30 @@ impl Plan {
     pub(crate) fn changes_ids(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::SetUid(_) | Step::SetGid(_) | Step::SetGroups(_)))
     }
+}
+
+/// Before all that takes memory or makes a process: the limits are for that, too.
+fn own_cgroup(command: &Command, way: Way, steps: &mut Vec<Step>) -> Result<(), Error> {
+    let Some(cgroup) = &command.own_cgroup else { return Ok(()) };
+    if way == Way::InPlace {
+        return Err(Error::invalid(
+            "a command in place can't have a cgroup of its own: nobody would remove it",
+        ));
+    }
+    if command.cgroup.is_some() {
+        return Err(Error::invalid("a cgroup to join and one of its own exclude each other"));
+    }
+    cgroup.check().map_err(Error::invalid)?;
+    steps.push(Step::EnterCgroup(cgroup.clone()));
+    Ok(())
+}
+
+/// Whether the steps must be performed in memory that is not the caller's. The kernel counts memory where the process is
+/// that has it: what set-up writes into a tmpfs would be the caller's; and when there is too much it kills all
+/// processes that share memory with its victim. A reaper has its own already.
+fn needs_own_memory(command: &Command) -> bool {
+    let limits = |cgroup: &Cgroup| cgroup.controllers().any(|controller| controller == Controller::Memory);
+    !command.init && command.own_cgroup.as_ref().is_some_and(limits)
 }
 
 /// What others do to the child while it waits: files that keep its namespaces, its cgroup.

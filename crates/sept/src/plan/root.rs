@@ -1,6 +1,8 @@
 //! Mounts and the root: what is lowered to which steps.
 
-use std::ffi::CString;
+use std::collections::HashSet;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Chroot, Command};
@@ -49,9 +51,12 @@ pub(super) fn mounts(command: &Command, steps: &mut Vec<Step>) -> Result<(), Err
     // Before the mounts, whose paths are then those inside it.
     chroot(command, steps)?;
     // Before the pivot: the kernel gives proc and sysfs only to who still sees the host's.
+    let mut mounts = Vec::with_capacity(command.mounts.len());
     for mount in &command.mounts {
-        lower(command, mount, steps)?;
+        lower(command, mount, &mut mounts)?;
     }
+    steps.extend(hold(command, &mounts)?);
+    steps.append(&mut mounts);
     for (mount, line) in &command.interpreters {
         let file = path("binfmt_misc", &below(mount, "register"))?;
         let line =
@@ -62,6 +67,68 @@ pub(super) fn mounts(command: &Command, steps: &mut Vec<Step>) -> Result<(), Err
         steps.push(Step::PivotRoot);
     }
     Ok(())
+}
+
+/// More than this are not opened beforehand.
+pub(crate) const MOST_HELD: usize = 64;
+
+/// The sources of binds are those outside: not what an earlier mount has put over them.
+fn hold(command: &Command, mounts: &[Step]) -> Result<Option<Step>, Error> {
+    // A root of its own covers nothing of the host's but itself; a clone of all of it, nothing.
+    let base = match &command.root {
+        Some(root) if root == Path::new("/") => return Ok(None),
+        Some(root) => root.as_path(),
+        None => Path::new("/"),
+    };
+    let (mut targets, mut seen) = (HashSet::new(), HashSet::new());
+    let (mut all, mut covered) = (Vec::new(), Vec::new());
+    for step in mounts {
+        let (Step::Mount { target, .. } | Step::Mask(target)) = step else { continue };
+        for source in sources(step).filter(|_| !targets.is_empty()) {
+            if !seen.insert(source) {
+                continue;
+            }
+            if as_path(source).ancestors().any(|above| targets.contains(above)) {
+                covered.push(source);
+            }
+            all.push(source);
+        }
+        targets.insert(base.join(as_path(target).strip_prefix("/").unwrap_or(Path::new(""))));
+    }
+    // By its words alone a path does not tell whether it is covered: a link may lead there. So all of them, if they are few.
+    let held = if command.root.is_none() && all.len() <= MOST_HELD { all } else { covered };
+    if held.len() > MOST_HELD {
+        return Err(Error::invalid_with(
+            format!("more than {MOST_HELD} sources of binds are covered by mounts that are made before"),
+            Advice { why: vec![], fix: vec!["give those binds first".to_owned()] },
+        ));
+    }
+    let held: Vec<CString> = held.into_iter().map(CStr::to_owned).collect();
+    Ok(Some(held).filter(|held| !held.is_empty()).map(Step::Hold))
+}
+
+/// The paths outside that a step looks up.
+fn sources(step: &Step) -> impl Iterator<Item = &CStr> {
+    let (one, lower, upper): (Option<&CStr>, &[CString], _) = match step {
+        Step::Mount { source: Source::Bind { path, .. } | Source::Device { path, .. }, .. } => {
+            (Some(path), &[], &UpperDir::None)
+        }
+        Step::Mount { source: Source::Overlay { lower, upper, .. }, .. } => (None, lower, upper),
+        Step::Mask(_) => (Some(NULL), &[], &UpperDir::None),
+        _ => (None, &[], &UpperDir::None),
+    };
+    let upper = match upper {
+        UpperDir::Directory(upper, work) => [Some(upper.as_c_str()), Some(work.as_c_str())],
+        UpperDir::None | UpperDir::Tmpfs => [None, None],
+    };
+    one.into_iter().chain(lower.iter().map(CString::as_c_str)).chain(upper.into_iter().flatten())
+}
+
+/// What masks a file.
+pub(crate) const NULL: &CStr = c"/dev/null";
+
+fn as_path(path: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(path.to_bytes()))
 }
 
 fn chroot(command: &Command, steps: &mut Vec<Step>) -> Result<(), Error> {
@@ -132,6 +199,12 @@ fn overlay(command: &Command, lower: &[PathBuf], upper: &Upper) -> Result<Source
         return Err(Error::invalid_with(
             "an overlay needs at least one directory below",
             Advice { why: vec![], fix: vec!["name it before: --overlay-src DIR".to_owned()] },
+        ));
+    }
+    if lower.len() == 1 && *upper == Upper::None {
+        return Err(Error::invalid_with(
+            "a read-only overlay needs at least two directories",
+            Advice::new("overlayfs merges nothing into one", "show the one: --ro-bind, Access::ReadOnly"),
         ));
     }
     let dir = |dir: &PathBuf| path("a directory of an overlay", dir);

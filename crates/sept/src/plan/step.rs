@@ -110,6 +110,8 @@ pub enum Step {
     },
     /// Covers what is there with nothing.
     Mask(CString),
+    /// Opens what later steps bind, while it is not covered yet. What is not there is told by the step that wants it.
+    Hold(Vec<CString>),
     /// Makes the mounts at and below a place read-only.
     RemountReadOnly(CString),
     /// Makes a symbolic link in a tmpfs of the command's own.
@@ -369,6 +371,10 @@ impl fmt::Display for Step {
                 write!(f, "make {} ({mode:04o}) of descriptor {fd}", shown(at))
             }
             Self::ChangeMode { at, mode, .. } => write!(f, "change the mode of {} to {mode:04o}", shown(at)),
+            Self::Hold(paths) => {
+                let paths: Vec<String> = paths.iter().map(shown).collect();
+                write!(f, "find what mounts may cover: {}", paths.join(", "))
+            }
             Self::Mask(at) => write!(f, "mask {}", shown(at)),
             Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
             Self::Symlink { to, at } => write!(f, "link {} to {}", shown(at), shown(to)),

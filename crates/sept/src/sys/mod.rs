@@ -3,6 +3,7 @@
 //! Nothing here touches `errno`: a child that shares the caller's memory would change the caller's.
 #![allow(unsafe_code)]
 
+mod bpf;
 mod clone;
 mod page;
 mod raw;
@@ -13,6 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
+pub(crate) use bpf::{BpfInstruction, attach_device_program, load_device_program};
 pub(crate) use clone::{CloneRequest, Cloned, Stack, clone};
 pub(crate) use page::Shared;
 use raw::{check, syscall};

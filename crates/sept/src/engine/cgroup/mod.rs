@@ -1,24 +1,22 @@
 //! The command's own cgroup: made before the clone, removed after the end.
 
-use std::fs::{self, File};
+mod end;
+mod place;
+
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
 
-use crate::cgroup::{Account, Cgroup, Controller};
-use crate::error::{Advice, Error};
-
-/// Where cgroups are mounted: by the file system's type there is no doubt about which version is where.
-const MOUNT: &str = "/sys/fs/cgroup";
-const CGROUP_SUPER_MAGIC: u64 = 0x0027_e0eb;
-const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+use crate::cgroup::{Account, Cgroup, Controller, Setting};
+use crate::error::{Advice, Error, describe};
+use crate::sys;
+use place::Hierarchies;
 
 /// Ours begin with this. The rest is only there to be different.
 const PREFIX: &str = "sept-";
@@ -38,22 +36,29 @@ pub(crate) struct OwnCgroup {
 #[derive(Debug)]
 struct Dir {
     path: PathBuf,
+    /// Of the hierarchy: one process can be in one directory of each only.
+    device: u64,
+    unified: bool,
     /// Locked as long as it is in use: who sweeps takes away only what nobody holds.
     _lock: OwnedFd,
 }
 
 fn failed(what: String, error: &io::Error) -> Error {
     let advice = match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM | libc::EROFS) => Advice::new(
-            "this process may not change the cgroups here",
-            "run as root, or name a cgroup that was delegated to this user: --cgroup-parent PATH",
-        ),
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
+            Advice::new("this process may not change the cgroups here", "run as root")
+                .or("let systemd make one for this user: --cgroup-manager systemd")
+                .or("name one that was delegated to this user: --cgroup-parent PATH")
+        }
         Some(libc::EBUSY) => Advice::new(
             "a cgroup of version 2 that has processes of its own can't pass controllers on (cgroups(7), no internal processes)",
             "name a cgroup without processes: --cgroup-parent PATH",
         ),
         Some(libc::EINVAL | libc::ERANGE) => {
             Advice::new("the kernel does not take that value", "choose another limit")
+        }
+        Some(libc::ENODEV | libc::ENXIO) => {
+            Advice::new("there is no such device, or it is no whole disk", "choose one that lsblk(8) lists")
         }
         _ => Advice::default(),
     };
@@ -66,89 +71,112 @@ fn write(dir: &Path, file: &str, content: &str) -> Result<(), Error> {
         .map_err(|error| failed(format!("write {content} to {}", path.display()), &error))
 }
 
-fn magic(path: &Path) -> Option<u64> {
-    rustix::fs::statfs(path).ok().map(|fs| fs.f_type as u64)
+fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| failed(format!("open {}", path.display()), &errno.into()))
 }
 
-/// The mount of version 2.
-fn unified() -> Option<PathBuf> {
-    [PathBuf::from(MOUNT), Path::new(MOUNT).join("unified")]
-        .into_iter()
-        .find(|path| magic(path) == Some(CGROUP2_SUPER_MAGIC))
-}
-
-/// The directory below which ours is made, in the hierarchy mounted there. The path in `/proc/self/cgroup` need not be
-/// below what is mounted: then it is the top of that.
-fn parent(cgroup: &Cgroup, mount: &Path, own: Option<&str>) -> Result<PathBuf, Error> {
-    let below = |path: &Path| mount.join(path.strip_prefix("/").unwrap_or(path));
-    let Some(named) = &cgroup.parent else {
-        let own = below(Path::new(own.unwrap_or("/")));
-        return Ok(if own.join("cgroup.procs").exists() { own } else { mount.to_path_buf() });
-    };
-    if named.components().any(|part| part == Component::ParentDir) {
-        return Err(Error::invalid(format!("the parent cgroup {} holds ..", named.display())));
-    }
-    let dir = below(named);
-    if !dir.join("cgroup.procs").exists() {
-        return Err(Error::invalid_with(
-            format!("there is no cgroup {}", dir.display()),
-            Advice { why: vec![], fix: vec![format!("mkdir {}", dir.display())] },
-        ));
-    }
-    Ok(dir)
-}
-
-/// The path for a controller in the text of `/proc/self/cgroup`; of version 2 for none.
-fn own(text: &str, controller: Option<Controller>) -> Option<&str> {
-    text.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (names, path) = (fields.next()?, fields.next()?);
-        match controller {
-            Some(controller) => names.split(',').any(|name| name == controller.name()),
-            None => names.is_empty(),
+fn set(dir: &Path, settings: impl IntoIterator<Item = Setting>) -> Result<(), Error> {
+    for Setting { file, content, may_lack } in settings {
+        let there = dir.join(&file).exists();
+        if !there && may_lack {
+            continue;
         }
-        .then_some(path)
-    })
+        if !there {
+            return Err(Error::Duty {
+                what: format!("set {file} to {content}"),
+                errno: None,
+                advice: Advice::new(
+                    "this kernel has no such file for a cgroup",
+                    format!("ls {} shows what can be set; leave this out", dir.display()),
+                ),
+            });
+        }
+        write(dir, &file, &content)?;
+    }
+    Ok(())
 }
 
 impl OwnCgroup {
     pub(crate) fn make(cgroup: &Cgroup) -> Result<Self, Error> {
-        let text = fs::read_to_string("/proc/self/cgroup")
-            .map_err(|error| failed("read /proc/self/cgroup".to_owned(), &error))?;
+        let hierarchies = Hierarchies::read()?;
         let mut made = Self { dirs: Vec::new(), tasks: Vec::new(), into: None, armed: true };
         let mut of_two = Vec::new();
         for controller in cgroup.controllers() {
-            let mount = Path::new(MOUNT).join(controller.name());
-            if magic(&mount) == Some(CGROUP_SUPER_MAGIC) {
-                let dir = parent(cgroup, &mount, own(&text, Some(controller)))?;
-                let dir = made.directory(&dir)?;
-                set(cgroup, &dir, controller, false)?;
-                made.tasks.push(open(&dir.join("tasks"), OFlags::WRONLY)?);
-            } else {
-                of_two.push(controller);
+            match hierarchies.legacy(controller) {
+                Some(mount) => {
+                    let parent = hierarchies.parent(cgroup, &mount, Some(controller))?;
+                    made.legacy(cgroup, controller, &parent)?;
+                }
+                None => of_two.push(controller),
             }
         }
-        if of_two.is_empty() && !made.tasks.is_empty() {
-            return Ok(made);
+        let named: Vec<&str> = cgroup.named_controllers().collect();
+        if !of_two.is_empty() || !named.is_empty() || made.dirs.is_empty() {
+            made.unified(cgroup, &hierarchies, &of_two, &named)?;
         }
-        let mount = unified().ok_or_else(|| missing(of_two.first().copied()))?;
-        let dir = parent(cgroup, &mount, own(&text, None))?;
-        let dir = pass_on(dir, &of_two, cgroup.parent.is_none())?;
-        let dir = made.directory(&dir)?;
-        for controller in of_two {
-            set(cgroup, &dir, controller, true)?;
-        }
-        made.into = Some((
-            open(&dir, OFlags::PATH | OFlags::DIRECTORY)?,
-            open(&dir.join("cgroup.procs"), OFlags::WRONLY)?,
-        ));
         Ok(made)
     }
 
-    /// A new directory, locked.
-    fn directory(&mut self, parent: &Path) -> Result<PathBuf, Error> {
+    fn legacy(&mut self, cgroup: &Cgroup, controller: Controller, parent: &Path) -> Result<(), Error> {
+        let dir = self.directory(parent, false)?;
+        if controller == Controller::Cpuset {
+            inherit_cpuset(parent, &dir)?;
+        }
+        set(&dir, cgroup.settings(controller, false))?;
+        // Two controllers of one hierarchy have one directory, which is entered once.
+        if self.dirs.len() > self.tasks.len() {
+            self.tasks.push(open(&dir.join("tasks"), OFlags::WRONLY)?);
+        }
+        Ok(())
+    }
+
+    fn unified(
+        &mut self,
+        cgroup: &Cgroup,
+        hierarchies: &Hierarchies,
+        controllers: &[Controller],
+        named: &[&str],
+    ) -> Result<(), Error> {
+        let lacking = controllers.iter().find(|controller| !controller.is_in_unified());
+        let mount = match (&hierarchies.unified, lacking) {
+            (Some(mount), None) => mount,
+            _ => {
+                return Err(place::missing(
+                    lacking.or(controllers.first()).map_or("", |one| one.name()),
+                    None,
+                ));
+            }
+        };
+        let parent = hierarchies.parent(cgroup, mount, None)?;
+        let mut words: Vec<&str> = controllers.iter().filter_map(|controller| controller.unified()).collect();
+        words.extend(named);
+        let parent = place::pass_on(parent, &words, cgroup.parent.is_none())?;
+        let dir = self.directory(&parent, true)?;
+        for controller in controllers {
+            set(&dir, cgroup.settings(*controller, true))?;
+        }
+        set(&dir, cgroup.named())?;
+        let entry = open(&dir, OFlags::DIRECTORY)?;
+        if let Some(program) = cgroup.device_program().filter(|_| controllers.contains(&Controller::Devices))
+        {
+            sys::load_device_program(&program)
+                .and_then(|program| sys::attach_device_program(program.as_fd(), entry.as_fd()))
+                .map_err(|errno| failed("limit devices by an eBPF program".to_owned(), &errno.into()))?;
+        }
+        self.into = Some((entry, open(&dir.join("cgroup.procs"), OFlags::WRONLY)?));
+        Ok(())
+    }
+
+    /// A directory in this hierarchy, new and locked, or the one that is there already.
+    fn directory(&mut self, parent: &Path, unified: bool) -> Result<PathBuf, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        sweep(parent);
+        let stat = rustix::fs::stat(parent)
+            .map_err(|errno| failed(format!("look at {}", parent.display()), &errno.into()))?;
+        if let Some(dir) = self.dirs.iter().find(|dir| dir.device == stat.st_dev) {
+            return Ok(dir.path.clone());
+        }
+        end::sweep(parent);
         let pid = std::process::id();
         loop {
             let path = parent.join(format!("{PREFIX}{pid}-{}", NEXT.fetch_add(1, Relaxed)));
@@ -161,33 +189,78 @@ impl OwnCgroup {
             // Somebody who sweeps may have been here in between: then the next.
             let Ok(lock) = open(&path, OFlags::DIRECTORY) else { continue };
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && path.exists() {
-                self.dirs.push(Dir { path: path.clone(), _lock: lock });
+                self.dirs.push(Dir { path: path.clone(), device: stat.st_dev, unified, _lock: lock });
                 return Ok(path);
             }
+        }
+    }
+
+    /// What has been counted so far.
+    fn account(&self) -> Account {
+        let mut account = Account::default();
+        for dir in &self.dirs {
+            let number = |file: &str| fs::read_to_string(dir.path.join(file)).ok()?.trim().parse().ok();
+            let field = |file: &str, name: &str| -> Option<u64> {
+                let text = fs::read_to_string(dir.path.join(file)).ok()?;
+                text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+            };
+            if dir.unified {
+                let time = |name| field("cpu.stat", name).map(Duration::from_micros);
+                account.peak_memory = account.peak_memory.or_else(|| number("memory.peak"));
+                account.oom_kills = account.oom_kills.or_else(|| field("memory.events", "oom_kill"));
+                (account.user, account.system) = (time("user_usec"), time("system_usec"));
+            } else {
+                account.peak_memory = account.peak_memory.or_else(|| number("memory.max_usage_in_bytes"));
+                account.oom_kills = account.oom_kills.or_else(|| field("memory.oom_control", "oom_kill"));
+            }
+        }
+        account
+    }
+
+    /// Why a child that was killed before exec may have been.
+    pub(crate) fn explain_death(&self) -> Advice {
+        match self.account().oom_kills {
+            None | Some(0) => Advice::default(),
+            Some(_) => Advice::new(
+                "what set-up writes into its tmpfs counts as the command's memory, and the limit was reached",
+                "allow more: --memory",
+            ),
         }
     }
 
     /// The account; then kills what is left, and removes it.
     pub(crate) fn end(&mut self) -> Account {
         self.armed = false;
-        let mut account = Account::default();
+        let account = self.account();
         for dir in &self.dirs {
-            let number = |file: &str| fs::read_to_string(dir.path.join(file)).ok()?.trim().parse().ok();
-            let field = |file: &str| {
-                let text = fs::read_to_string(dir.path.join(file)).ok()?;
-                text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
-            };
-            account.peak_memory = account
-                .peak_memory
-                .or_else(|| number("memory.peak"))
-                .or_else(|| number("memory.max_usage_in_bytes"));
-            account.oom_kills =
-                account.oom_kills.or_else(|| field("memory.events")).or_else(|| field("memory.oom_control"));
-        }
-        for dir in &self.dirs {
-            remove(&dir.path);
+            end::remove(&dir.path);
         }
         account
+    }
+
+    /// Stops all processes in it, or lets them go on, and waits until that is so.
+    pub(crate) fn freeze(&self, frozen: bool) -> io::Result<()> {
+        let unsupported =
+            || io::Error::new(io::ErrorKind::Unsupported, "its cgroup has no freezer: ask for one");
+        let of_one = |dir: &&Dir| dir.path.join("freezer.state").exists();
+        let (dir, file, word, state, done) = match self.dirs.iter().find(of_one) {
+            Some(dir) if frozen => (dir, "freezer.state", "FROZEN", "freezer.state", "FROZEN"),
+            Some(dir) => (dir, "freezer.state", "THAWED", "freezer.state", "THAWED"),
+            None => {
+                let dir = self.dirs.iter().find(|dir| dir.unified).ok_or_else(unsupported)?;
+                let (word, done) = if frozen { ("1", "frozen 1") } else { ("0", "frozen 0") };
+                (dir, "cgroup.freeze", word, "cgroup.events", done)
+            }
+        };
+        fs::write(dir.path.join(file), word)?;
+        let patience = Instant::now() + Duration::from_secs(10);
+        while !fs::read_to_string(dir.path.join(state))?.lines().any(|line| line == done) {
+            if Instant::now() > patience {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, describe(libc::ETIMEDOUT)));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
     }
 }
 
@@ -199,100 +272,15 @@ impl Drop for OwnCgroup {
     }
 }
 
-fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
-    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| failed(format!("open {}", path.display()), &errno.into()))
-}
-
-fn set(cgroup: &Cgroup, dir: &Path, controller: Controller, unified: bool) -> Result<(), Error> {
-    for (file, content, may_lack) in cgroup.settings(controller, unified) {
-        if !may_lack || dir.join(file).exists() {
-            write(dir, file, &content)?;
-        }
+/// A new cpuset of version 1 has no processor and no memory, and nobody can enter it.
+fn inherit_cpuset(parent: &Path, dir: &Path) -> Result<(), Error> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let above = parent.join(file);
+        let content = fs::read_to_string(&above)
+            .map_err(|error| failed(format!("read {}", above.display()), &error))?;
+        write(dir, file, content.trim())?;
     }
     Ok(())
-}
-
-fn missing(controller: Option<Controller>) -> Error {
-    let name = controller.map_or("cgroup", Controller::name);
-    Error::Duty {
-        what: format!("limit {name}"),
-        errno: None,
-        advice: Advice::new(
-            format!("no hierarchy of cgroups with the controller {name} is mounted below {MOUNT}"),
-            "mount -t cgroup2 none /sys/fs/cgroup, or limit each process: --rlimit",
-        ),
-    }
-}
-
-/// Has `dir` hand these controllers to its children; if it has processes itself, and nobody named it, its parent.
-fn pass_on(dir: PathBuf, controllers: &[Controller], may_rise: bool) -> Result<PathBuf, Error> {
-    let words = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
-    let (available, passed) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
-    let has =
-        |text: &str, controller: &Controller| text.split_whitespace().any(|word| word == controller.name());
-    if let Some(lacking) = controllers.iter().find(|controller| !has(&available, controller)) {
-        return Err(missing(Some(*lacking)));
-    }
-    for controller in controllers.iter().filter(|controller| !has(&passed, controller)) {
-        match write(&dir, "cgroup.subtree_control", &format!("+{}", controller.name())) {
-            Err(Error::Duty { errno: Some(libc::EBUSY), .. }) if may_rise => {
-                let above = dir.parent().filter(|above| above.join("cgroup.procs").exists());
-                return match above {
-                    Some(above) => pass_on(above.to_path_buf(), controllers, may_rise),
-                    None => Err(missing(Some(*controller))),
-                };
-            }
-            done => done?,
-        }
-    }
-    Ok(dir)
-}
-
-/// Removes what killed runs have left: only what is empty can be removed, and only what nobody holds is tried.
-fn sweep(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
-        let Ok(dir) = File::open(entry.path()) else { continue };
-        if flock(dir.as_fd(), FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = fs::remove_dir(entry.path());
-        }
-    }
-}
-
-/// Kills all in it, and removes it with what the command made below.
-fn remove(path: &Path) {
-    let patience = Instant::now() + Duration::from_secs(5);
-    while remove_tree(path) == Err(Errno::BUSY) && Instant::now() < patience {
-        kill(path);
-        std::thread::sleep(Duration::from_micros(200));
-    }
-}
-
-fn remove_tree(path: &Path) -> Result<(), Errno> {
-    let code = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    match fs::remove_dir(path).map_err(code) {
-        Err(Errno::BUSY | Errno::NOTEMPTY) => {}
-        done => return done,
-    }
-    for entry in fs::read_dir(path).map_err(code)?.flatten().filter(|entry| entry.path().is_dir()) {
-        remove_tree(&entry.path())?;
-    }
-    fs::remove_dir(path).map_err(code)
-}
-
-/// `cgroup.kill` of version 2 (Linux 5.14), else one after another, here and below.
-fn kill(path: &Path) {
-    if fs::write(path.join("cgroup.kill"), "1").is_ok() {
-        return;
-    }
-    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    for pid in text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
-        let _ = rustix::process::kill_process(pid, Signal::KILL);
-    }
-    for entry in fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
-        kill(&entry.path());
-    }
 }
 
 /// A borrowed descriptor for the clone.

@@ -12,12 +12,13 @@ use rustix::mount::{
 
 use super::{Child, Result};
 use crate::mount::{Access, Create, Propagation};
+use crate::plan::NULL;
 use crate::plan::step::{Source, UpperDir};
 use crate::sys::{self, attr};
 
-impl Child<'_> {
+impl<'a> Child<'a> {
     pub(super) fn clone_root(&mut self, dir: &CStr, read_only: bool) -> Result {
-        let tree = open_tree(dir)?;
+        let tree = open_tree_at(CWD, dir)?;
         if read_only {
             sys::mount_setattr(tree.as_fd(), c"", attr::RDONLY)?;
         }
@@ -40,7 +41,7 @@ impl Child<'_> {
     pub(super) fn mount(&mut self, source: &Source, target: &CStr, create: Create) -> Result {
         let mount = match source {
             Source::Bind { path, access } => {
-                let tree = open_tree(path)?;
+                let tree = self.open_tree(path)?;
                 let attributes = match access {
                     Access::ReadWrite => attr::NOSUID | attr::NODEV,
                     Access::ReadOnly => attr::NOSUID | attr::NODEV | attr::RDONLY,
@@ -49,7 +50,7 @@ impl Child<'_> {
                 sys::mount_setattr(tree.as_fd(), c"", attributes)?;
                 tree
             }
-            Source::Device { path, number } => open_device(path, *number)?,
+            Source::Device { path, number } => self.open_device(path, *number)?,
             Source::Tmpfs { mode, size } => self.tmpfs(mode, size.as_deref())?,
             Source::Overlay { lower, upper, user } => self.overlay(lower, upper, *user, target)?,
             Source::Proc => new_fs(c"proc", &[], NOSUID | NODEV | NOEXEC)?,
@@ -75,6 +76,45 @@ impl Child<'_> {
         attach(mount.as_fd(), target.as_fd())
     }
 
+    pub(super) fn hold(&mut self, paths: &'a [CString]) -> Result {
+        for (place, path) in self.held.iter_mut().zip(paths) {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            *place = Some((path, rustix::fs::open(path, flags, Mode::empty())));
+        }
+        Ok(())
+    }
+
+    /// A copy of the mounts at and below a path outside, held or not.
+    fn open_tree(&self, path: &CStr) -> Result<OwnedFd> {
+        match self.held.iter().flatten().find(|(held, _)| *held == path) {
+            Some((_, Ok(fd))) => open_tree_at(fd.as_fd(), c""),
+            Some((_, Err(errno))) => Err(*errno),
+            None => open_tree_at(CWD, path),
+        }
+    }
+
+    /// A directory outside, held or not.
+    fn open_directory(&self, path: &CStr) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match self.held.iter().flatten().find(|(held, _)| *held == path) {
+            Some((_, Ok(fd))) => rustix::fs::openat(fd, c".", flags, Mode::empty()),
+            Some((_, Err(errno))) => Err(*errno),
+            None => rustix::fs::open(path, flags, Mode::empty()),
+        }
+    }
+
+    /// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
+    fn open_device(&self, path: &CStr, (major, minor): (u32, u32)) -> Result<OwnedFd> {
+        let tree = self.open_tree(path)?;
+        let stat = rustix::fs::fstat(&tree)?;
+        let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+        if !device || stat.st_rdev != rustix::fs::makedev(major, minor) {
+            return Err(Errno::NODEV);
+        }
+        sys::mount_setattr(tree.as_fd(), c"", attr::NOSUID | attr::NOEXEC)?;
+        Ok(tree)
+    }
+
     fn tmpfs(&mut self, mode: &CStr, size: Option<&CStr>) -> Result<OwnedFd> {
         let options = [(c"mode", Some(mode)), (c"size", size)];
         let given = if size.is_some() { &options[..] } else { &options[..1] };
@@ -94,7 +134,6 @@ impl Child<'_> {
     /// The directories are given by descriptor, `/proc/self/fd/N`: a path with a colon or a comma is no other path then.
     fn overlay(&mut self, lower: &[CString], upper: &UpperDir, user: bool, target: &CStr) -> Result<OwnedFd> {
         let fs = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let set = |key: &CStr, dir: &OwnedFd, below: &[u8]| {
             let mut buffer = [0_u8; 40];
             rustix::mount::fsconfig_set_string(
@@ -105,7 +144,7 @@ impl Child<'_> {
         };
         rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", c"overlay")?;
         for dir in lower {
-            let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+            let dir = self.open_directory(dir)?;
             // One after another since Linux 6.8; before, all in one option, of which only one directory fits here.
             match set(c"lowerdir+", &dir, b"") {
                 Err(Errno::INVAL) if lower.len() == 1 => set(c"lowerdir", &dir, b"")?,
@@ -115,8 +154,8 @@ impl Child<'_> {
         match upper {
             UpperDir::None => {}
             UpperDir::Directory(upper, work) => {
-                set(c"upperdir", &rustix::fs::open(upper, flags, Mode::empty())?, b"")?;
-                set(c"workdir", &rustix::fs::open(work, flags, Mode::empty())?, b"")?;
+                set(c"upperdir", &self.open_directory(upper)?, b"")?;
+                set(c"workdir", &self.open_directory(work)?, b"")?;
             }
             UpperDir::Tmpfs => {
                 // Attached before it is used: overlayfs takes no directory of a mount that is nowhere. The overlay then
@@ -201,7 +240,7 @@ impl Child<'_> {
             let attributes = NOSUID | NODEV | NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
             new_fs(c"tmpfs", &[(c"mode", Some(c"0555")), (c"size", Some(c"0"))], attributes)?
         } else {
-            open_device(c"/dev/null", (1, 3))?
+            self.open_device(NULL, (1, 3))?
         };
         attach(nothing.as_fd(), place.as_fd())
     }
@@ -359,22 +398,12 @@ fn new_fs(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attributes: MountAttr
 }
 
 /// A copy of the mounts at and below `path`; recursive, since a user namespace refuses to uncover what lies below.
-fn open_tree(path: &CStr) -> Result<OwnedFd> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    rustix::mount::open_tree(CWD, path, flags)
-}
-
-/// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
-fn open_device(path: &CStr, (major, minor): (u32, u32)) -> Result<OwnedFd> {
-    let tree = open_tree(path)?;
-    let stat = rustix::fs::fstat(&tree)?;
-    let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    if !device || stat.st_rdev != rustix::fs::makedev(major, minor) {
-        return Err(Errno::NODEV);
-    }
-    sys::mount_setattr(tree.as_fd(), c"", attr::NOSUID | attr::NOEXEC)?;
-    Ok(tree)
+fn open_tree_at(base: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    rustix::mount::open_tree(base, path, flags)
 }
 
 fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {

@@ -1,0 +1,288 @@
+//! Which files say a limit, in each version; Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/.
+
+use super::{Cgroup, CpuWeight, IoLimit, IoRate};
+
+/// What the kernel limits by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Controller {
+    Memory,
+    Cpu,
+    Cpuset,
+    Pids,
+    Hugetlb,
+    Io,
+    Rdma,
+    NetClass,
+    NetPriority,
+    Devices,
+    Freezer,
+}
+
+/// One file to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub file: String,
+    pub content: String,
+    /// Whether a kernel may lack the file.
+    pub may_lack: bool,
+}
+
+fn setting(file: impl Into<String>, content: impl ToString) -> Setting {
+    Setting { file: file.into(), content: content.to_string(), may_lack: false }
+}
+
+impl Controller {
+    /// The name in `cgroup.controllers` of version 2. Devices and the freezer need none there.
+    pub(crate) fn unified(self) -> Option<&'static str> {
+        match self {
+            Self::Io => Some("io"),
+            Self::Devices | Self::Freezer | Self::NetClass | Self::NetPriority => None,
+            other => Some(other.name()),
+        }
+    }
+
+    /// Whether version 2 can do this at all.
+    pub(crate) fn is_in_unified(self) -> bool {
+        !matches!(self, Self::NetClass | Self::NetPriority)
+    }
+
+    /// The name in `/proc/self/cgroup`, of version 1.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Cpuset => "cpuset",
+            Self::Pids => "pids",
+            Self::Hugetlb => "hugetlb",
+            Self::Io => "blkio",
+            Self::Rdma => "rdma",
+            Self::NetClass => "net_cls",
+            Self::NetPriority => "net_prio",
+            Self::Devices => "devices",
+            Self::Freezer => "freezer",
+        }
+    }
+}
+
+impl IoRate {
+    /// The word in `io.max`.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::ReadBytes => "rbps",
+            Self::WriteBytes => "wbps",
+            Self::ReadOperations => "riops",
+            Self::WriteOperations => "wiops",
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::ReadBytes => "blkio.throttle.read_bps_device",
+            Self::WriteBytes => "blkio.throttle.write_bps_device",
+            Self::ReadOperations => "blkio.throttle.read_iops_device",
+            Self::WriteOperations => "blkio.throttle.write_iops_device",
+        }
+    }
+}
+
+impl CpuWeight {
+    /// As container engines convert it: 2 becomes 1, 262,144 becomes 10,000, linear between.
+    fn weight(self) -> u64 {
+        match self {
+            Self::Weight(weight) => weight,
+            Self::Shares(shares) => 1 + shares.saturating_sub(2) * 9_999 / 262_142,
+        }
+    }
+
+    /// The same backwards, rounded up.
+    fn shares(self) -> u64 {
+        match self {
+            Self::Weight(weight) => 2 + (weight.saturating_sub(1) * 262_142).div_ceil(9_999),
+            Self::Shares(shares) => shares,
+        }
+    }
+}
+
+impl Cgroup {
+    /// What it takes.
+    pub(crate) fn controllers(&self) -> impl Iterator<Item = Controller> {
+        let cpu = self.cpu.is_some() || self.cpu_weight.is_some() || self.cpu_idle;
+        let memory = self.memory.is_some() || self.memory_low.is_some() || self.swap.is_some();
+        [
+            (memory, Controller::Memory),
+            (cpu, Controller::Cpu),
+            (self.cpuset_cpus.is_some() || self.cpuset_mems.is_some(), Controller::Cpuset),
+            (self.pids.is_some(), Controller::Pids),
+            (!self.hugetlb.is_empty(), Controller::Hugetlb),
+            (!self.io.is_empty() || self.io_weight.is_some(), Controller::Io),
+            (!self.rdma.is_empty(), Controller::Rdma),
+            (self.net_class.is_some(), Controller::NetClass),
+            (!self.net_priorities.is_empty(), Controller::NetPriority),
+            (self.devices.is_some(), Controller::Devices),
+            (self.freezer, Controller::Freezer),
+        ]
+        .into_iter()
+        .filter_map(|(wanted, controller)| wanted.then_some(controller))
+    }
+
+    /// The controllers of version 2 that the files of [`unified`](Self::unified) belong to.
+    pub(crate) fn named_controllers(&self) -> impl Iterator<Item = &str> {
+        self.unified.iter().map(|(file, _)| file.split('.').next().unwrap_or(file))
+    }
+
+    /// The files of [`unified`](Self::unified).
+    pub(crate) fn named(&self) -> impl Iterator<Item = Setting> {
+        self.unified.iter().map(|(file, content)| setting(file.as_str(), content))
+    }
+
+    /// The files to write for a controller, in order.
+    pub(crate) fn settings(&self, controller: Controller, unified: bool) -> Vec<Setting> {
+        match controller {
+            Controller::Memory if unified => self.memory_unified(),
+            Controller::Memory => self.memory_legacy(),
+            Controller::Cpu => self.cpu_settings(unified),
+            Controller::Cpuset => {
+                let cpus = self.cpuset_cpus.as_ref().map(|list| setting("cpuset.cpus", list));
+                let mems = self.cpuset_mems.as_ref().map(|list| setting("cpuset.mems", list));
+                cpus.into_iter().chain(mems).collect()
+            }
+            Controller::Pids => self.pids.iter().map(|most| setting("pids.max", most)).collect(),
+            Controller::Hugetlb => {
+                let file = if unified { "max" } else { "limit_in_bytes" };
+                self.hugetlb
+                    .iter()
+                    .map(|(size, bytes)| setting(format!("hugetlb.{size}.{file}"), bytes))
+                    .collect()
+            }
+            Controller::Io => self.io_settings(unified),
+            Controller::Rdma => self
+                .rdma
+                .iter()
+                .map(|(device, limits)| setting("rdma.max", format!("{device} {limits}")))
+                .collect(),
+            Controller::NetClass => {
+                self.net_class.iter().map(|class| setting("net_cls.classid", class)).collect()
+            }
+            Controller::NetPriority => self
+                .net_priorities
+                .iter()
+                .map(|(name, priority)| setting("net_prio.ifpriomap", format!("{name} {priority}")))
+                .collect(),
+            Controller::Devices if unified => Vec::new(),
+            Controller::Devices => self.device_settings(),
+            Controller::Freezer => Vec::new(),
+        }
+    }
+
+    fn memory_unified(&self) -> Vec<Setting> {
+        let mut files = Vec::new();
+        files.extend(self.memory.map(|bytes| setting("memory.max", bytes)));
+        files.extend(self.memory_low.map(|bytes| setting("memory.low", bytes)));
+        // A kernel without accounts of swap need not have the file, unless it was asked for.
+        let swap = self.swap.or(self.memory.map(|_| 0));
+        files.extend(
+            swap.map(|swap| Setting { may_lack: self.swap.is_none(), ..setting("memory.swap.max", swap) }),
+        );
+        files
+    }
+
+    fn memory_legacy(&self) -> Vec<Setting> {
+        let mut files = Vec::new();
+        files.extend(self.memory.map(|bytes| setting("memory.limit_in_bytes", bytes)));
+        files.extend(self.memory_low.map(|bytes| setting("memory.soft_limit_in_bytes", bytes)));
+        let both = self.memory.map(|bytes| bytes.saturating_add(self.swap.unwrap_or(0))).or(self.swap);
+        files.extend(both.map(|both| Setting {
+            may_lack: self.swap.is_none(),
+            ..setting("memory.memsw.limit_in_bytes", both)
+        }));
+        files
+    }
+
+    fn cpu_settings(&self, unified: bool) -> Vec<Setting> {
+        let mut files = Vec::new();
+        let names =
+            if unified { ["cpu.weight", "cpu.max.burst"] } else { ["cpu.shares", "cpu.cfs_burst_us"] };
+        files.extend(
+            self.cpu_weight
+                .map(|weight| setting(names[0], if unified { weight.weight() } else { weight.shares() })),
+        );
+        match self.cpu {
+            Some((quota, period)) if unified => files.push(setting("cpu.max", format!("{quota} {period}"))),
+            Some((quota, period)) => {
+                files.extend([setting("cpu.cfs_period_us", period), setting("cpu.cfs_quota_us", quota)]);
+            }
+            None => {}
+        }
+        files.extend(self.cpu_burst.map(|burst| setting(names[1], burst)));
+        files.extend(self.cpu_idle.then(|| setting("cpu.idle", 1)));
+        files
+    }
+
+    fn io_settings(&self, unified: bool) -> Vec<Setting> {
+        let limit = |IoLimit { device: (major, minor), rate, most }: &IoLimit| {
+            if unified {
+                setting("io.max", format!("{major}:{minor} {}={most}", rate.word()))
+            } else {
+                setting(rate.file(), format!("{major}:{minor} {most}"))
+            }
+        };
+        let weight = self.io_weight.map(|weight| {
+            if unified {
+                setting("io.weight", format!("default {weight}"))
+            } else {
+                setting("blkio.weight", u64::from(weight).clamp(10, 1_000))
+            }
+        });
+        weight.into_iter().chain(self.io.iter().map(limit)).collect()
+    }
+
+    /// All is denied first. Each line is a write of its own.
+    fn device_settings(&self) -> Vec<Setting> {
+        let rules = self.devices.iter().flatten();
+        let line = |rule: &super::DeviceRule| {
+            setting(if rule.allow { "devices.allow" } else { "devices.deny" }, rule.to_string())
+        };
+        std::iter::once(setting("devices.deny", "a")).chain(rules.map(line)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(cgroup: &Cgroup, controller: Controller, unified: bool) -> Vec<String> {
+        let settings = cgroup.settings(controller, unified);
+        settings.into_iter().map(|setting| format!("{} {}", setting.file, setting.content)).collect()
+    }
+
+    #[test]
+    fn swap_counts_beside_memory_in_both_versions() {
+        let cgroup = Cgroup::new().memory(100).swap(20);
+        assert_eq!(lines(&cgroup, Controller::Memory, true), ["memory.max 100", "memory.swap.max 20"]);
+        assert_eq!(
+            lines(&cgroup, Controller::Memory, false),
+            ["memory.limit_in_bytes 100", "memory.memsw.limit_in_bytes 120"]
+        );
+    }
+
+    #[test]
+    fn weights_are_converted_at_both_ends() {
+        for (weight, shares) in [(1, 2), (10_000, 262_144)] {
+            assert_eq!(CpuWeight::Weight(weight).shares(), shares);
+            assert_eq!(CpuWeight::Shares(shares).weight(), weight);
+        }
+        for weight in 1..=10_000 {
+            assert_eq!(CpuWeight::Shares(CpuWeight::Weight(weight).shares()).weight(), weight);
+        }
+    }
+
+    #[test]
+    fn rates_name_their_device() {
+        let cgroup = Cgroup::new().io((8, 0), IoRate::WriteBytes, 5).io((8, 0), IoRate::ReadOperations, 7);
+        assert_eq!(lines(&cgroup, Controller::Io, true), ["io.max 8:0 wbps=5", "io.max 8:0 riops=7"]);
+        assert_eq!(
+            lines(&cgroup, Controller::Io, false),
+            ["blkio.throttle.write_bps_device 8:0 5", "blkio.throttle.read_iops_device 8:0 7"]
+        );
+    }
+}

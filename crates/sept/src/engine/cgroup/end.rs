@@ -1,0 +1,61 @@
+//! The end of a cgroup: what is left in it is killed, and its directory removed.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+use super::PREFIX;
+
+/// Removes what killed runs have left: only what is empty can be removed, and only what nobody holds is tried.
+pub(super) fn sweep(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let Ok(dir) = File::open(entry.path()) else { continue };
+        if flock(dir.as_fd(), FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = remove_tree(&entry.path());
+        }
+    }
+}
+
+/// Kills all in it, and removes it with what the command made below.
+pub(super) fn remove(path: &Path) {
+    let patience = Instant::now() + Duration::from_secs(5);
+    while remove_tree(path) == Err(Errno::BUSY) && Instant::now() < patience {
+        kill(path);
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), Errno> {
+    let code = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    match fs::remove_dir(path).map_err(code) {
+        Err(Errno::BUSY | Errno::NOTEMPTY) => {}
+        done => return done,
+    }
+    for entry in fs::read_dir(path).map_err(code)?.flatten().filter(|entry| entry.path().is_dir()) {
+        remove_tree(&entry.path())?;
+    }
+    fs::remove_dir(path).map_err(code)
+}
+
+/// `cgroup.kill` of version 2 (Linux 5.14), else one after another, here and below.
+fn kill(path: &Path) {
+    // Who is frozen by version 1 does not die.
+    let _ = fs::write(path.join("freezer.state"), "THAWED");
+    if fs::write(path.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    for pid in text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        kill(&entry.path());
+    }
+}

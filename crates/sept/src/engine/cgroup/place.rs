@@ -1,0 +1,145 @@
+//! Where the command's own cgroup is made: which hierarchies there are, and below which directory.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use super::{failed, write};
+use crate::cgroup::{Cgroup, Controller};
+use crate::error::{Advice, Error};
+
+/// Where cgroups are mounted: by the file system's type there is no doubt about which version is where.
+const MOUNT: &str = "/sys/fs/cgroup";
+const CGROUP_SUPER_MAGIC: u64 = 0x0027_e0eb;
+const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+
+/// What is mounted, and where this process is in it.
+pub(super) struct Hierarchies {
+    /// `/proc/self/cgroup`.
+    own: String,
+    /// The mount of version 2.
+    pub unified: Option<PathBuf>,
+    /// Whether all is version 2.
+    pure: bool,
+}
+
+fn magic(path: &Path) -> Option<u64> {
+    rustix::fs::statfs(path).ok().map(|fs| fs.f_type as u64)
+}
+
+impl Hierarchies {
+    pub(super) fn read() -> Result<Self, Error> {
+        let own = fs::read_to_string("/proc/self/cgroup")
+            .map_err(|error| failed("read /proc/self/cgroup".to_owned(), &error))?;
+        let pure = magic(Path::new(MOUNT)) == Some(CGROUP2_SUPER_MAGIC);
+        let places = [PathBuf::from(MOUNT), Path::new(MOUNT).join("unified")];
+        let unified = places.into_iter().find(|path| magic(path) == Some(CGROUP2_SUPER_MAGIC));
+        Ok(Self { own, unified, pure })
+    }
+
+    /// The mount of a controller of version 1, where it is one.
+    pub(super) fn legacy(&self, controller: Controller) -> Option<PathBuf> {
+        if self.pure {
+            return None;
+        }
+        let mount = Path::new(MOUNT).join(controller.name());
+        (magic(&mount) == Some(CGROUP_SUPER_MAGIC)).then_some(mount)
+    }
+
+    /// This process's path for a controller; of version 2 for none.
+    fn own(&self, controller: Option<Controller>) -> Option<&Path> {
+        self.own.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (names, path) = (fields.next()?, fields.next()?);
+            let fits = match controller {
+                Some(controller) => names.split(',').any(|name| name == controller.name()),
+                None => names.is_empty(),
+            };
+            fits.then_some(Path::new(path))
+        })
+    }
+
+    /// The directory below which ours is made, in the hierarchy mounted there. The path in `/proc/self/cgroup` need not
+    /// be below what is mounted: then it is the top of that.
+    pub(super) fn parent(
+        &self,
+        cgroup: &Cgroup,
+        mount: &Path,
+        controller: Option<Controller>,
+    ) -> Result<PathBuf, Error> {
+        let below = |path: &Path| mount.join(path.strip_prefix("/").unwrap_or(path));
+        let leads_out = |path: &Path| path.components().any(|part| part == Component::ParentDir);
+        let Some(named) = &cgroup.parent else {
+            let own = self.own(controller).filter(|path| !leads_out(path)).map(below);
+            return Ok(own.filter(|own| own.join("cgroup.procs").exists()).unwrap_or(mount.to_path_buf()));
+        };
+        if leads_out(named) {
+            return Err(Error::invalid(format!("the parent cgroup {} holds ..", named.display())));
+        }
+        let dir = below(named);
+        if !dir.join("cgroup.procs").exists() {
+            return Err(Error::invalid_with(
+                format!("there is no cgroup {}", dir.display()),
+                Advice { why: vec![], fix: vec![format!("mkdir {}", dir.display())] },
+            ));
+        }
+        Ok(dir)
+    }
+}
+
+/// A controller that can't be had; in this directory of version 2, where there is one.
+pub(super) fn missing(controller: &str, dir: Option<&Path>) -> Error {
+    let what = if controller.is_empty() { "make a cgroup" } else { "limit by the cgroup controller" };
+    let what = format!("{what} {controller}").trim_end().to_owned();
+    let advice = match dir {
+        Some(dir) if dir.join("cgroup.type").exists() => Advice::new(
+            format!("the cgroup above {} does not pass that controller on to it", dir.display()),
+            "for a user of systemd: sudo systemctl edit user@.service, and there [Service] Delegate=yes",
+        )
+        .or(format!("as root: echo +{controller} >{}/../cgroup.subtree_control", dir.display())),
+        Some(_) if is_legacy(controller) => Advice::new(
+            "that controller belongs to a hierarchy of version 1 on this host (/proc/cgroups)",
+            "boot with cgroup_no_v1=all, or leave the limit out",
+        ),
+        Some(_) => Advice::new(
+            "this kernel has no such controller for cgroups of version 2, or it was turned off at boot",
+            format!("boot with cgroup_enable={controller}, or leave the limit out"),
+        ),
+        None => Advice::new(
+            format!("no hierarchy of cgroups with that controller is mounted below {MOUNT}"),
+            "limit each process: --rlimit",
+        ),
+    };
+    Error::Duty { what, errno: None, advice }
+}
+
+/// Whether a controller is bound to a hierarchy of version 1, mounted here or not.
+fn is_legacy(controller: &str) -> bool {
+    let text = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    text.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        fields.next() == Some(controller) && fields.next().is_some_and(|hierarchy| hierarchy != "0")
+    })
+}
+
+/// Has `dir` hand these controllers to its children; if it has processes itself, and nobody named it, the one above.
+pub(super) fn pass_on(dir: PathBuf, controllers: &[&str], may_rise: bool) -> Result<PathBuf, Error> {
+    let words = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
+    let (available, passed) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
+    let has = |text: &str, controller: &&str| text.split_whitespace().any(|word| word == *controller);
+    if let Some(lacking) = controllers.iter().find(|controller| !has(&available, controller)) {
+        return Err(missing(lacking, Some(&dir)));
+    }
+    for controller in controllers.iter().filter(|controller| !has(&passed, controller)) {
+        match write(&dir, "cgroup.subtree_control", &format!("+{controller}")) {
+            Err(Error::Duty { errno: Some(libc::EBUSY), .. }) if may_rise => {
+                let above = dir.parent().filter(|above| above.join("cgroup.procs").exists());
+                return match above {
+                    Some(above) => pass_on(above.to_path_buf(), controllers, may_rise),
+                    None => Err(missing(controller, Some(&dir))),
+                };
+            }
+            done => done?,
+        }
+    }
+    Ok(dir)
+}

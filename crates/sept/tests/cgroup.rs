@@ -1,0 +1,106 @@
+//! A cgroup of the command's own, through the library: what it counts, and standing still.
+
+use std::time::{Duration, Instant};
+
+use sept::{Cgroup, Command, DeviceRule, Error};
+
+fn rooted(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: {test}: it takes the right to make cgroups");
+    }
+    root
+}
+
+#[test]
+fn frozen_processes_stand_still_until_they_are_thawed() {
+    let test = "frozen_processes_stand_still_until_they_are_thawed";
+    if !rooted(test) {
+        return;
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", "while :; do :; done"]).cgroup(Cgroup::new().freezer());
+    let mut child = command.spawn().expect("it starts");
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it can be read");
+        let ticks = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(11)?.parse::<u64>().ok());
+        ticks.expect("it has used time")
+    };
+    child.freeze().expect("it can be frozen");
+    let before = used();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(used(), before);
+    child.thaw().expect("it can be thawed");
+    let begun = Instant::now();
+    while used() == before {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Frozen when it is to die: its cgroup is removed all the same.
+    child.freeze().expect("it can be frozen");
+    child.kill().expect("it can be killed");
+    child.thaw().expect("it can be thawed");
+    child.wait().expect("it ends");
+    let none = Command::new("true").spawn().expect("it starts");
+    assert!(none.freeze().is_err());
+}
+
+#[test]
+fn a_limit_on_memory_counts_what_was_used_and_what_was_killed() {
+    let test = "a_limit_on_memory_counts_what_was_used_and_what_was_killed";
+    if !rooted(test) {
+        return;
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", "x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo $x"]);
+    command.cgroup(Cgroup::new().memory(24 << 20)).stdout(sept::Stdio::null()).stderr(sept::Stdio::null());
+    let mut child = command.spawn().expect("it starts");
+    child.wait().expect("it ends");
+    let account = child.account().expect("it was counted");
+    assert!(account.oom_kills >= Some(1) && account.peak_memory > Some(8 << 20), "{account:?}");
+}
+
+#[test]
+fn what_no_kernel_takes_is_refused_before_anything_is_made() {
+    for cgroup in [
+        Cgroup::new().memory(0),
+        Cgroup::new().cpu(1, 100_000),
+        Cgroup::new().cpu(100_000, 2_000_000),
+        Cgroup::new().cpu_burst(1),
+        Cgroup::new().pids(0),
+        Cgroup::new().cpuset_cpus("a"),
+        Cgroup::new().hugetlb("../x", 1),
+        Cgroup::new().unified("memory/x", "1"),
+        Cgroup::new().unified("cgroup.kill", "1"),
+        Cgroup::new().io_weight(0),
+    ] {
+        let error = Command::new("true").cgroup(cgroup.clone()).spawn().expect_err("it is refused");
+        assert!(matches!(error, Error::Invalid { .. }), "{cgroup:?}: {error}");
+    }
+    let plan =
+        Command::new("true").cgroup(Cgroup::new().pids(3).devices([])).plan().expect("it can be planned");
+    assert!(plan.to_string().contains("enter a cgroup of its own (pids 3, devices by 0 rules)"), "{plan}");
+    assert!(DeviceRule::parse("c 1:3 rwx", true).is_err());
+}
+
+#[test]
+fn a_parked_child_that_is_dropped_leaves_no_cgroup() {
+    let test = "a_parked_child_that_is_dropped_leaves_no_cgroup";
+    if !rooted(test) {
+        return;
+    }
+    let own = || {
+        let dirs = ["/sys/fs/cgroup", "/sys/fs/cgroup/pids"]
+            .into_iter()
+            .filter_map(|dir| std::fs::read_dir(dir).ok());
+        let prefix = format!("sept-{}-", std::process::id());
+        dirs.flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+            .count()
+    };
+    let mut command = Command::new("true");
+    let parked = command.cgroup(Cgroup::new().pids(7)).park().expect("it is parked");
+    drop(parked);
+    assert_eq!(own(), 0);
+}
