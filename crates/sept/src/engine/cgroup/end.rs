@@ -15,12 +15,18 @@ use super::PREFIX;
 /// Removes what killed runs have left: only what is empty can be removed, and only what nobody holds is tried.
 pub(super) fn sweep(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+    for entry in entries.flatten().filter(|entry| is_ours(&entry.file_name().to_string_lossy())) {
         let Ok(dir) = File::open(entry.path()) else { continue };
         if flock(dir.as_fd(), FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = remove_tree(&entry.path());
         }
     }
+}
+
+/// A pid and a count; a name that somebody chose is somebody's.
+fn is_ours(name: &str) -> bool {
+    let numbers = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    numbers.is_some_and(|(pid, count)| pid.parse::<u32>().is_ok() && count.parse::<u32>().is_ok())
 }
 
 /// Kills all in it, and removes it with what the command made below.
