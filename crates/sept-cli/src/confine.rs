@@ -138,6 +138,12 @@ pub fn apply(
     if let Some(bits) = request.securebits {
         command.securebits(bits);
     }
+    if let Some(profile) = &request.apparmor_profile {
+        command.apparmor_profile(profile);
+    }
+    if let Some(label) = &request.selinux_label {
+        command.selinux_label(label);
+    }
     if !request.capabilities.is_empty() {
         let mut sets = capabilities(request, set, host);
         // Who has no CAP_SETPCAP can't limit what exec may give; with no_new_privs exec gives nothing.

@@ -84,6 +84,8 @@ pub enum Id {
     CapAdd,
     CapDrop,
     Securebits,
+    Apparmor,
+    SelinuxLabel,
     LandlockRo,
     LandlockRw,
     LandlockExec,

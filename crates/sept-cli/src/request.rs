@@ -130,6 +130,8 @@ pub struct Request {
     pub seccomp: Vec<OsString>,
     pub capabilities: Vec<CapChange>,
     pub securebits: Option<u32>,
+    pub apparmor_profile: Option<OsString>,
+    pub selinux_label: Option<OsString>,
     pub landlock: LandlockOptions,
     pub new_keyring: bool,
     pub core_scheduling: bool,
@@ -462,6 +464,8 @@ fn apply(
         Id::Seccomp => request.seccomp.push(values.os()?),
         Id::CapAdd => request.capabilities.push(CapChange::Add(values.parsed(confine::capability)?)),
         Id::CapDrop => request.capabilities.push(CapChange::Drop(values.parsed(confine::capability)?)),
+        Id::Apparmor => request.apparmor_profile = Some(values.os()?),
+        Id::SelinuxLabel => request.selinux_label = Some(values.os()?),
         Id::Securebits => request.securebits = Some(values.parsed(confine::securebits)?),
         Id::LandlockRo | Id::LandlockRw | Id::LandlockExec => {
             let access = match opt.id {

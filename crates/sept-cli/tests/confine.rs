@@ -213,3 +213,14 @@ fn bad_words_are_refused() {
         );
     }
 }
+
+/// Where there is AppArmor or SELinux, tests of the second kernel see the label; where not, it is an error, not nothing.
+#[test]
+fn a_label_that_can_not_be_had_is_an_error() {
+    for (option, module) in [("--apparmor-profile", "AppArmor"), ("--selinux-label", "SELinux")] {
+        let output = run(&[option, "sept_no_such_profile", "true"]);
+        assert_eq!(output.status.code(), Some(125), "{option}");
+        assert!(stderr(&output).contains(module) && stderr(&output).contains("fix:"), "{}", stderr(&output));
+        assert_eq!(run(&[option, "", "true"]).status.code(), Some(125), "{option}");
+    }
+}

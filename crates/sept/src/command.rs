@@ -91,6 +91,7 @@ pub struct Command {
     pub(crate) filters: Vec<Filter>,
     pub(crate) new_keyring: bool,
     pub(crate) selinux_label: Option<CString>,
+    pub(crate) apparmor_profile: Option<CString>,
     pub(crate) core_scheduling: bool,
     pub(crate) hostname: Option<CString>,
     pub(crate) domainname: Option<CString>,
@@ -153,6 +154,7 @@ impl Command {
             filters: Vec::new(),
             new_keyring: false,
             selinux_label: None,
+            apparmor_profile: None,
             core_scheduling: false,
             hostname: None,
             domainname: None,
@@ -436,6 +438,17 @@ impl Command {
     /// The SELinux context that the command gets at exec: `/proc/self/attr/exec`, proc_pid_attr(5).
     pub fn selinux_label(&mut self, label: impl AsRef<OsStr>) -> &mut Self {
         self.selinux_label = Some(c_string("the SELinux context", label.as_ref(), &mut self.problem));
+        self
+    }
+
+    /// The AppArmor profile that the command gets at exec: `/proc/self/attr/apparmor/exec` (Linux 5.8), aa_change_onexec(2). It
+    /// must be loaded.
+    pub fn apparmor_profile(&mut self, profile: impl AsRef<OsStr>) -> &mut Self {
+        let profile = c_string("the AppArmor profile", profile.as_ref(), &mut self.problem);
+        if profile.is_empty() {
+            self.reject("the name of the AppArmor profile is empty".to_owned());
+        }
+        self.apparmor_profile = Some(profile);
         self
     }
 

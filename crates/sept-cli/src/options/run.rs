@@ -239,6 +239,22 @@ static OPTIONS: &[Opt] = &[
         "Give a capability (back), of those of the user namespace",
     ),
     opt(
+        Id::Apparmor,
+        None,
+        "apparmor-profile",
+        &["PROFILE"],
+        CONFINE,
+        "The AppArmor profile that COMMAND gets; it must be loaded",
+    ),
+    opt(
+        Id::SelinuxLabel,
+        None,
+        "selinux-label",
+        &["LABEL"],
+        CONFINE,
+        "The SELinux context that COMMAND gets",
+    ),
+    opt(
         Id::Securebits,
         None,
         "securebits",

@@ -271,6 +271,7 @@ impl<'a> Child<'a> {
             Step::SetRlimit(limit) => rights::limit(limit),
             Step::NewKeyring => sys::new_session_keyring(),
             Step::SelinuxLabel(label) => self.write_proc(c"self/attr/exec", label.as_bytes()),
+            Step::ApparmorProfile(word) => self.write_proc(c"self/attr/apparmor/exec", word.as_bytes()),
             Step::CoreScheduling => rights::core_scheduling(),
             Step::LimitBounding(keep) => rights::limit_bounding(*keep),
             Step::Securebits(bits) => {

@@ -88,6 +88,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
                 | Step::MapGid(_)
                 | Step::OffsetClocks(_)
                 | Step::SelinuxLabel(_)
+                | Step::ApparmorProfile(_)
         )
     }) || !plan.duties.is_empty();
     let waits = |step: &Step| {

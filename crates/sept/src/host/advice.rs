@@ -325,6 +325,17 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "the kernel's SELinux policy does not let this process take that context, or there is no SELinux",
             "see ausearch -m avc, or leave it out",
         ),
+        Step::ApparmorProfile(_) if !has_apparmor() => {
+            Advice::new("there is no AppArmor on this host, or it is off", "leave it out")
+        }
+        Step::ApparmorProfile(_) if errno == libc::ENOENT => Advice::new(
+            "no profile of that name is loaded",
+            "sudo aa-status lists those that are; sudo apparmor_parser -r FILE loads one",
+        ),
+        Step::ApparmorProfile(_) => Advice::new(
+            "AppArmor lets this process not change to that profile: it is confined itself, or may gain no privileges",
+            "start from outside of any profile, or with --no-new-privs=no",
+        ),
         Step::CoreScheduling if errno == libc::ENODEV || errno == libc::EINVAL => Advice::new(
             "this kernel has no core scheduling, or the processor no threads that share a core",
             "leave it out",
@@ -515,4 +526,10 @@ fn elf_interpreter(file: &[u8]) -> Option<String> {
         let text = file.get(offset..offset.checked_add(length)?)?;
         interp.then(|| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
     })
+}
+
+/// Whether AppArmor is the kernel's, and on.
+fn has_apparmor() -> bool {
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    enabled.is_ok_and(|text| text.trim() == "Y")
 }

@@ -1,5 +1,7 @@
 //! Limits, ids, capabilities and filters: from more rights to fewer, each with the rights that it needs still there.
 
+use std::ffi::CString;
+
 use crate::command::Command;
 use crate::error::{Advice, Error};
 use crate::host::Host;
@@ -43,6 +45,11 @@ pub(super) fn steps(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Re
     }
     // Before no_new_privs, which forbids most changes of context.
     steps.extend(command.selinux_label.clone().map(Step::SelinuxLabel));
+    if let Some(profile) = &command.apparmor_profile {
+        let word = [b"exec ", profile.as_bytes()].concat();
+        let word = CString::new(word).map_err(|_| Error::invalid("the AppArmor profile holds a NUL byte"))?;
+        steps.push(Step::ApparmorProfile(word));
+    }
     if command.keep_capabilities {
         steps.push(Step::KeepCapabilities);
     }

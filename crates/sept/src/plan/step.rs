@@ -166,6 +166,8 @@ pub enum Step {
     NewKeyring,
     /// Writes this SELinux context to `/proc/self/attr/exec`.
     SelinuxLabel(CString),
+    /// Writes this word, `exec PROFILE`, to `/proc/self/attr/apparmor/exec`.
+    ApparmorProfile(CString),
     /// prctl(PR_SCHED_CORE).
     CoreScheduling,
     /// prctl(PR_CAPBSET_DROP) of all but these.
@@ -400,6 +402,10 @@ impl fmt::Display for Step {
             Self::SetRlimit(limit) => write!(f, "limit {limit}"),
             Self::NewKeyring => f.write_str("begin a session keyring"),
             Self::SelinuxLabel(label) => write!(f, "take the SELinux context {} at exec", shown(label)),
+            Self::ApparmorProfile(word) => {
+                let profile = shown(word);
+                write!(f, "take the AppArmor profile {} at exec", profile.trim_start_matches("exec "))
+            }
             Self::CoreScheduling => f.write_str("share no processor core with others"),
             Self::LimitBounding(set) => write!(f, "limit capabilities to {set}"),
             Self::Securebits(bits) => write!(f, "set securebits {bits:#x}"),
