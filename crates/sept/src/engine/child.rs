@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod files;
+mod mounts;
 mod rights;
 
 use std::convert::Infallible;
@@ -26,8 +27,8 @@ use crate::engine::wire;
 use crate::mount::Create;
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::Way;
-use crate::plan::step::Step;
-use crate::sys::{self, CloneRequest, Instruction, attr};
+use crate::plan::step::{Source, Step};
+use crate::sys::{self, Attributes, CloneRequest, Instruction, Reach, attr};
 
 type Result<T = ()> = std::result::Result<T, Errno>;
 
@@ -214,9 +215,17 @@ impl Child<'_> {
                 sys::loopback_up(socket.as_fd())
             }
             Step::Propagate(propagation) => files::propagate(*propagation),
-            Step::ReadOnlyAll => sys::mount_setattr(CWD, c"/", attr::RDONLY),
+            Step::ReadOnlyAll => sys::mount_setattr(CWD, c"/", Attributes::set(attr::RDONLY), Reach::Tree),
             Step::CloneRoot { dir, read_only } => self.clone_root(dir, *read_only),
-            Step::Mount { source, target, create } => self.mount(source, target, *create),
+            Step::Mount { source, change, target, create } => {
+                let from = match source {
+                    // SAFETY: as in the step below.
+                    Source::Data { fd, .. } => Some(unsafe { BorrowedFd::borrow_raw(*fd) }),
+                    _ => None,
+                };
+                self.mount((source, from), change, target, *create)
+            }
+            Step::Remount { at, change } => self.remount(at, change),
             Step::MakeDir { at, mode, create } => self.make_dir(at, *mode, *create),
             Step::WriteFile { fd, at, mode, create } => {
                 // SAFETY: only read from: it is the caller's word that the descriptor is open, and EBADF otherwise.
