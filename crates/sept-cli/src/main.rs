@@ -7,6 +7,7 @@ mod disposition;
 mod doctor;
 mod enter;
 mod failure;
+mod files;
 mod inside;
 mod limits;
 mod ls;

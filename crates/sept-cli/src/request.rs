@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser};
 use sept::{
-    Access, IdRange, Mount, Namespace, Namespaces, PathAccess, PortAccess, Propagation, Rlimit, Setgroups,
-    Upper,
+    IdRange, Mount, MountOptions, Namespace, Namespaces, PathAccess, PortAccess, Propagation, Rlimit,
+    Setgroups,
 };
 
 use crate::confine::{self, CapChange, LandlockOptions};
 use crate::failure::Failure;
+use crate::files;
 use crate::limits::Limits;
 use crate::options::{self, Id, Opt, Page};
 use crate::users;
@@ -109,6 +110,7 @@ pub struct Request {
     pub overlay: Vec<PathBuf>,
     pub perms: Option<u32>,
     pub size: Option<u64>,
+    pub options: Option<MountOptions>,
     pub own_proc: bool,
     pub no_proc: bool,
     pub no_dev: bool,
@@ -186,7 +188,8 @@ pub fn parse(parser: &mut Parser, page: &'static Page) -> Result<Parsed, Failure
     }
     for (left, option, what) in [
         (!request.overlay.is_empty(), "overlay-src", "--overlay, --tmp-overlay or --ro-overlay"),
-        (request.perms.is_some(), "perms", "--dir, --file or --tmpfs"),
+        (request.perms.is_some(), "perms", "--dir, --file, --bind-data or --tmpfs"),
+        (request.options.is_some(), "options", "a mount"),
         (request.size.is_some(), "size", "--tmpfs"),
     ] {
         if left {
@@ -376,63 +379,34 @@ fn apply(
         Id::Boottime => request.boottime = Some(values.seconds()?),
         Id::Root => request.root = Some(values.os()?.into()),
         Id::ReadOnly => request.read_only = true,
-        Id::Bind | Id::RoBind | Id::DevBind | Id::BindTry | Id::RoBindTry | Id::DevBindTry => {
-            let access = match opt.id {
-                Id::Bind | Id::BindTry => Access::ReadWrite,
-                Id::RoBind | Id::RoBindTry => Access::ReadOnly,
-                _ => Access::Devices,
-            };
-            let (source, target) = (values.os()?, values.os()?);
-            let only_if_there = matches!(opt.id, Id::BindTry | Id::RoBindTry | Id::DevBindTry);
-            if only_if_there && !std::path::Path::new(&source).exists() {
-                return Ok(());
-            }
-            request.own_proc |= target == "/proc";
-            request.mounts.push(Mount::bind(source, target, access));
-        }
-        Id::Tmpfs => {
-            let mode = request.perms.take().unwrap_or(0o755);
-            request.mounts.push(Mount::tmpfs_with(values.os()?, mode, request.size.take()));
-        }
-        Id::OverlaySrc => request.overlay.push(values.os()?.into()),
-        Id::Overlay | Id::TmpOverlay | Id::RoOverlay => {
-            let upper = match opt.id {
-                Id::Overlay => Upper::Directory(values.os()?.into(), values.os()?.into()),
-                Id::TmpOverlay => Upper::Tmpfs,
-                _ => Upper::None,
-            };
-            // The last that was named lies on top.
-            let lower: Vec<PathBuf> = std::mem::take(&mut request.overlay).into_iter().rev().collect();
-            request.mounts.push(Mount::overlay(lower, upper, values.os()?));
-        }
-        Id::Symlink => request.mounts.push(Mount::symlink(values.os()?, values.os()?)),
-        Id::Dir => {
-            let mode = request.perms.take().unwrap_or(0o755);
-            request.mounts.push(Mount::directory(values.os()?, mode));
-        }
-        Id::File => {
-            let (fd, mode) = (values.parsed(descriptor)?, request.perms.take().unwrap_or(0o666));
-            request.mounts.push(Mount::file(fd, values.os()?, mode));
-        }
-        Id::Perms => request.perms = Some(values.parsed(octal)?),
-        Id::Size => {
-            let size = values
-                .parsed(|text| confine::amount(text)?.ok_or("a number of bytes is wanted".to_owned()))?;
-            request.size = Some(size);
-        }
-        Id::Chmod => {
-            let mode = values.parsed(octal)?;
-            request.mounts.push(Mount::mode(values.os()?, mode));
-        }
-        Id::Mask => request.mounts.push(Mount::mask(values.os()?)),
-        Id::RemountRo => request.mounts.push(Mount::remount_read_only(values.os()?)),
-        Id::Proc => {
-            let target = values.os()?;
-            request.own_proc |= target == "/proc";
-            request.mounts.push(Mount::proc(target));
-        }
-        Id::Dev => request.mounts.push(Mount::dev(values.os()?)),
-        Id::Mqueue => request.mounts.push(Mount::mqueue(values.os()?)),
+        Id::Bind
+        | Id::RoBind
+        | Id::DevBind
+        | Id::BindTry
+        | Id::RoBindTry
+        | Id::DevBindTry
+        | Id::BindData
+        | Id::RoBindData
+        | Id::Device
+        | Id::FileSystem
+        | Id::Remount
+        | Id::MountOptions
+        | Id::Tmpfs
+        | Id::OverlaySrc
+        | Id::Overlay
+        | Id::TmpOverlay
+        | Id::RoOverlay
+        | Id::Symlink
+        | Id::Dir
+        | Id::File
+        | Id::Perms
+        | Id::Size
+        | Id::Chmod
+        | Id::Mask
+        | Id::RemountRo
+        | Id::Proc
+        | Id::Dev
+        | Id::Mqueue => files::apply(opt.id, &mut values, request)?,
         Id::NoProc => request.no_proc = true,
         Id::NoDev => request.no_dev = true,
         Id::NoSys => request.no_sys = true,
@@ -560,6 +534,11 @@ fn implied_kind(id: Id, request: &Request) -> Option<Namespace> {
         | Id::BindTry
         | Id::RoBindTry
         | Id::DevBindTry
+        | Id::BindData
+        | Id::RoBindData
+        | Id::Device
+        | Id::FileSystem
+        | Id::Remount
         | Id::OverlaySrc
         | Id::Overlay
         | Id::TmpOverlay
@@ -626,19 +605,12 @@ fn env_change(text: OsString) -> EnvChange {
     }
 }
 
-fn descriptor(text: &str) -> Result<i32, String> {
+pub fn descriptor(text: &str) -> Result<i32, String> {
     match sept::parse_id(text).and_then(|fd| i32::try_from(fd).ok()) {
         Some(fd) if std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok() => Ok(fd),
         Some(fd) => Err(format!("descriptor {fd} is not open; open it in the shell: {fd}<FILE or {fd}>FILE")),
         None => Err("the number of a descriptor is wanted".to_owned()),
     }
-}
-
-/// A mode, as chmod(1) takes it in octal.
-fn octal(text: &str) -> Result<u32, String> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o7777);
-    mode.ok_or_else(|| "a mode is an octal number up to 7777".to_owned())
 }
 
 fn keep_fd(values: &mut Values<'_>, request: &mut Request) -> Result<(), Failure> {

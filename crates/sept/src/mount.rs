@@ -1,7 +1,16 @@
 //! What can be mounted inside: pure data, in the words of mount(8).
 
+mod options;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
+
+use crate::id_map::IdRange;
+
+pub use options::MountOptions;
+pub(crate) use options::{Bind, IdMap, Ids};
 
 /// One mount, made in the new mount namespace in the order in which they were given.
 ///
@@ -11,11 +20,16 @@ use std::path::{Path, PathBuf};
 pub struct Mount {
     pub(crate) kind: MountKind,
     pub(crate) target: PathBuf,
+    pub(crate) options: Option<MountOptions>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MountKind {
     Bind { source: PathBuf, access: Access },
+    Data { fd: RawFd, mode: u32, access: Access },
+    Device { source: PathBuf, device: Device },
+    FileSystem { kind: String, source: Option<OsString> },
+    Remount,
     Tmpfs { mode: u32, size: Option<u64> },
     Overlay { lower: Vec<PathBuf>, upper: Upper },
     Symlink { to: PathBuf },
@@ -51,16 +65,101 @@ pub enum Access {
     ReadOnly,
     /// As `ReadWrite`, and device files work.
     Devices,
+    /// What the mount at the source allows.
+    Unchanged,
+}
+
+/// The type of a device file, by the letter of mknod(1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceType {
+    /// `c`, also `u`.
+    Character,
+    /// `b`.
+    Block,
+    /// `p`: a named pipe, which is no device, and has no number.
+    Fifo,
+}
+
+/// A device file, as mknod(2) makes it; Documentation/admin-guide/devices.txt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its type.
+    pub kind: DeviceType,
+    /// Its major number.
+    pub major: u32,
+    /// Its minor number.
+    pub minor: u32,
+    /// Its mode.
+    pub mode: u32,
+    /// Its owner, as seen inside.
+    pub uid: u32,
+    /// Its group, as seen inside.
+    pub gid: u32,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            DeviceType::Character => write!(f, "character device {}:{}", self.major, self.minor)?,
+            DeviceType::Block => write!(f, "block device {}:{}", self.major, self.minor)?,
+            DeviceType::Fifo => f.write_str("named pipe")?,
+        }
+        write!(f, " ({:04o}, owner {}:{})", self.mode, self.uid, self.gid)
+    }
 }
 
 impl Mount {
     fn new(kind: MountKind, target: &Path) -> Self {
-        Self { kind, target: target.to_path_buf() }
+        Self { kind, target: target.to_path_buf(), options: None }
+    }
+
+    /// Options in the words of mount(8), in addition to what the mount has by itself. They are set before it can be seen.
+    #[must_use]
+    pub fn options(self, options: MountOptions) -> Self {
+        Self { options: Some(options), ..self }
+    }
+
+    /// Maps the owners of a bind's files: ids `inside` the file system appear as those `outside`, of the caller's user
+    /// namespace; mount_setattr(2), MOUNT_ATTR_IDMAP. Ids of an empty map stay as they are.
+    ///
+    /// Needs CAP_SYS_ADMIN in the user namespace where the file system was mounted, and Linux 5.12 with ext4 or FAT, 5.15
+    /// with btrfs, 6.3 with tmpfs. The mounts below it are mapped where its options say `ridmap`.
+    #[must_use]
+    pub fn id_mapped(self, uids: Vec<IdRange>, gids: Vec<IdRange>) -> Self {
+        let mut options = self.options.clone().unwrap_or_default();
+        let recursive = options.id_map.is_some_and(|map| map.recursive);
+        options.id_map = Some(IdMap { recursive, ids: Ids::Maps { uids, gids } });
+        self.options(options)
     }
 
     /// The caller's `source`, a file or a directory with all mounts below it, at `target`.
     pub fn bind(source: impl AsRef<Path>, target: impl AsRef<Path>, access: Access) -> Self {
         Self::new(MountKind::Bind { source: source.as_ref().to_path_buf(), access }, target.as_ref())
+    }
+
+    /// A file with what can be read from this descriptor, in memory of its own, on a file that is there; or one made as any
+    /// mount point. Nothing is written to the file below.
+    pub fn bind_data(fd: RawFd, target: impl AsRef<Path>, mode: u32, access: Access) -> Self {
+        Self::new(MountKind::Data { fd, mode, access }, target.as_ref())
+    }
+
+    /// A device file. With CAP_MKNOD, and without a new user namespace, it is made where the command has a tmpfs of its own
+    /// that lets device files work. Otherwise that of the caller at `source` is bound, if it is the same device; it
+    /// keeps its own mode and owner.
+    pub fn device(source: impl AsRef<Path>, target: impl AsRef<Path>, device: Device) -> Self {
+        Self::new(MountKind::Device { source: source.as_ref().to_path_buf(), device }, target.as_ref())
+    }
+
+    /// A new file system of this type, as `mount -t KIND SOURCE TARGET`, with nothing set but what its
+    /// [`options`](Self::options) say; see filesystems(5).
+    pub fn file_system(kind: &str, source: Option<&OsStr>, target: impl AsRef<Path>) -> Self {
+        let source = source.map(OsStr::to_owned);
+        Self::new(MountKind::FileSystem { kind: kind.to_owned(), source }, target.as_ref())
+    }
+
+    /// Changes the mount that is at this place, as its [`options`](Self::options) say: `mount -o remount`.
+    pub fn remount(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::Remount, target.as_ref())
     }
 
     /// A new empty tmpfs (mode 0755), see tmpfs(5).

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use sept::{Command, Mount, Namespace};
@@ -41,11 +42,20 @@ static ALLOCATOR: Guard = Guard;
 fn the_child_never_allocates() {
     // SAFETY: takes nothing and can't fail.
     OWN.store(unsafe { libc::getpid() }, Ordering::Relaxed);
+    let data = std::fs::File::open("/etc/passwd").expect("it can be read");
     let rich = || {
         let mut command = Command::new("true");
         command.unshare(Namespace::ALL).map_root().hostname("x").loopback().root("/").read_only();
         command.mount(Mount::proc("/proc")).mount(Mount::dev("/dev")).mount(Mount::tmpfs("/tmp"));
         command.mount(Mount::bind("/etc/passwd", "/tmp/a/b", sept::Access::ReadOnly));
+        let options = |words: &str| sept::MountOptions::parse(words).expect("options");
+        command.mount(Mount::file_system("tmpfs", None, "/mnt").options(options("size=64k,sync,shared")));
+        command.mount(Mount::bind("/etc", "/mnt/a", sept::Access::Unchanged).options(options("rro,private")));
+        command.mount(Mount::remount("/mnt").options(options("noexec,size=128k")));
+        let kind = sept::DeviceType::Character;
+        let null = sept::Device { kind, major: 1, minor: 3, mode: 0o666, uid: 0, gid: 0 };
+        command.mount(Mount::device("/dev/null", "/mnt/null", null));
+        command.mount(Mount::bind_data(data.as_raw_fd(), "/mnt/data", 0o600, sept::Access::ReadOnly));
         command.no_new_privs().refuse_terminal_injection().keep_fds([]).current_dir_or_root("/nowhere");
         command
     };

@@ -166,3 +166,31 @@ fn rights_go_in_an_order_in_which_each_is_still_there() {
     let old = Host { landlock_abi: Some(3), ..host };
     assert!(command.plan_for(&old).is_err_and(|error| error.to_string().contains("takes its ABI 6")));
 }
+
+#[test]
+fn mounts_say_what_is_set_on_them() {
+    use sept::{Device, DeviceType, IdRange, MountOptions};
+    let options = |words: &str| MountOptions::parse(words).expect("options");
+    let mut command = Command::new("true");
+    command.unshare([Namespace::Mount]);
+    command.mount(Mount::bind("/usr", "/a", Access::ReadOnly).options(options("bind,rnoexec")));
+    let range = IdRange { inside: 0, outside: 1000, count: 10 };
+    command.mount(Mount::bind("/usr", "/b", Access::Unchanged).id_mapped(vec![range], vec![]));
+    command.mount(Mount::file_system("tmpfs", None, "/c").options(options("size=1M,nosuid")));
+    command.mount(Mount::remount("/c").options(options("ro")));
+    command.mount(Mount::bind_data(0, "/d", 0o600, Access::ReadOnly));
+    let tun = Device { kind: DeviceType::Character, major: 10, minor: 200, mode: 0o666, uid: 0, gid: 0 };
+    command.mount(Mount::device("/dev/net/tun", "/e", tun));
+    assert_eq!(
+        printed(&command, &root()),
+        "clone: new mount\n 1. make all mounts private\n \
+         2. find what mounts may cover: /dev/net/tun\n \
+         3. bind /usr read-only alone on /a (bind,rnoexec)\n \
+         4. bind /usr, users mapped 0 1000 10, groups 0 0 4294967295 on /b\n \
+         5. mount tmpfs on /c (size=1M,nosuid)\n 6. remount /c (ro)\n \
+         7. bind a file (0600) of what descriptor 0 has read-only on /d\n \
+         8. make character device 10:200 (0666, owner 0:0) on /e\n 9. execute true\n"
+    );
+    command.unshare([Namespace::User]).map_root();
+    assert!(printed(&command, &user()).contains("bind device /dev/net/tun on /e"));
+}

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod files;
+mod mounts;
 mod rights;
 
 use std::convert::Infallible;
@@ -25,9 +26,9 @@ use crate::engine::prepare::Prepared;
 use crate::engine::wire;
 use crate::mount::Create;
 use crate::namespace::{Namespace, Namespaces};
-use crate::plan::step::Step;
+use crate::plan::step::{Source, Step};
 use crate::plan::{MOST_HELD, Way};
-use crate::sys::{self, CloneRequest, Instruction, attr};
+use crate::sys::{self, Attributes, CloneRequest, Instruction, Reach, attr};
 
 type Result<T = ()> = std::result::Result<T, Errno>;
 
@@ -224,9 +225,17 @@ impl<'a> Child<'a> {
                 sys::loopback_up(socket.as_fd())
             }
             Step::Propagate(propagation) => files::propagate(*propagation),
-            Step::ReadOnlyAll => sys::mount_setattr(CWD, c"/", attr::RDONLY),
+            Step::ReadOnlyAll => sys::mount_setattr(CWD, c"/", Attributes::set(attr::RDONLY), Reach::Tree),
             Step::CloneRoot { dir, read_only } => self.clone_root(dir, *read_only),
-            Step::Mount { source, target, create } => self.mount(source, target, *create),
+            Step::Mount { source, change, target, create } => {
+                let from = match source {
+                    // SAFETY: as in the step below.
+                    Source::Data { fd, .. } => Some(unsafe { BorrowedFd::borrow_raw(*fd) }),
+                    _ => None,
+                };
+                self.mount((source, from), change, target, *create)
+            }
+            Step::Remount { at, change } => self.remount(at, change),
             Step::MakeDir { at, mode, create } => self.make_dir(at, *mode, *create),
             Step::WriteFile { fd, at, mode, create } => {
                 // SAFETY: only read from: it is the caller's word that the descriptor is open, and EBADF otherwise.

@@ -5,6 +5,7 @@ mod child;
 mod in_place;
 mod parent;
 mod prepare;
+mod trees;
 pub(crate) mod wire;
 
 pub(crate) use cgroup::OwnCgroup;

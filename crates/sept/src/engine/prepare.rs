@@ -13,6 +13,7 @@ use rustix::process::PidfdFlags;
 
 use crate::command::{Chroot, Command};
 use crate::engine::cgroup::OwnCgroup;
+use crate::engine::trees;
 use crate::engine::wire::Control;
 use crate::error::{Advice, Error, describe};
 use crate::host::joins::OpenJoin;
@@ -50,6 +51,8 @@ pub(crate) struct Prepared {
     pub stdio: [Option<OwnedFd>; 3],
     /// The parent's ends of pipes.
     pub pipes: [Option<OwnedFd>; 3],
+    /// Trees of mounts whose owners are mapped; the child attaches them.
+    pub trees: Vec<OwnedFd>,
     /// Where a parked child waits, and where the parent speaks.
     pub gate: Option<(OwnedFd, OwnedFd)>,
     /// Made for the command; removed with this, if it is not taken out.
@@ -126,6 +129,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         stdio,
         pipes,
         gate,
+        trees: trees::open(&plan)?,
         // Removed again if what follows fails: it is dropped then.
         cgroup: command.own_cgroup.as_ref().map(OwnCgroup::make).transpose()?,
         fault: command.fault,
@@ -158,7 +162,7 @@ fn own_pidfd() -> Result<OwnedFd, Error> {
 }
 
 /// A decoy on /proc would take the id maps for itself (CVE-2019-16884): only a procfs will do.
-fn open_proc() -> Result<OwnedFd, Error> {
+pub(super) fn open_proc() -> Result<OwnedFd, Error> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::open("/proc", flags, Mode::empty()).map_err(|errno| duty("open /proc", errno))?;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::error::{Advice, Program};
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::Plan;
-use crate::plan::step::{Source, Step, shown};
+use crate::plan::step::{Change, Source, Step, shown};
 
 fn sysctl(name: &str) -> Option<i64> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
@@ -280,8 +280,42 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 shown(target)
             ),
         ),
+        Step::Mount { source: Source::Bind { .. }, change, .. } | Step::Remount { change, .. }
+            if errno == libc::EPERM && !change.words.is_empty() =>
+        {
+            Advice::new(
+                "in a new user namespace nobody loosens a mount of outside, nor changes how it keeps access times",
+                format!("leave out what does, of: {}", change.words),
+            )
+            .or("do without the user namespace: --share user")
+        }
+        Step::Mount { source: Source::FileSystem { kind, .. }, .. } if errno == libc::EPERM => Advice::new(
+            format!("only some file systems can be mounted in a user namespace, and {} is perhaps none of them", shown(kind)),
+            "mount it outside and bind it",
+        ),
+        Step::Mount { source: Source::FileSystem { kind, .. }, .. } if errno == libc::ENODEV => Advice::new(
+            format!("this kernel has no file system {}, or it is a module that is not loaded", shown(kind)),
+            format!("sudo modprobe {}; /proc/filesystems lists what there is", shown(kind)),
+        ),
+        Step::Mount { change, .. } | Step::Remount { change, .. }
+            if errno == libc::EINVAL && !change.data.is_empty() =>
+        {
+            Advice::new(
+                format!("the file system does not take one of its options, or not this value: {}", data_in_words(change)),
+                "see the file system's page in filesystems(5); dmesg may say more",
+            )
+        }
+        // A directory that has locked mounts below.
+        Step::Mount { source: Source::Bind { recursive: false, .. }, .. }
+            if errno == libc::EINVAL && user =>
+        {
+            Advice::new(
+                "perhaps there are mounts below it, and in a user namespace nobody may show what they cover",
+                "take them along: rbind instead of bind",
+            )
+        }
         // move_mount says EINVAL where mount says ENOTDIR.
-        Step::Mount { source: Source::Bind { .. }, target, .. }
+        Step::Mount { source: Source::Bind { .. } | Source::Data { .. }, target, .. }
             if matches!(errno, libc::ENOTDIR | libc::EINVAL) =>
         {
             Advice::new(
@@ -297,7 +331,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "name the place itself",
         ),
         Step::Mount { source: Source::Device { path, .. }, .. } if errno == libc::ENODEV => Advice::new(
-            format!("{} on this host is not the device of that name", shown(path)),
+            format!("{} on this host is not the device that it should be", shown(path)),
             "mend the host's /dev",
         ),
         Step::SetUid(id) | Step::SetGid(id) if errno == libc::EINVAL => Advice::new(
@@ -382,6 +416,14 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         }
         _ => Advice::default(),
     }
+}
+
+fn data_in_words(change: &Change) -> String {
+    let words = change.data.iter().map(|(key, value)| match value {
+        Some(value) => format!("{}={}", shown(key), shown(value)),
+        None => shown(key),
+    });
+    words.collect::<Vec<_>>().join(",")
 }
 
 /// proc and sysfs are given only to who sees the present one in full.

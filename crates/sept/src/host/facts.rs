@@ -34,6 +34,7 @@ pub struct Host {
 
 const CAP_SETGID: u32 = 6;
 const CAP_SETUID: u32 = 7;
+const CAP_MKNOD: u32 = 27;
 
 impl Host {
     /// The caller's ids and capabilities.
@@ -75,6 +76,11 @@ impl Host {
     /// Whether the caller may write any user id map, with CAP_SETUID.
     pub fn can_map_uids(&self) -> bool {
         self.capabilities & (1 << CAP_SETUID) != 0
+    }
+
+    /// Whether the caller may make device files, with CAP_MKNOD; in a user namespace the kernel refuses it all the same.
+    pub fn can_make_devices(&self) -> bool {
+        self.capabilities & (1 << CAP_MKNOD) != 0
     }
 
     /// Whether the caller may write any group id map, with CAP_SETGID.

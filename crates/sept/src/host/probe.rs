@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, OpenTreeFlags};
 
 use crate::namespace::Namespace;
-use crate::sys;
+use crate::sys::{self, Attributes, Reach};
 use crate::target::Target;
 
 /// The ABI version of Landlock, landlock_create_ruleset(2), since Linux 5.13.
@@ -52,8 +52,10 @@ pub fn file_calls() -> Vec<(&'static str, Result<(), i32>)> {
     };
     let fs = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map(drop);
     let tree = rustix::mount::open_tree(CWD, c".", OpenTreeFlags::OPEN_TREE_CLOEXEC);
-    let attributes =
-        tree.as_ref().map_err(|errno| *errno).and_then(|tree| sys::mount_setattr(tree.as_fd(), c"", 0));
+    let attributes = tree
+        .as_ref()
+        .map_err(|errno| *errno)
+        .and_then(|tree| sys::mount_setattr(tree.as_fd(), c"", Attributes::NONE, Reach::One));
     let resolve = rustix::fs::ResolveFlags::IN_ROOT;
     let beneath =
         rustix::fs::openat2(CWD, c".", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty(), resolve)
@@ -82,5 +84,5 @@ pub fn idmapped_mount(target: &Target) -> Result<(), i32> {
         target.namespace(Namespace::User).map_err(|error| error.raw_os_error().unwrap_or(libc::EINVAL))?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(CWD, c"/", flags).map_err(Errno::raw_os_error)?;
-    sys::mount_idmap(tree.as_fd(), user.as_fd()).map_err(Errno::raw_os_error)
+    sys::mount_idmap(tree.as_fd(), user.as_fd(), Reach::One).map_err(Errno::raw_os_error)
 }

@@ -99,7 +99,8 @@ fn duty(writer: Writer, file: &'static str, program: &'static str, map: &[IdRang
     }
 }
 
-fn maps(command: &Command, host: &Host) -> Result<(Vec<IdRange>, Vec<IdRange>), Error> {
+/// The maps of users and groups that the command's new user namespace gets.
+pub(super) fn maps(command: &Command, host: &Host) -> Result<(Vec<IdRange>, Vec<IdRange>), Error> {
     let explicit = !command.uid_map.is_empty() || !command.gid_map.is_empty();
     if usize::from(command.map_all) + usize::from(command.subids.is_some()) + usize::from(explicit) > 1 {
         return Err(Error::invalid("explicit id maps, all ids, and subordinate ids exclude each other"));
@@ -135,7 +136,7 @@ fn setgroups_denied() -> Error {
     )
 }
 
-fn lines(map: &[IdRange]) -> String {
+pub(super) fn lines(map: &[IdRange]) -> String {
     map.iter().map(|range| format!("{range}\n")).collect()
 }
 

@@ -4,8 +4,10 @@
 
 mod ids;
 mod join;
+mod options;
 mod privileges;
 mod root;
+mod source;
 pub mod step;
 
 use std::ffi::{CString, OsStr};
@@ -147,7 +149,7 @@ impl Plan {
         if command.loopback {
             steps.push(Step::LoopbackUp);
         }
-        root::mounts(command, &mut steps)?;
+        root::mounts(command, host, &mut steps)?;
         steps.extend(command.opened_dir.as_ref().map(|dir| Step::ChangeDirTo(dir.name.clone())));
         if command.stdio.iter().any(Option::is_some) {
             steps.push(Step::Redirect);

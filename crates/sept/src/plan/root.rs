@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::command::{Chroot, Command};
 use crate::error::{Advice, Error};
-use crate::mount::{Access, Create, Mount, MountKind, Propagation, Upper};
+use crate::host::Host;
+use crate::mount::{Access, Bind, Create, Device, DeviceType, Mount, MountKind, Propagation, Upper};
 use crate::namespace::Namespace;
-use crate::plan::step::{Source, Step, UpperDir};
+use crate::plan::options::{change, id_map};
+use crate::plan::step::{Attributes, Change, Source, Step, UpperDir};
 use crate::plan::{below, path};
+use crate::sys::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
 
 /// Name, major and minor number of the device files of a small /dev; see Documentation/admin-guide/devices.txt.
 const DEVICES: [(&str, (u32, u32)); 6] = [
@@ -31,7 +34,7 @@ const LINKS: [(&str, &str); 6] = [
     ("core", "/proc/kcore"),
 ];
 
-pub(super) fn mounts(command: &Command, steps: &mut Vec<Step>) -> Result<(), Error> {
+pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(), Error> {
     if !command.namespaces.contains(Namespace::Mount) {
         return chroot(command, steps);
     }
@@ -53,7 +56,7 @@ pub(super) fn mounts(command: &Command, steps: &mut Vec<Step>) -> Result<(), Err
     // Before the pivot: the kernel gives proc and sysfs only to who still sees the host's.
     let mut mounts = Vec::with_capacity(command.mounts.len());
     for mount in &command.mounts {
-        lower(command, mount, &mut mounts)?;
+        lower(command, host, mount, &mut mounts)?;
     }
     steps.extend(hold(command, &mounts)?);
     steps.append(&mut mounts);
@@ -110,9 +113,10 @@ fn hold(command: &Command, mounts: &[Step]) -> Result<Option<Step>, Error> {
 /// The paths outside that a step looks up.
 fn sources(step: &Step) -> impl Iterator<Item = &CStr> {
     let (one, lower, upper): (Option<&CStr>, &[CString], _) = match step {
-        Step::Mount { source: Source::Bind { path, .. } | Source::Device { path, .. }, .. } => {
-            (Some(path), &[], &UpperDir::None)
-        }
+        // Those with mapped owners are opened by the caller.
+        Step::Mount {
+            source: Source::Bind { path, id_map: None, .. } | Source::Device { path, .. }, ..
+        } => (Some(path), &[], &UpperDir::None),
         Step::Mount { source: Source::Overlay { lower, upper, .. }, .. } => (None, lower, upper),
         Step::Mask(_) => (Some(NULL), &[], &UpperDir::None),
         _ => (None, &[], &UpperDir::None),
@@ -140,39 +144,89 @@ fn chroot(command: &Command, steps: &mut Vec<Step>) -> Result<(), Error> {
     Ok(())
 }
 
-fn lower(command: &Command, mount: &Mount, steps: &mut Vec<Step>) -> Result<(), Error> {
+fn lower(command: &Command, host: &Host, mount: &Mount, steps: &mut Vec<Step>) -> Result<(), Error> {
     if !mount.target.is_absolute() {
         return Err(Error::invalid_with(
             format!("the mount point {:?} is not an absolute path", mount.target),
             Advice { why: vec![], fix: vec!["name it from the root on, as it is seen inside".to_owned()] },
         ));
     }
+    if let MountKind::Data { fd, .. } | MountKind::File { fd, .. } = mount.kind
+        && fd < 0
+    {
+        return Err(Error::invalid(format!("{fd} is no descriptor")));
+    }
     let target = path("a mount point", &mount.target)?;
-    if let Some(step) = change(command, mount, &target)? {
+    let change = change(command, mount, Attributes::set(base(mount)))?;
+    if mount.kind == MountKind::Remount || mount.options.as_ref().is_some_and(|options| options.remount) {
+        steps.push(Step::Remount { at: target, change });
+        return Ok(());
+    }
+    if let Some(step) = alter(command, mount, &target)? {
         steps.push(step);
         return Ok(());
     }
     let source = match &mount.kind {
         MountKind::Bind { source, access } => {
-            Source::Bind { path: path("the source of a bind", source)?, access: *access }
+            let reach = mount.options.as_ref().and_then(|options| options.reach);
+            Source::Bind {
+                path: path("the source of a bind", source)?,
+                access: *access,
+                recursive: reach != Some(Bind::One),
+                id_map: id_map(command, host, mount, steps)?,
+            }
         }
+        MountKind::Data { fd, mode, access } => Source::Data { fd: *fd, mode: *mode, access: *access },
+        MountKind::Device { source, device } => Source::Device {
+            path: path("a device", source)?,
+            device: *device,
+            // A named pipe takes no right; a device none that a user namespace could give.
+            make: device.kind == DeviceType::Fifo
+                || host.can_make_devices() && !command.namespaces.contains(Namespace::User),
+        },
+        MountKind::FileSystem { kind, source } => Source::FileSystem {
+            kind: path("the type of a file system", Path::new(kind))?,
+            source: source
+                .as_ref()
+                .map(|source| path("the source of a mount", Path::new(source)))
+                .transpose()?,
+        },
         MountKind::Tmpfs { mode, size } => tmpfs(*mode, *size)?,
         MountKind::Overlay { lower, upper } => overlay(command, lower, upper)?,
         MountKind::Proc => proc_source(command)?,
         MountKind::Sysfs if command.namespaces.contains(Namespace::Net) => Source::Sysfs,
-        MountKind::Sysfs => Source::Bind { path: c"/sys".to_owned(), access: Access::ReadOnly },
+        MountKind::Sysfs => {
+            Source::Bind { path: c"/sys".to_owned(), access: Access::ReadOnly, recursive: true, id_map: None }
+        }
         MountKind::Mqueue => Source::Mqueue,
         MountKind::BinfmtMisc => Source::BinfmtMisc,
         MountKind::Dev => return dev(command, &mount.target, target, steps),
-        // `change` has taken the others.
+        // `alter` has taken the others.
         _ => return Ok(()),
     };
-    steps.push(Step::Mount { source, target, create: command.create });
+    steps.push(Step::Mount { source, change, target, create: command.create });
     Ok(())
 }
 
+/// The attributes that a mount has by itself.
+fn base(mount: &Mount) -> u64 {
+    match &mount.kind {
+        MountKind::Bind { access, .. } | MountKind::Data { access, .. } => match access {
+            Access::ReadWrite => NOSUID | NODEV,
+            Access::ReadOnly => NOSUID | NODEV | RDONLY,
+            Access::Devices => NOSUID,
+            Access::Unchanged => 0,
+        },
+        MountKind::Device { .. } => NOSUID | NOEXEC,
+        MountKind::Tmpfs { .. } | MountKind::Overlay { .. } => NOSUID | NODEV,
+        MountKind::Proc | MountKind::Mqueue | MountKind::BinfmtMisc => NOSUID | NODEV | NOEXEC,
+        MountKind::Sysfs => NOSUID | NODEV | NOEXEC | RDONLY,
+        _ => 0,
+    }
+}
+
 /// What changes the file tree without a mount of its own.
-fn change(command: &Command, mount: &Mount, target: &CString) -> Result<Option<Step>, Error> {
+fn alter(command: &Command, mount: &Mount, target: &CString) -> Result<Option<Step>, Error> {
     let (at, create) = (target.clone(), command.create);
     Ok(Some(match &mount.kind {
         MountKind::Symlink { to } => Step::Symlink { to: path("a link", to)?, at },
@@ -237,18 +291,22 @@ fn proc_source(command: &Command) -> Result<Source, Error> {
 
 /// A tmpfs with the few devices that programs expect, an own devpts, and the links to descriptors.
 fn dev(command: &Command, base: &Path, target: CString, steps: &mut Vec<Step>) -> Result<(), Error> {
-    steps.push(Step::Mount { source: tmpfs(0o755, None)?, target, create: command.create });
-    let mut mount = |source, name: &str| -> Result<(), Error> {
+    let with = |set| Change { all: Attributes::set(set), ..Change::default() };
+    let (source, create) = (tmpfs(0o755, None)?, command.create);
+    steps.push(Step::Mount { source, change: with(NOSUID | NODEV), target, create });
+    let mut mount = |source, set, name: &str| -> Result<(), Error> {
         let target = path("a mount point", &below(base, name))?;
-        steps.push(Step::Mount { source, target, create: Create::Own });
+        steps.push(Step::Mount { source, change: with(set), target, create: Create::Own });
         Ok(())
     };
-    for (name, number) in DEVICES {
-        let outside = path("a device", &below(Path::new("/dev"), name))?;
-        mount(Source::Device { path: outside, number }, name)?;
+    for (name, (major, minor)) in DEVICES {
+        let path = path("a device", &below(Path::new("/dev"), name))?;
+        let kind = DeviceType::Character;
+        let device = Device { kind, major, minor, mode: 0o666, uid: 0, gid: 0 };
+        mount(Source::Device { path, device, make: false }, NOSUID | NOEXEC, name)?;
     }
-    mount(Source::Devpts, "pts")?;
-    mount(tmpfs(0o1777, None)?, "shm")?;
+    mount(Source::Devpts, NOSUID | NOEXEC, "pts")?;
+    mount(tmpfs(0o1777, None)?, NOSUID | NODEV, "shm")?;
     for (name, to) in LINKS {
         let at = path("a link", &below(base, name))?;
         steps.push(Step::Symlink { to: path("a link", Path::new(to))?, at });

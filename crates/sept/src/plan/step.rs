@@ -8,10 +8,13 @@ use std::fmt;
 use crate::capability::{Capabilities, CapabilitySet};
 use crate::cgroup::Cgroup;
 use crate::landlock::{Landlock, Scope};
-use crate::mount::{Access, Create, Propagation};
+use crate::mount::{Create, Propagation};
 use crate::namespace::Namespaces;
 use crate::rlimit::Rlimit;
 use crate::seccomp::Filter;
+
+pub use crate::plan::source::{Change, IdMapped, Source, UpperDir};
+pub use crate::sys::Attributes;
 
 /// One step of the child.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub enum Step {
     Mount {
         /// What.
         source: Source,
+        /// What is set before it is attached.
+        change: Change,
         /// On which path inside the new root.
         target: CString,
         /// Where the mount point may be made if it is missing.
@@ -114,6 +119,13 @@ pub enum Step {
     Hold(Vec<CString>),
     /// Makes the mounts at and below a place read-only.
     RemountReadOnly(CString),
+    /// Changes the mount at a place, and its file system where there is data for that.
+    Remount {
+        /// Its path inside the new root.
+        at: CString,
+        /// What is changed.
+        change: Change,
+    },
     /// Makes a symbolic link in a tmpfs of the command's own.
     Symlink {
         /// What it points to.
@@ -215,97 +227,9 @@ pub struct LandlockRules {
     pub ports: Vec<(u16, u64)>,
 }
 
-/// What a [`Step::Mount`] mounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Source {
-    /// A file or a tree of mounts of the caller's.
-    Bind {
-        /// Its path outside.
-        path: CString,
-        /// What may be done with its files.
-        access: Access,
-    },
-    /// One device file of the caller's, checked by its number.
-    Device {
-        /// Its path outside.
-        path: CString,
-        /// Major and minor number.
-        number: (u32, u32),
-    },
-    /// A new tmpfs.
-    Tmpfs {
-        /// In octal.
-        mode: CString,
-        /// In bytes, where it is limited.
-        size: Option<CString>,
-    },
-    /// A new overlay.
-    Overlay {
-        /// The directories outside, the first on top.
-        lower: Vec<CString>,
-        /// Where what is written goes.
-        upper: UpperDir,
-        /// Whether a user namespace's overlay is asked for, whose own marks are attributes of users.
-        user: bool,
-    },
-    /// A fresh procfs.
-    Proc,
-    /// A fresh read-only sysfs.
-    Sysfs,
-    /// An own instance of devpts.
-    Devpts,
-    /// The message queues of the ipc namespace.
-    Mqueue,
-    /// The binary formats of the user namespace.
-    BinfmtMisc,
-}
-
-/// Where an overlay keeps what is written, as C strings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpperDir {
-    /// Nowhere.
-    None,
-    /// In a tmpfs of its own.
-    Tmpfs,
-    /// In this directory; the second one is overlayfs's own.
-    Directory(CString, CString),
-}
-
 /// A C string as it is printed: control bytes escaped.
 pub(crate) fn shown(text: &CString) -> String {
     text.as_bytes().escape_ascii().to_string().replace("\\'", "'").replace("\\\"", "\"")
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind { path, access: Access::ReadOnly, .. } => write!(f, "bind {} read-only", shown(path)),
-            Self::Bind { path, access: Access::Devices, .. } => {
-                write!(f, "bind {} with devices", shown(path))
-            }
-            Self::Bind { path, .. } => write!(f, "bind {}", shown(path)),
-            Self::Device { path, .. } => write!(f, "bind device {}", shown(path)),
-            Self::Tmpfs { size: None, .. } => f.write_str("mount tmpfs"),
-            Self::Tmpfs { size: Some(size), .. } => write!(f, "mount tmpfs of {} bytes", shown(size)),
-            Self::Overlay { lower, upper, .. } => {
-                f.write_str("overlay ")?;
-                for (n, dir) in lower.iter().enumerate() {
-                    write!(f, "{}{}", if n > 0 { ":" } else { "" }, shown(dir))?;
-                }
-                match upper {
-                    UpperDir::None => f.write_str(" read-only"),
-                    UpperDir::Tmpfs => f.write_str(" with a tmpfs"),
-                    UpperDir::Directory(dir, _) => write!(f, " with {}", shown(dir)),
-                }
-            }
-            Self::Proc => f.write_str("mount proc"),
-            Self::Sysfs => f.write_str("mount sysfs"),
-            Self::Devpts => f.write_str("mount devpts"),
-            Self::Mqueue => f.write_str("mount mqueue"),
-            Self::BinfmtMisc => f.write_str("mount binfmt_misc"),
-        }
-    }
 }
 
 impl fmt::Display for LandlockRules {
@@ -366,7 +290,15 @@ impl fmt::Display for Step {
             Self::CloneRoot { dir, read_only: true } => {
                 write!(f, "clone the tree at {} read-only", shown(dir))
             }
-            Self::Mount { source, target, .. } => write!(f, "{source} on {}", shown(target)),
+            Self::Mount { source, change, target, .. } if change.words.is_empty() => {
+                write!(f, "{source} on {}", shown(target))
+            }
+            Self::Mount { source, change, target, .. } => {
+                write!(f, "{source} on {} ({})", shown(target), change.words.escape_debug())
+            }
+            Self::Remount { at, change } => {
+                write!(f, "remount {} ({})", shown(at), change.words.escape_debug())
+            }
             Self::LoadInterpreter { file, line } => write!(f, "write {} to {}", shown(line), shown(file)),
             Self::MakeDir { at, mode, .. } => write!(f, "make the directory {} ({mode:04o})", shown(at)),
             Self::WriteFile { fd, at, mode, .. } => {

@@ -5,17 +5,20 @@
 
 mod bpf;
 mod clone;
+mod mount;
 mod page;
 mod raw;
 
 use std::ffi::{CStr, c_char};
-use std::mem::{size_of, size_of_val};
+use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
 pub(crate) use bpf::{BpfInstruction, attach_device_program, load_device_program};
-pub(crate) use clone::{CloneRequest, Cloned, Stack, clone};
+pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_user_namespace};
+pub use mount::Attributes;
+pub(crate) use mount::{Reach, attr, mount_idmap, mount_setattr};
 pub(crate) use page::Shared;
 use raw::{check, syscall};
 
@@ -266,57 +269,6 @@ pub(crate) fn parent_death_signal(signal: i32) -> Result<(), Errno> {
     // SAFETY: numbers only.
     let answer =
         unsafe { syscall(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, signal as usize, 0, 0, 0, 0]) };
-    check(answer).map(drop)
-}
-
-/// Attributes of mounts, mount_setattr(2).
-pub(crate) mod attr {
-    pub(crate) const RDONLY: u64 = 1;
-    pub(crate) const NOSUID: u64 = 2;
-    pub(crate) const NODEV: u64 = 4;
-    pub(crate) const NOEXEC: u64 = 8;
-}
-
-/// mount_setattr(2), since Linux 5.12: sets attributes of the mount at `fd` or `path` and of all below it.
-pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, path: &CStr, set: u64) -> Result<(), Errno> {
-    let attr: [u64; 4] = [set, 0, 0, 0];
-    let flags = libc::AT_RECURSIVE | if path.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
-    // SAFETY: `path` and `attr` live across the call and the true size is passed.
-    let answer = unsafe {
-        syscall(
-            libc::SYS_mount_setattr,
-            [
-                fd.as_raw_fd() as usize,
-                path.as_ptr() as usize,
-                flags as usize,
-                attr.as_ptr() as usize,
-                size_of_val(&attr),
-                0,
-            ],
-        )
-    };
-    check(answer).map(drop)
-}
-
-/// mount_setattr(2) with MOUNT_ATTR_IDMAP, since Linux 5.12.
-pub(crate) fn mount_idmap(mount: BorrowedFd<'_>, user: BorrowedFd<'_>) -> Result<(), Errno> {
-    const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
-    let attr: [u64; 4] = [MOUNT_ATTR_IDMAP, 0, 0, user.as_raw_fd() as u64];
-    let flags = libc::AT_EMPTY_PATH as usize;
-    // SAFETY: the empty path and `attr` live across the call and the true size is passed.
-    let answer = unsafe {
-        syscall(
-            libc::SYS_mount_setattr,
-            [
-                mount.as_raw_fd() as usize,
-                c"".as_ptr() as usize,
-                flags,
-                attr.as_ptr() as usize,
-                size_of_val(&attr),
-                0,
-            ],
-        )
-    };
     check(answer).map(drop)
 }
 

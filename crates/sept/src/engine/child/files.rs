@@ -1,26 +1,33 @@
 //! The child's files: mounts, the root, directories.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags,
-};
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
+use super::mounts::{attach, new_fs, open_tree};
 use super::{Child, Result};
-use crate::mount::{Access, Create, Propagation};
-use crate::plan::NULL;
-use crate::plan::step::{Source, UpperDir};
-use crate::sys::{self, attr};
+use crate::mount::{Create, Device, DeviceType, Propagation};
+use crate::plan;
+use crate::plan::step::Change;
+use crate::sys::{self, Attributes, Reach, attr};
 
-impl<'a> Child<'a> {
+/// What an empty directory that covers another one has.
+const EMPTY: Change = only(attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::RDONLY);
+const DEVICE: Change = only(attr::NOSUID | attr::NOEXEC);
+const NULL: Device = Device { kind: DeviceType::Character, major: 1, minor: 3, mode: 0o666, uid: 0, gid: 0 };
+
+const fn only(set: u64) -> Change {
+    Change { data: Vec::new(), all: Attributes::set(set), top: Attributes::NONE, words: String::new() }
+}
+
+impl Child<'_> {
     pub(super) fn clone_root(&mut self, dir: &CStr, read_only: bool) -> Result {
-        let tree = open_tree_at(CWD, dir)?;
+        let tree = open_tree(CWD, dir, Reach::Tree)?;
         if read_only {
-            sys::mount_setattr(tree.as_fd(), c"", attr::RDONLY)?;
+            sys::mount_setattr(tree.as_fd(), c"", Attributes::set(attr::RDONLY), Reach::Tree)?;
         }
         // pivot_root wants a mount point: the clone is put over the directory that it is a clone of.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -30,156 +37,12 @@ impl<'a> Child<'a> {
         Ok(())
     }
 
-    fn root(&mut self) -> Result<BorrowedFd<'_>> {
+    pub(super) fn root(&mut self) -> Result<BorrowedFd<'_>> {
         if self.root.is_none() {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             self.root = Some(rustix::fs::open(c"/", flags, Mode::empty())?);
         }
         self.root.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF)
-    }
-
-    pub(super) fn mount(&mut self, source: &Source, target: &CStr, create: Create) -> Result {
-        let mount = match source {
-            Source::Bind { path, access } => {
-                let tree = self.open_tree(path)?;
-                let attributes = match access {
-                    Access::ReadWrite => attr::NOSUID | attr::NODEV,
-                    Access::ReadOnly => attr::NOSUID | attr::NODEV | attr::RDONLY,
-                    Access::Devices => attr::NOSUID,
-                };
-                sys::mount_setattr(tree.as_fd(), c"", attributes)?;
-                tree
-            }
-            Source::Device { path, number } => self.open_device(path, *number)?,
-            Source::Tmpfs { mode, size } => self.tmpfs(mode, size.as_deref())?,
-            Source::Overlay { lower, upper, user } => self.overlay(lower, upper, *user, target)?,
-            Source::Proc => new_fs(c"proc", &[], NOSUID | NODEV | NOEXEC)?,
-            Source::Sysfs => {
-                new_fs(c"sysfs", &[], NOSUID | NODEV | NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY)?
-            }
-            Source::Devpts => {
-                let options =
-                    [(c"newinstance", None), (c"ptmxmode", Some(c"0666")), (c"mode", Some(c"0620"))];
-                new_fs(c"devpts", &options, NOSUID | NOEXEC)?
-            }
-            Source::BinfmtMisc => new_fs(c"binfmt_misc", &[], NOSUID | NODEV | NOEXEC)?,
-            Source::Mqueue => new_fs(c"mqueue", &[], NOSUID | NODEV | NOEXEC)?,
-        };
-        let target = match self.resolve(target) {
-            Err(Errno::NOENT) => {
-                let directory = FileType::from_raw_mode(rustix::fs::fstat(&mount)?.st_mode).is_dir();
-                self.make_mount_point(target, create, directory)?;
-                self.resolve(target)?
-            }
-            found => found?,
-        };
-        attach(mount.as_fd(), target.as_fd())
-    }
-
-    pub(super) fn hold(&mut self, paths: &'a [CString]) -> Result {
-        for (place, path) in self.held.iter_mut().zip(paths) {
-            let flags = OFlags::PATH | OFlags::CLOEXEC;
-            *place = Some((path, rustix::fs::open(path, flags, Mode::empty())));
-        }
-        Ok(())
-    }
-
-    /// A copy of the mounts at and below a path outside, held or not.
-    fn open_tree(&self, path: &CStr) -> Result<OwnedFd> {
-        match self.held.iter().flatten().find(|(held, _)| *held == path) {
-            Some((_, Ok(fd))) => open_tree_at(fd.as_fd(), c""),
-            Some((_, Err(errno))) => Err(*errno),
-            None => open_tree_at(CWD, path),
-        }
-    }
-
-    /// A directory outside, held or not.
-    fn open_directory(&self, path: &CStr) -> Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match self.held.iter().flatten().find(|(held, _)| *held == path) {
-            Some((_, Ok(fd))) => rustix::fs::openat(fd, c".", flags, Mode::empty()),
-            Some((_, Err(errno))) => Err(*errno),
-            None => rustix::fs::open(path, flags, Mode::empty()),
-        }
-    }
-
-    /// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
-    fn open_device(&self, path: &CStr, (major, minor): (u32, u32)) -> Result<OwnedFd> {
-        let tree = self.open_tree(path)?;
-        let stat = rustix::fs::fstat(&tree)?;
-        let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-        if !device || stat.st_rdev != rustix::fs::makedev(major, minor) {
-            return Err(Errno::NODEV);
-        }
-        sys::mount_setattr(tree.as_fd(), c"", attr::NOSUID | attr::NOEXEC)?;
-        Ok(tree)
-    }
-
-    fn tmpfs(&mut self, mode: &CStr, size: Option<&CStr>) -> Result<OwnedFd> {
-        let options = [(c"mode", Some(mode)), (c"size", size)];
-        let given = if size.is_some() { &options[..] } else { &options[..1] };
-        let mount = new_fs(c"tmpfs", given, NOSUID | NODEV)?;
-        self.remember(&mount)?;
-        Ok(mount)
-    }
-
-    /// Mount points may be made in it.
-    fn remember(&mut self, mount: &OwnedFd) -> Result {
-        let device = rustix::fs::fstat(mount)?.st_dev;
-        *self.own.get_mut(self.own_count).ok_or(Errno::NOBUFS)? = device;
-        self.own_count += 1;
-        Ok(())
-    }
-
-    /// The directories are given by descriptor, `/proc/self/fd/N`: a path with a colon or a comma is no other path then.
-    fn overlay(&mut self, lower: &[CString], upper: &UpperDir, user: bool, target: &CStr) -> Result<OwnedFd> {
-        let fs = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        let set = |key: &CStr, dir: &OwnedFd, below: &[u8]| {
-            let mut buffer = [0_u8; 40];
-            rustix::mount::fsconfig_set_string(
-                fs.as_fd(),
-                key,
-                descriptor_path(&mut buffer, dir.as_fd(), below)?,
-            )
-        };
-        rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", c"overlay")?;
-        for dir in lower {
-            let dir = self.open_directory(dir)?;
-            // One after another since Linux 6.8; before, all in one option, of which only one directory fits here.
-            match set(c"lowerdir+", &dir, b"") {
-                Err(Errno::INVAL) if lower.len() == 1 => set(c"lowerdir", &dir, b"")?,
-                done => done?,
-            }
-        }
-        match upper {
-            UpperDir::None => {}
-            UpperDir::Directory(upper, work) => {
-                set(c"upperdir", &self.open_directory(upper)?, b"")?;
-                set(c"workdir", &self.open_directory(work)?, b"")?;
-            }
-            UpperDir::Tmpfs => {
-                // Attached before it is used: overlayfs takes no directory of a mount that is nowhere. The overlay then
-                // covers it.
-                let tmpfs = new_fs(c"tmpfs", &[(c"mode", Some(c"0755"))], NOSUID | NODEV)?;
-                let place = self.resolve(target)?;
-                attach(tmpfs.as_fd(), place.as_fd())?;
-                for (key, name, below) in
-                    [(c"upperdir", c"upper", b"/upper".as_slice()), (c"workdir", c"work", b"/work")]
-                {
-                    rustix::fs::mkdirat(&tmpfs, name, Mode::from_raw_mode(0o755))?;
-                    set(key, &tmpfs, below)?;
-                }
-            }
-        }
-        if user && *upper != UpperDir::None {
-            rustix::mount::fsconfig_set_flag(fs.as_fd(), c"userxattr")?;
-        }
-        rustix::mount::fsconfig_create(fs.as_fd())?;
-        let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, NOSUID | NODEV)?;
-        if *upper == UpperDir::Tmpfs {
-            self.remember(&mount)?;
-        }
-        Ok(mount)
     }
 
     pub(super) fn make_dir(&mut self, at: &CStr, mode: u32, create: Create) -> Result {
@@ -203,21 +66,7 @@ impl<'a> Child<'a> {
         let (parent, name) = self.parent_of(at, create)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?;
-        let mut buffer = [0_u8; 4096];
-        loop {
-            let length = match rustix::io::read(from, &mut buffer) {
-                Err(Errno::INTR) => continue,
-                read => read?,
-            };
-            let mut rest = buffer.get(..length).ok_or(Errno::INVAL)?;
-            if rest.is_empty() {
-                return rustix::fs::fchmod(&file, Mode::from_raw_mode(mode));
-            }
-            while !rest.is_empty() {
-                let written = rustix::io::write(&file, rest)?;
-                rest = rest.get(written..).unwrap_or_default();
-            }
-        }
+        fill(&file, from, mode)
     }
 
     pub(super) fn change_mode(&mut self, at: &CStr, mode: u32, create: Create) -> Result {
@@ -237,21 +86,20 @@ impl<'a> Child<'a> {
         };
         let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
         let nothing = if directory {
-            let attributes = NOSUID | NODEV | NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
-            new_fs(c"tmpfs", &[(c"mode", Some(c"0555")), (c"size", Some(c"0"))], attributes)?
+            new_fs(c"tmpfs", c"tmpfs", &[(c"mode", Some(c"0555")), (c"size", Some(c"0"))], &EMPTY)?
         } else {
-            self.open_device(NULL, (1, 3))?
+            self.open_device(plan::NULL, &NULL, &DEVICE)?
         };
         attach(nothing.as_fd(), place.as_fd())
     }
 
     pub(super) fn remount_read_only(&mut self, at: &CStr) -> Result {
         let place = self.resolve(at)?;
-        sys::mount_setattr(place.as_fd(), c"", attr::RDONLY)
+        sys::mount_setattr(place.as_fd(), c"", Attributes::set(attr::RDONLY), Reach::Tree)
     }
 
     /// A path inside. Links can't lead out of the root; EAGAIN comes from renames meanwhile.
-    fn resolve(&mut self, path: &CStr) -> Result<OwnedFd> {
+    pub(super) fn resolve(&mut self, path: &CStr) -> Result<OwnedFd> {
         self.open_inside(path, OFlags::PATH)
     }
 
@@ -289,14 +137,14 @@ impl<'a> Child<'a> {
     }
 
     /// Nothing is left behind on the host: only in a tmpfs of this child's own, unless it was asked for.
-    fn may_make_in(&self, directory: &OwnedFd, create: Create) -> Result {
+    pub(super) fn may_make_in(&self, directory: &OwnedFd, create: Create) -> Result {
         let device = rustix::fs::fstat(directory)?.st_dev;
         let own = self.own.iter().take(self.own_count).any(|own| *own == device);
         if own || create == Create::Host { Ok(()) } else { Err(Errno::NOENT) }
     }
 
     /// Makes what is missing of `path`, one component after another.
-    fn make_mount_point(&mut self, path: &CStr, create: Create, directory: bool) -> Result {
+    pub(super) fn make_mount_point(&mut self, path: &CStr, create: Create, directory: bool) -> Result {
         let bytes = path.to_bytes_with_nul();
         let length = bytes.len() - 1;
         let mut buffer = [0_u8; 4096];
@@ -378,53 +226,23 @@ pub(super) fn propagate(propagation: Propagation) -> Result {
     rustix::mount::mount_change(c"/", flags | MountPropagationFlags::REC)
 }
 
-const NOSUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
-const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
-const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
-
-/// A new file system, mounted nowhere yet.
-fn new_fs(kind: &CStr, options: &[(&CStr, Option<&CStr>)], attributes: MountAttrFlags) -> Result<OwnedFd> {
-    let fs = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // What mountinfo shows as the source; mount(8) would put the same there.
-    rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", kind)?;
-    for (key, value) in options {
-        match value {
-            Some(value) => rustix::mount::fsconfig_set_string(fs.as_fd(), *key, *value)?,
-            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), *key)?,
+/// All that can be read from a descriptor, into a new file, which then gets its mode.
+pub(super) fn fill(file: &OwnedFd, from: BorrowedFd<'_>, mode: u32) -> Result {
+    let mut buffer = [0_u8; 4096];
+    loop {
+        let length = match rustix::io::read(from, &mut buffer) {
+            Err(Errno::INTR) => continue,
+            read => read?,
+        };
+        let mut rest = buffer.get(..length).ok_or(Errno::INVAL)?;
+        if rest.is_empty() {
+            return rustix::fs::fchmod(file, Mode::from_raw_mode(mode));
+        }
+        while !rest.is_empty() {
+            let written = rustix::io::write(file, rest)?;
+            rest = rest.get(written..).unwrap_or_default();
         }
     }
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-/// A copy of the mounts at and below `path`; recursive, since a user namespace refuses to uncover what lies below.
-fn open_tree_at(base: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::AT_RECURSIVE;
-    rustix::mount::open_tree(base, path, flags)
-}
-
-fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, c"", target, c"", flags)
-}
-
-/// `/proc/self/fd/N` and what is below, written by hand: nothing here may allocate.
-fn descriptor_path<'b>(buffer: &'b mut [u8; 40], fd: BorrowedFd<'_>, below: &[u8]) -> Result<&'b CStr> {
-    let (mut digits, mut first, mut number) = ([0_u8; 10], 10, fd.as_raw_fd() as u32);
-    while first == 10 || number > 0 {
-        first -= 1;
-        *digits.get_mut(first).ok_or(Errno::INVAL)? = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-    let mut end = 0;
-    for part in [b"/proc/self/fd/".as_slice(), digits.get(first..).ok_or(Errno::INVAL)?, below] {
-        buffer.get_mut(end..end + part.len()).ok_or(Errno::INVAL)?.copy_from_slice(part);
-        end += part.len();
-    }
-    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::INVAL)
 }
 
 /// The first `length` bytes of `bytes`, as a C string in `buffer`.

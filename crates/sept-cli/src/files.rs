@@ -1,0 +1,143 @@
+//! The options of the files group: what each adds to the request, in the order of the line.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use sept::{Access, Device, DeviceType, Mount, MountOptions, Upper};
+
+use crate::confine;
+use crate::failure::Failure;
+use crate::options::Id;
+use crate::request::{Request, Values, descriptor};
+
+/// One of them, with its values.
+pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(), Failure> {
+    match id {
+        Id::Bind | Id::RoBind | Id::DevBind | Id::BindTry | Id::RoBindTry | Id::DevBindTry => {
+            let access = match id {
+                Id::Bind | Id::BindTry => Access::ReadWrite,
+                Id::RoBind | Id::RoBindTry => Access::ReadOnly,
+                _ => Access::Devices,
+            };
+            let (source, target) = (values.os()?, values.os()?);
+            let only_if_there = matches!(id, Id::BindTry | Id::RoBindTry | Id::DevBindTry);
+            if only_if_there && !Path::new(&source).exists() {
+                request.options = None;
+                return Ok(());
+            }
+            request.own_proc |= target == "/proc";
+            request.mount(Mount::bind(source, target, access));
+        }
+        Id::Tmpfs => {
+            let mode = request.perms.take().unwrap_or(0o755);
+            let size = request.size.take();
+            request.mount(Mount::tmpfs_with(values.os()?, mode, size));
+        }
+        Id::OverlaySrc => request.overlay.push(values.os()?.into()),
+        Id::Overlay | Id::TmpOverlay | Id::RoOverlay => {
+            let upper = match id {
+                Id::Overlay => Upper::Directory(values.os()?.into(), values.os()?.into()),
+                Id::TmpOverlay => Upper::Tmpfs,
+                _ => Upper::None,
+            };
+            // The last that was named lies on top.
+            let lower: Vec<PathBuf> = std::mem::take(&mut request.overlay).into_iter().rev().collect();
+            request.mount(Mount::overlay(lower, upper, values.os()?));
+        }
+        Id::BindData | Id::RoBindData => {
+            let access = if id == Id::BindData { Access::ReadWrite } else { Access::ReadOnly };
+            // As bwrap has it.
+            let (fd, mode) = (values.parsed(descriptor)?, request.perms.take().unwrap_or(0o600));
+            request.mount(Mount::bind_data(fd, values.os()?, mode, access));
+        }
+        Id::Device => {
+            let value = values.os()?;
+            request.mount(device(&value).map_err(|why| values.wrong(&value, why))?);
+        }
+        Id::FileSystem => {
+            let (kind, source) = (values.parsed(|text| Ok(text.to_owned()))?, values.os()?);
+            let target = values.os()?;
+            request.own_proc |= target == "/proc";
+            request.mount(Mount::file_system(&kind, Some(&source), target));
+        }
+        Id::Remount => request.mount(Mount::remount(values.os()?)),
+        Id::MountOptions => request.options = Some(values.parsed(MountOptions::parse)?),
+        Id::Symlink => request.mounts.push(Mount::symlink(values.os()?, values.os()?)),
+        Id::Dir => {
+            let mode = request.perms.take().unwrap_or(0o755);
+            request.mounts.push(Mount::directory(values.os()?, mode));
+        }
+        Id::File => {
+            let (fd, mode) = (values.parsed(descriptor)?, request.perms.take().unwrap_or(0o666));
+            request.mounts.push(Mount::file(fd, values.os()?, mode));
+        }
+        Id::Perms => request.perms = Some(values.parsed(octal)?),
+        Id::Size => {
+            let size = values
+                .parsed(|text| confine::amount(text)?.ok_or("a number of bytes is wanted".to_owned()))?;
+            request.size = Some(size);
+        }
+        Id::Chmod => {
+            let mode = values.parsed(octal)?;
+            request.mounts.push(Mount::mode(values.os()?, mode));
+        }
+        Id::Mask => request.mounts.push(Mount::mask(values.os()?)),
+        Id::RemountRo => request.mounts.push(Mount::remount_read_only(values.os()?)),
+        Id::Proc => {
+            let target = values.os()?;
+            request.own_proc |= target == "/proc";
+            request.mount(Mount::proc(target));
+        }
+        Id::Dev => request.mounts.push(Mount::dev(values.os()?)),
+        Id::Mqueue => request.mount(Mount::mqueue(values.os()?)),
+        // The parser passes no other.
+        _ => {}
+    }
+    Ok(())
+}
+
+impl Request {
+    /// A mount, with the options that stood before it.
+    fn mount(&mut self, mount: Mount) {
+        self.mounts.push(match self.options.take() {
+            Some(options) => mount.options(options),
+            None => mount,
+        });
+    }
+}
+
+/// `PATH[:INSIDE]`: INSIDE is from the root on, so that a name may hold a colon.
+fn device(text: &OsStr) -> Result<Mount, String> {
+    let bytes = text.as_bytes();
+    let (source, target) = match bytes.windows(2).position(|two| two == b":/") {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (bytes, bytes),
+    };
+    let path = |bytes| Path::new(OsStr::from_bytes(bytes));
+    let (source, target) = (path(source), path(target));
+    let found = std::fs::metadata(source)
+        .map_err(|error| sept::describe(error.raw_os_error().unwrap_or(libc::EINVAL)))?;
+    let kind = match found.file_type() {
+        kind if kind.is_char_device() => DeviceType::Character,
+        kind if kind.is_block_device() => DeviceType::Block,
+        _ => return Err("is no device file".to_owned()),
+    };
+    let device = Device {
+        kind,
+        major: libc::major(found.rdev()),
+        minor: libc::minor(found.rdev()),
+        mode: found.mode() & 0o7777,
+        uid: found.uid(),
+        gid: found.gid(),
+    };
+    Ok(Mount::device(source, target, device))
+}
+
+/// A mode, as chmod(1) takes it in octal.
+fn octal(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o7777);
+    mode.ok_or_else(|| "a mode is an octal number up to 7777".to_owned())
+}

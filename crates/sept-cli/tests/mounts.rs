@@ -1,0 +1,375 @@
+//! What the OCI runtime specification and mount(8) can say about mounts: options, own file systems, devices, mapped owners.
+
+mod common;
+
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Output, Stdio};
+
+use common::{Scratch, host, is_root, need, run, sept, stderr, stdout};
+
+fn refused(args: &[&str], reason: &str) {
+    let output = run(&[args, &["true"]].concat());
+    assert_eq!(output.status.code(), Some(125), "{args:?}: {}", stderr(&output));
+    assert!(stderr(&output).contains(reason), "{args:?}: {}", stderr(&output));
+}
+
+fn with_input(command: &mut Command, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("input is piped").write_all(input.as_bytes()).expect("it is taken");
+    child.wait_with_output().expect("it ends")
+}
+
+/// The lines of mountinfo for a mount point: attributes of the mount, tags, file system, source, its options.
+fn mountinfo(args: &[&str], point: &str) -> Vec<[String; 5]> {
+    let text = stdout(&run(&[args, &["cat", "/proc/self/mountinfo"]].concat()));
+    let lines = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let at_point = lines.filter(|fields| fields[4] == point);
+    let fields = |fields: Vec<&str>| {
+        let dash = fields.iter().position(|field| *field == "-").expect("the separator is there");
+        let tags = fields[6..dash].join(" ");
+        [fields[5], &tags, fields[dash + 1], fields[dash + 2], fields[dash + 3]].map(str::to_owned)
+    };
+    at_point.map(fields).collect()
+}
+
+/// The attributes of the uppermost mount there.
+fn attributes(args: &[&str], point: &str) -> String {
+    mountinfo(args, point).pop().expect("it is mounted")[0].clone()
+}
+
+#[test]
+fn data_is_bound_on_a_file_and_leaves_it_alone() {
+    let scratch = Scratch::new();
+    let file = scratch.path("file");
+    std::fs::write(&file, "below\n").expect("a file can be made");
+    // More than one buffer's worth.
+    let content = "0123456789abcde\n".repeat(1000);
+    let script = format!("cat {file}; stat -c '%a %s' {file}; echo more >{file}; cat {file}");
+    let output = with_input(sept().args(["run", "--bind-data", "0", &file, "sh", "-c", &script]), &content);
+    assert_eq!(stdout(&output), format!("{content}600 16000\nmore"));
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "below\n");
+    let script = format!("cat {file}; stat -c %a {file}; echo more >{file}");
+    let line = ["run", "--perms", "0444", "--ro-bind-data", "0", &file, "sh", "-c", &script];
+    let output = with_input(sept().args(line), "short");
+    assert!(stderr(&output).contains("Read-only"), "{}", stderr(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "short444\n");
+    // A mount point of its own is made in a tmpfs only.
+    let line = ["run", "--tmpfs", "/mnt", "--bind-data", "0", "/mnt/a/b", "cat", "/mnt/a/b"];
+    assert_eq!(stdout(&with_input(sept().args(line), "made")), "made");
+    refused(&["--bind-data", "0", &scratch.path("none")], "there is no");
+    refused(&["--bind-data", "77", "/etc/passwd"], "not open");
+    assert!(!host("cat", &["/proc/self/mountinfo"]).contains(scratch.0.to_str().expect("UTF-8")));
+}
+
+#[test]
+fn data_is_bound_on_kernels_that_clone_only_what_is_attached() {
+    if !need("data_is_bound_on_kernels_that_clone_only_what_is_attached", &["strace"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let file = scratch.path("file");
+    std::fs::write(&file, "below\n").expect("a file can be made");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=open_tree"]);
+    strace.args(["-e", "inject=open_tree:error=EINVAL:when=1", &common::path(), "run", "-w", "/etc"]);
+    strace.args(["--bind-data", "0", &file, "sh", "-c", "pwd; cat \"$0\"; cat /proc/self/mountinfo", &file]);
+    let text = stdout(&with_input(&mut strace, "data\n"));
+    assert!(text.starts_with("/etc\ndata\n"), "{text}");
+    // Nothing is left of the tmpfs but the one file.
+    let at_root = |text: &str| text.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count();
+    assert_eq!(at_root(&text), at_root(&host("cat", &["/proc/self/mountinfo"])), "{text}");
+    assert_eq!(text.matches(" /data ").count(), 1, "{text}");
+}
+
+#[test]
+fn a_device_is_shown_and_is_the_one_that_was_named() {
+    let scratch = Scratch::new();
+    let file = scratch.path("file");
+    std::fs::write(&file, "").expect("a file can be made");
+    let device = format!("/dev/zero:{file}");
+    let script = format!("stat -c '%F %t:%T' {file}; head -c 3 {file} | od -An -tx1");
+    let output = run(&["--device", &device, "sh", "-c", &script]);
+    assert_eq!(stdout(&output), "character special file 1:5\n 00 00 00");
+    let line =
+        ["--dev", "/mnt", "--device", "/dev/full:/mnt/a/b", "dd", "if=/dev/zero", "of=/mnt/a/b", "count=1"];
+    let output = run(&line);
+    assert!(stderr(&output).contains("No space left"), "{}", stderr(&output));
+    refused(&["--device", "/etc/passwd"], "is no device file");
+    refused(&["--device", "/dev/no-such:/mnt"], "no such file");
+}
+
+#[test]
+fn a_device_is_made_where_it_may_be_and_works() {
+    if !is_root() {
+        eprintln!("skipped: a_device_is_made_where_it_may_be_and_works: only root makes devices");
+        return;
+    }
+    let line = ["--share", "user", "--fs", "tmpfs", "none", "/mnt", "--device", "/dev/null:/mnt/d/null"];
+    let script =
+        "stat -c '%F %t:%T %a' /mnt/d/null; echo x >/mnt/d/null; grep -c /mnt/d /proc/self/mountinfo";
+    let output = run(&[line.as_slice(), &["sh", "-c", script]].concat());
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert_eq!(text, "character special file 1:3 666\n0", "{}", stderr(&output));
+    // Where device files do not work, the host's is bound.
+    let line = ["--share", "user", "--tmpfs", "/mnt", "--device", "/dev/null:/mnt/null"];
+    let mounts = mountinfo(&line, "/mnt/null");
+    assert_eq!((mounts.len(), mounts[0][0].contains("nodev")), (1, false), "{mounts:?}");
+}
+
+#[test]
+fn every_attribute_is_set_on_a_new_file_system() {
+    for (words, there, not_there) in [
+        ("ro", "ro", "rw"),
+        ("ro,rw", "rw", "ro"),
+        ("suid", "rw", "nosuid"),
+        ("dev", "rw", "nodev"),
+        ("noexec", "noexec", ""),
+        ("noexec,exec", "rw", "noexec"),
+        ("noatime", "noatime", "relatime"),
+        ("noatime,atime", "relatime", "noatime"),
+        ("nodiratime", "nodiratime", ""),
+        ("strictatime", "rw", "relatime"),
+        ("strictatime,nostrictatime", "relatime", "noatime"),
+        ("nosymfollow", "nosymfollow", ""),
+        ("rnoexec,rnosymfollow", "noexec", ""),
+        ("defaults,auto,x-y=z", "rw", "noexec"),
+        ("user", "noexec", ""),
+    ] {
+        let found = attributes(&["--options", words, "--tmpfs", "/mnt"], "/mnt");
+        let has = |word: &str| found.split(',').any(|one| one == word);
+        assert!(has(there) && !has(not_there), "{words}: {found}");
+    }
+}
+
+#[test]
+fn words_about_the_file_system_reach_it() {
+    for (args, there) in [
+        (["--options", "sync,dirsync,lazytime", "--tmpfs", "/mnt"], "sync,dirsync,lazytime"),
+        (["--options", "ro", "--tmpfs", "/mnt"], "ro"),
+        (
+            ["--options", "size=64k,nr_inodes=10,mode=1700", "--tmpfs", "/mnt"],
+            "size=64k,nr_inodes=10,mode=1700",
+        ),
+        (["--options", "hidepid=2,subset=pid", "--proc", "/mnt"], "hidepid=invisible,subset=pid"),
+    ] {
+        let found = mountinfo(&args, "/mnt").pop().expect("it is mounted");
+        let has = |word: &str| found[4].split(',').any(|one| one == word);
+        assert!(there.split(',').all(has), "{args:?}: {found:?}");
+    }
+    let words = "newinstance,ptmxmode=0666,mode=0620,nosuid,noexec";
+    let found = mountinfo(&["--options", words, "--fs", "devpts", "pts", "/mnt"], "/mnt").pop();
+    let [attributes, _, kind, source, data] = found.expect("it is mounted");
+    assert_eq!((kind.as_str(), source.as_str()), ("devpts", "pts"));
+    assert!(data.contains("mode=620,ptmxmode=666") && attributes.contains("nosuid"), "{attributes} {data}");
+    // Nothing is set that was not asked for.
+    assert_eq!(attributes_of_fs("tmpfs"), "rw,relatime");
+    // `ro` of the file system alone leaves the mount's as it is.
+    let found = mountinfo(&["--options", "ro=fs", "--tmpfs", "/mnt"], "/mnt").pop().expect("it is mounted");
+    assert!(found[0].starts_with("rw") && found[4].starts_with("ro"), "{found:?}");
+    let found = mountinfo(&["--options", "ro=vfs", "--tmpfs", "/mnt"], "/mnt").pop().expect("it is mounted");
+    assert!(found[0].starts_with("ro") && found[4].starts_with("rw"), "{found:?}");
+}
+
+fn attributes_of_fs(kind: &str) -> String {
+    attributes(&["--fs", kind, "none", "/mnt"], "/mnt")
+}
+
+/// A directory with another one in it, on which a tmpfs is mounted inside.
+fn nested(scratch: &Scratch) -> (String, String) {
+    let (outer, inner) = (scratch.path("outer"), scratch.path("outer/inner"));
+    std::fs::create_dir_all(&inner).expect("directories can be made");
+    (outer, inner)
+}
+
+#[test]
+fn read_only_reaches_below_only_if_it_says_so() {
+    let scratch = Scratch::new();
+    let (outer, inner) = nested(&scratch);
+    let script = "touch /mnt/x 2>/dev/null && echo top; touch /mnt/inner/x 2>/dev/null && echo below; true";
+    for (words, option, writable) in [
+        ("ro", "--bind", "below"),
+        ("rro", "--bind", ""),
+        ("ro=recursive", "--bind", ""),
+        ("rro,rw", "--bind", "top"),
+        ("noexec", "--bind", "top\nbelow"),
+        // Ours is recursive in itself.
+        ("noexec", "--ro-bind", ""),
+        ("rw", "--ro-bind", "top"),
+        // The mount below is left out, and what it covers comes to light.
+        ("bind", "--bind", "top\nbelow"),
+        ("bind,ro", "--bind", ""),
+    ] {
+        let line = ["--tmpfs", &inner, "--options", words, option, &outer, "/mnt", "sh", "-c", script];
+        assert_eq!(stdout(&run(&line)), writable, "{option} with {words}");
+    }
+    let line = ["--tmpfs", &inner, "--options", "bind", "--bind", &outer, "/mnt"];
+    assert_eq!(mountinfo(&line, "/mnt/inner").len(), 0);
+    let line = ["--tmpfs", &inner, "--options", "rbind,rnoexec", "--bind", &outer, "/mnt"];
+    assert!(attributes(&line, "/mnt/inner").contains("noexec"));
+    assert!(std::path::Path::new(&format!("{outer}/x")).exists());
+}
+
+#[test]
+fn propagation_is_set_for_one_mount_or_all_below() {
+    let scratch = Scratch::new();
+    let (outer, inner) = nested(&scratch);
+    let tags = |words: &str, propagation: &str| {
+        // Shared in the namespace around, whatever the host has.
+        let sept = common::path();
+        let line = ["--propagation", "shared", "--tmpfs", &inner, &sept, "run", "--propagation", propagation];
+        let line = [line.as_slice(), &["--options", words, "--bind", &outer, "/mnt"]].concat();
+        let of = |point| {
+            let tags = mountinfo(&line, point).pop().expect("it is mounted")[1].clone();
+            tags.split(' ').filter_map(|tag| tag.split(':').next()).collect::<Vec<_>>().join(" ")
+        };
+        (of("/mnt"), of("/mnt/inner"))
+    };
+    let pair = |one: &str, two: &str| (one.to_owned(), two.to_owned());
+    assert_eq!(tags("slave", "slave"), pair("master", "master"));
+    assert_eq!(tags("private", "slave"), pair("", "master"));
+    assert_eq!(tags("rprivate", "slave"), pair("", ""));
+    assert_eq!(tags("rshared", "slave"), pair("shared master", "shared master"));
+    assert_eq!(tags("shared", "private"), pair("shared", ""));
+    assert_eq!(tags("rshared", "private"), pair("shared", "shared"));
+    assert_eq!(tags("unbindable", "private"), pair("unbindable", ""));
+    assert_eq!(tags("runbindable", "private"), pair("unbindable", "unbindable"));
+    assert_eq!(tags("shared,private", "private"), pair("", ""));
+    let new = mountinfo(&["--options", "shared", "--tmpfs", "/mnt"], "/mnt").pop().expect("it is mounted");
+    assert!(new[1].starts_with("shared:"), "{new:?}");
+    refused(&["--options", "rslave", "--bind", "/usr", "/mnt"], "--propagation slave");
+}
+
+#[test]
+fn a_mount_is_changed_afterwards() {
+    let line = ["--tmpfs", "/mnt", "--options", "ro,noexec", "--remount", "/mnt"];
+    let found = mountinfo(&line, "/mnt").pop().expect("it is mounted");
+    assert!(found[0].starts_with("ro,") && found[0].contains("noexec"), "{found:?}");
+    assert!(found[4].starts_with("rw"), "the file system stays: {found:?}");
+    let line = ["--tmpfs", "/mnt", "--options", "size=64k", "--remount", "/mnt"];
+    let found = mountinfo(&line, "/mnt").pop().expect("it is mounted");
+    assert!(found[4].contains("size=64k") && found[0].contains("nosuid"), "{found:?}");
+    // As the OCI configuration says it.
+    let line = ["--ro-bind", "/usr", "/mnt", "--options", "bind,remount,noexec", "--bind", "/usr", "/mnt"];
+    let found = mountinfo(&line, "/mnt");
+    assert!(found.len() == 1 && found[0][0].starts_with("ro,"), "{found:?}");
+    assert!(found[0][0].contains("noexec"), "{found:?}");
+    refused(&["--remount", "/usr"], "changes nothing");
+    refused(&["--options", "bind,size=1M", "--remount", "/mnt"], "file system as a whole");
+}
+
+#[test]
+fn owners_are_mapped_in_a_bind_and_files_made_inside_are_the_right_ones() {
+    const TEST: &str = "owners_are_mapped_in_a_bind_and_files_made_inside_are_the_right_ones";
+    if !is_root() {
+        eprintln!("skipped: {TEST}: only root maps owners");
+        return;
+    }
+    for base in ["/var/tmp", "/dev/shm"] {
+        let dir = host("mktemp", &["-d", "-p", base, "sept-test-XXXXXXXXXX"]);
+        let scratch = Scratch(dir.clone().into());
+        let kind = host("stat", &["-f", "-c", "%T", &dir]);
+        if !["ext2/ext3", "tmpfs", "xfs", "btrfs"].contains(&kind.as_str()) {
+            eprintln!("skipped: {TEST}: no mapped mounts on {kind}, perhaps");
+            continue;
+        }
+        std::fs::write(scratch.path("zero"), "").expect("a file can be made");
+        host("chmod", &["755", &dir]);
+        let ids = ["--map-users", "0:100000:65536", "--map-groups", "0:100000:65536", "-S", "0", "-G", "0"];
+        let script = "stat -c '%u:%g' /mnt/zero; echo x >/mnt/made; stat -c '%u:%g' /mnt/made";
+        for words in ["idmap", "ridmap", "X-mount.idmap=0:100000:65536"] {
+            let bind = ["--options", words, "--bind", &dir, "/mnt", "sh", "-c", script];
+            assert_eq!(stdout(&run(&[ids.as_slice(), &bind].concat())), "0:0\n0:0", "{kind} with {words}");
+            let made = std::fs::metadata(scratch.path("made")).expect("it was made");
+            assert_eq!((made.uid(), made.gid()), (0, 0), "{kind} with {words}");
+            std::fs::remove_file(scratch.path("made")).expect("it can be removed");
+        }
+        // Without the map, the owner has no number inside, and nothing can be made.
+        let line = [ids.as_slice(), &["--bind", &dir, "/mnt", "sh", "-c", script]].concat();
+        let output = run(&line);
+        let nobody = String::from_utf8_lossy(&output.stdout).starts_with("65534:65534");
+        assert!(nobody && !output.status.success(), "{output:?}");
+        // Seen from outside of any user namespace: the other number; groups apart.
+        let words = "X-mount.idmap=u:0:1234:1 g:0:4321:1";
+        let line = [
+            "--share",
+            "user",
+            "--options",
+            words,
+            "--bind",
+            &dir,
+            "/mnt",
+            "stat",
+            "-c",
+            "%u:%g",
+            "/mnt/zero",
+        ];
+        assert_eq!(stdout(&run(&line)), "1234:4321", "{kind}");
+        // What is not named of a kind stays as it is.
+        let line = ["--share", "user", "--options", "X-mount.idmap=u:0:7:1", "--ro-bind", &dir, "/mnt"];
+        let stat = ["stat", "-c", "%u:%g", "/mnt/zero"];
+        assert_eq!(stdout(&run(&[line.as_slice(), &stat].concat())), "7:0", "{kind}");
+        assert!(attributes(&line, "/mnt").starts_with("ro,nosuid,nodev"), "{kind}");
+    }
+    refused(&["--share", "user", "--options", "idmap", "--bind", "/usr", "/mnt"], "has no map to take");
+    refused(&["--options", "X-mount.idmap=0:1:1", "--bind", "/proc", "/mnt"], "has no mapped mounts");
+}
+
+#[test]
+fn an_ordinary_user_is_told_why_owners_are_not_mapped() {
+    let line = ["--options", "X-mount.idmap=0:1:1", "--bind", "/usr", "/mnt"];
+    if is_root() {
+        // Root in a user namespace has as little right to the host's file systems.
+        let sept = common::path();
+        let output = run(&[&[sept.as_str(), "run"], line.as_slice(), &["true"]].concat());
+        assert_eq!(output.status.code(), Some(125));
+        assert!(stderr(&output).contains("takes CAP_SYS_ADMIN"), "{}", stderr(&output));
+    } else {
+        refused(&line, "takes CAP_SYS_ADMIN");
+    }
+}
+
+#[test]
+fn a_user_namespace_may_not_loosen_what_is_outside() {
+    let line = ["--options", "noatime", "--bind", "/usr", "/mnt"];
+    refused(&line, "nobody loosens a mount of outside");
+    if is_root() {
+        let found = attributes(&[&["--share", "user"], line.as_slice()].concat(), "/mnt");
+        assert!(found.contains("noatime"), "{found}");
+    }
+}
+
+#[test]
+fn options_that_do_not_fit_are_refused() {
+    for word in [
+        "sync",
+        "async",
+        "dirsync",
+        "mand",
+        "nomand",
+        "lazytime",
+        "nolazytime",
+        "iversion",
+        "ro=fs",
+        "size=1M",
+    ] {
+        refused(&["--options", word, "--bind", "/usr", "/mnt"], "is about a file system as a whole");
+        refused(&["--options", word, "--device", "/dev/null"], "is about a file system as a whole");
+    }
+    refused(&["--options", "rbind", "--tmpfs", "/mnt"], "which is a new file system");
+    refused(&["--options", "idmap", "--tmpfs", "/mnt"], "only a bind is mapped");
+    refused(&["--options", "tmpcopyup", "--tmpfs", "/mnt"], "--tmp-overlay");
+    refused(&["--options", "ro", "--mask", "/mnt"], "none follows");
+    refused(&["--options", "ro"], "none follows");
+    refused(&["--options", "X-mount.mkdir", "--tmpfs", "/mnt"], "not here");
+    refused(&["--options", "nofail", "--tmpfs", "/mnt"], "silently");
+    refused(&["--options", "nonsense=1", "--tmpfs", "/mnt"], "does not take one of its options");
+    refused(&["--fs", "no-such-fs", "none", "/mnt"], "no file system no-such-fs");
+    refused(&["--options", "X-mount.idmap=0:0:0", "--bind", "/usr", "/mnt"], "maps nothing");
+    refused(&["--fs", "tmpfs", "none", "relative"], "not an absolute path");
+}

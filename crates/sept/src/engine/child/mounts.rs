@@ -1,0 +1,363 @@
+//! The child's mounts: made detached, given their attributes, and only then attached.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use super::files::fill;
+use super::{Child, Result};
+use crate::mount::{Create, Device, DeviceType};
+use crate::plan::step::{Change, IdMapped, Source, UpperDir};
+use crate::sys::{self, Attributes, Reach, attr};
+
+/// What a tmpfs has that only holds files for another mount.
+const PLAIN: Change = Change {
+    data: Vec::new(),
+    all: Attributes::set(attr::NOSUID | attr::NODEV),
+    top: Attributes::NONE,
+    words: String::new(),
+};
+
+impl<'a> Child<'a> {
+    /// `from` is the descriptor of a [`Source::Data`].
+    pub(super) fn mount(
+        &mut self,
+        (source, from): (&Source, Option<BorrowedFd<'_>>),
+        change: &Change,
+        target: &CStr,
+        create: Create,
+    ) -> Result {
+        let fresh = |kind: &CStr, options: &[_]| new_fs(kind, kind, options, change);
+        let mount = match source {
+            Source::Bind { path, recursive, id_map, .. } => {
+                self.bind(path, *recursive, id_map.as_ref(), change)?
+            }
+            Source::Data { mode, .. } => self.data(from.ok_or(Errno::BADF)?, *mode, change)?,
+            Source::Device { device, make: true, .. } if self.make_node(device, target, create)? => {
+                return Ok(());
+            }
+            Source::Device { path, device, .. } => self.open_device(path, device, change)?,
+            Source::Tmpfs { mode, size } => self.tmpfs(mode, size.as_deref(), change)?,
+            Source::FileSystem { kind, source } => {
+                let mount = new_fs(kind, source.as_deref().unwrap_or(kind), &[], change)?;
+                if kind.as_c_str() == c"tmpfs" || kind.as_c_str() == c"ramfs" {
+                    self.remember(&mount)?;
+                }
+                mount
+            }
+            Source::Overlay { lower, upper, user } => self.overlay((lower, upper, *user), change, target)?,
+            Source::Proc => fresh(c"proc", &[])?,
+            Source::Sysfs => fresh(c"sysfs", &[])?,
+            Source::Devpts => fresh(
+                c"devpts",
+                &[(c"newinstance", None), (c"ptmxmode", Some(c"0666")), (c"mode", Some(c"0620"))],
+            )?,
+            Source::BinfmtMisc => fresh(c"binfmt_misc", &[])?,
+            Source::Mqueue => fresh(c"mqueue", &[])?,
+        };
+        let target = match self.resolve(target) {
+            Err(Errno::NOENT) => {
+                let directory = FileType::from_raw_mode(rustix::fs::fstat(&mount)?.st_mode).is_dir();
+                self.make_mount_point(target, create, directory)?;
+                self.resolve(target)?
+            }
+            found => found?,
+        };
+        attach(mount.as_fd(), target.as_fd())
+    }
+
+    fn bind(
+        &self,
+        path: &CStr,
+        recursive: bool,
+        id_map: Option<&IdMapped>,
+        change: &Change,
+    ) -> Result<OwnedFd> {
+        let reach = if recursive { Reach::Tree } else { Reach::One };
+        let tree = match id_map {
+            Some(map) => {
+                let tree = self.prepared.trees.get(map.tree).ok_or(Errno::BADF)?;
+                rustix::io::fcntl_dupfd_cloexec(tree, 0)?
+            }
+            None => self.open_tree(path, reach)?,
+        };
+        set(tree.as_fd(), change, reach)?;
+        Ok(tree)
+    }
+
+    pub(super) fn hold(&mut self, paths: &'a [CString]) -> Result {
+        for (place, path) in self.held.iter_mut().zip(paths) {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            *place = Some((path, rustix::fs::open(path, flags, Mode::empty())));
+        }
+        Ok(())
+    }
+
+    /// A copy of the mount at a path outside, or of all at and below it; held or not.
+    fn open_tree(&self, path: &CStr, reach: Reach) -> Result<OwnedFd> {
+        match self.held.iter().flatten().find(|(held, _)| *held == path) {
+            Some((_, Ok(fd))) => open_tree(fd.as_fd(), c"", reach),
+            Some((_, Err(errno))) => Err(*errno),
+            None => open_tree(CWD, path, reach),
+        }
+    }
+
+    /// A directory outside, held or not.
+    fn open_directory(&self, path: &CStr) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match self.held.iter().flatten().find(|(held, _)| *held == path) {
+            Some((_, Ok(fd))) => rustix::fs::openat(fd, c".", flags, Mode::empty()),
+            Some((_, Err(errno))) => Err(*errno),
+            None => rustix::fs::open(path, flags, Mode::empty()),
+        }
+    }
+
+    /// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
+    pub(super) fn open_device(&self, path: &CStr, device: &Device, change: &Change) -> Result<OwnedFd> {
+        let tree = self.open_tree(path, Reach::Tree)?;
+        verify(&tree, device)?;
+        set(tree.as_fd(), change, Reach::Tree)?;
+        Ok(tree)
+    }
+
+    fn tmpfs(&mut self, mode: &CStr, size: Option<&CStr>, change: &Change) -> Result<OwnedFd> {
+        let options = [(c"mode", Some(mode)), (c"size", size)];
+        let given = if size.is_some() { &options[..] } else { &options[..1] };
+        let mount = new_fs(c"tmpfs", c"tmpfs", given, change)?;
+        self.remember(&mount)?;
+        Ok(mount)
+    }
+
+    /// Mount points may be made in it.
+    fn remember(&mut self, mount: &OwnedFd) -> Result {
+        let device = rustix::fs::fstat(mount)?.st_dev;
+        *self.own.get_mut(self.own_count).ok_or(Errno::NOBUFS)? = device;
+        self.own_count += 1;
+        Ok(())
+    }
+
+    /// A file in a tmpfs that is mounted nowhere, as a mount.
+    fn data(&mut self, from: BorrowedFd<'_>, mode: u32, change: &Change) -> Result<OwnedFd> {
+        const NAME: &CStr = c"data";
+        let tmpfs = new_fs(c"tmpfs", c"tmpfs", &[(c"mode", Some(c"0700"))], &PLAIN)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&tmpfs, NAME, flags, Mode::from_raw_mode(0o600))?;
+        fill(&file, from, mode)?;
+        // A mount that counts as written to can't become read-only.
+        drop(file);
+        let alone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = match rustix::mount::open_tree(&tmpfs, NAME, alone) {
+            // Before Linux 6.15 only what is attached can be cloned: over the root, which nobody looks at by path here.
+            Err(Errno::INVAL) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let before = rustix::fs::open(c".", flags, Mode::empty())?;
+                attach(tmpfs.as_fd(), self.root()?)?;
+                let mount = rustix::mount::open_tree(&tmpfs, NAME, alone);
+                rustix::process::fchdir(&tmpfs)?;
+                rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+                rustix::process::fchdir(&before)?;
+                mount?
+            }
+            mount => mount?,
+        };
+        set(mount.as_fd(), change, Reach::One)?;
+        Ok(mount)
+    }
+
+    /// Makes a device file, if it may be made there and would work; else it is to be bound.
+    fn make_node(&mut self, device: &Device, at: &CStr, create: Create) -> Result<bool> {
+        let parent = match self.parent_of(at, create) {
+            Ok((parent, name)) => Some((parent, name)),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        let Some((parent, name)) = parent else {
+            return if device.kind == DeviceType::Fifo { Err(Errno::NOENT) } else { Ok(false) };
+        };
+        let nodev = rustix::fs::fstatvfs(&parent)?.f_flag.contains(StatVfsMountFlags::NODEV);
+        if nodev && device.kind != DeviceType::Fifo {
+            return Ok(false);
+        }
+        let (kind, number) = kind_and_number(device);
+        match rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(0o600), number) {
+            // In a user namespace that the caller itself is in.
+            Err(Errno::PERM) => return Ok(false),
+            done => done?,
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let node = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
+        verify(&node, device)?;
+        let ids = (rustix::fs::Uid::from_raw(device.uid), rustix::fs::Gid::from_raw(device.gid));
+        rustix::fs::chownat(&node, c"", Some(ids.0), Some(ids.1), AtFlags::EMPTY_PATH)?;
+        // mknod(2) heeds the umask. The name is still the node's: nobody else sees this file system yet.
+        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(device.mode), AtFlags::empty())?;
+        Ok(true)
+    }
+
+    pub(super) fn remount(&mut self, at: &CStr, change: &Change) -> Result {
+        let place = self.resolve(at)?;
+        if !change.data.is_empty() {
+            let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+            let fs = rustix::mount::fspick(&place, c"", flags)?;
+            configure(fs.as_fd(), change)?;
+            rustix::mount::fsconfig_reconfigure(fs.as_fd())?;
+        }
+        set(place.as_fd(), change, Reach::Tree)
+    }
+
+    /// The directories are given by descriptor, `/proc/self/fd/N`: a path with a colon or a comma is no other path then.
+    fn overlay(
+        &mut self,
+        (lower, upper, user): (&[CString], &UpperDir, bool),
+        change: &Change,
+        target: &CStr,
+    ) -> Result<OwnedFd> {
+        let fs = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let set = |key: &CStr, dir: &OwnedFd, below: &[u8]| {
+            let mut buffer = [0_u8; 40];
+            rustix::mount::fsconfig_set_string(
+                fs.as_fd(),
+                key,
+                descriptor_path(&mut buffer, dir.as_fd(), below)?,
+            )
+        };
+        rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", c"overlay")?;
+        for dir in lower {
+            let dir = self.open_directory(dir)?;
+            // One after another since Linux 6.8; before, all in one option, of which only one directory fits here.
+            match set(c"lowerdir+", &dir, b"") {
+                Err(Errno::INVAL) if lower.len() == 1 => set(c"lowerdir", &dir, b"")?,
+                done => done?,
+            }
+        }
+        match upper {
+            UpperDir::None => {}
+            UpperDir::Directory(upper, work) => {
+                set(c"upperdir", &self.open_directory(upper)?, b"")?;
+                set(c"workdir", &self.open_directory(work)?, b"")?;
+            }
+            UpperDir::Tmpfs => {
+                // Attached before it is used: overlayfs takes no directory of a mount that is nowhere. The overlay then
+                // covers it.
+                let tmpfs = new_fs(c"tmpfs", c"tmpfs", &[(c"mode", Some(c"0755"))], &PLAIN)?;
+                let place = self.resolve(target)?;
+                attach(tmpfs.as_fd(), place.as_fd())?;
+                for (key, name, below) in
+                    [(c"upperdir", c"upper", b"/upper".as_slice()), (c"workdir", c"work", b"/work")]
+                {
+                    rustix::fs::mkdirat(&tmpfs, name, Mode::from_raw_mode(0o755))?;
+                    set(key, &tmpfs, below)?;
+                }
+            }
+        }
+        if user && *upper != UpperDir::None {
+            rustix::mount::fsconfig_set_flag(fs.as_fd(), c"userxattr")?;
+        }
+        let mount = created(fs.as_fd(), change)?;
+        if *upper == UpperDir::Tmpfs {
+            self.remember(&mount)?;
+        }
+        Ok(mount)
+    }
+}
+
+/// Sets what was asked for on a mount that is not attached yet.
+fn set(mount: BorrowedFd<'_>, change: &Change, reach: Reach) -> Result {
+    if reach == Reach::One {
+        return set_some(mount, change.all.then(change.top), Reach::One);
+    }
+    set_some(mount, change.all, Reach::Tree)?;
+    set_some(mount, change.top, Reach::One)
+}
+
+fn set_some(mount: BorrowedFd<'_>, change: Attributes, reach: Reach) -> Result {
+    if change == Attributes::NONE { Ok(()) } else { sys::mount_setattr(mount, c"", change, reach) }
+}
+
+/// A new file system, mounted nowhere yet.
+pub(super) fn new_fs(
+    kind: &CStr,
+    source: &CStr,
+    options: &[(&CStr, Option<&CStr>)],
+    change: &Change,
+) -> Result<OwnedFd> {
+    let fs = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // What mountinfo shows as the source; mount(8) would put the same there.
+    rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", source)?;
+    for (key, value) in options {
+        configure_one(fs.as_fd(), key, *value)?;
+    }
+    created(fs.as_fd(), change)
+}
+
+/// The file system that was configured so far, with the data and the attributes of `change`.
+fn created(fs: BorrowedFd<'_>, change: &Change) -> Result<OwnedFd> {
+    configure(fs, change)?;
+    rustix::mount::fsconfig_create(fs)?;
+    let all = change.all.then(change.top);
+    let attributes = MountAttrFlags::from_bits_retain(all.set as u32);
+    let mount = rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    set_some(mount.as_fd(), Attributes { propagation: all.propagation, ..Attributes::NONE }, Reach::One)?;
+    Ok(mount)
+}
+
+fn configure(fs: BorrowedFd<'_>, change: &Change) -> Result {
+    change.data.iter().try_for_each(|(key, value)| configure_one(fs, key, value.as_deref()))
+}
+
+fn configure_one(fs: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> Result {
+    match value {
+        Some(value) => rustix::mount::fsconfig_set_string(fs, key, value),
+        None => rustix::mount::fsconfig_set_flag(fs, key),
+    }
+}
+
+/// A copy of the mount at `path`, or of all at and below it: a user namespace refuses to uncover what lies below.
+pub(super) fn open_tree(base: BorrowedFd<'_>, path: &CStr, reach: Reach) -> Result<OwnedFd> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let below = if reach == Reach::Tree { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+    rustix::mount::open_tree(base, path, flags | below)
+}
+
+fn kind_and_number(device: &Device) -> (FileType, u64) {
+    let number = rustix::fs::makedev(device.major, device.minor);
+    match device.kind {
+        DeviceType::Character => (FileType::CharacterDevice, number),
+        DeviceType::Block => (FileType::BlockDevice, number),
+        DeviceType::Fifo => (FileType::Fifo, 0),
+    }
+}
+
+/// By the descriptor: a path could be another one meanwhile.
+fn verify(node: &OwnedFd, device: &Device) -> Result {
+    let stat = rustix::fs::fstat(node)?;
+    let found = (FileType::from_raw_mode(stat.st_mode), stat.st_rdev);
+    if found == kind_and_number(device) { Ok(()) } else { Err(Errno::NODEV) }
+}
+
+pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, c"", target, c"", flags)
+}
+
+/// `/proc/self/fd/N` and what is below, written by hand: nothing here may allocate.
+fn descriptor_path<'b>(buffer: &'b mut [u8; 40], fd: BorrowedFd<'_>, below: &[u8]) -> Result<&'b CStr> {
+    let (mut digits, mut first, mut number) = ([0_u8; 10], 10, fd.as_raw_fd() as u32);
+    while first == 10 || number > 0 {
+        first -= 1;
+        *digits.get_mut(first).ok_or(Errno::INVAL)? = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    let mut end = 0;
+    for part in [b"/proc/self/fd/".as_slice(), digits.get(first..).ok_or(Errno::INVAL)?, below] {
+        buffer.get_mut(end..end + part.len()).ok_or(Errno::INVAL)?.copy_from_slice(part);
+        end += part.len();
+    }
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::INVAL)
+}

@@ -1,0 +1,81 @@
+//! Trees of mounts with mapped owners: only who has the right to a file system outside may map its owners, so the caller
+//! makes them, attached nowhere, before the clone.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+use super::prepare::{duty, open_proc};
+use crate::error::{Advice, Error};
+use crate::host::advice::write_map;
+use crate::plan::Plan;
+use crate::plan::step::{IdMapped, Source, Step, shown};
+use crate::sys::{self, Reach};
+
+/// Those of the plan, in its order.
+pub(super) fn open(plan: &Plan) -> Result<Vec<OwnedFd>, Error> {
+    let mut trees = Vec::new();
+    // Many binds mostly have one map.
+    let mut last: Option<(&IdMapped, OwnedFd)> = None;
+    for step in &plan.steps {
+        let Step::Mount { source: Source::Bind { path, recursive, id_map: Some(map), .. }, .. } = step else {
+            continue;
+        };
+        let failed = |errno| Error::duty(format!("map the owners of {}", shown(path)), errno, advice(errno));
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let below = if *recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+        let tree = rustix::mount::open_tree(CWD, path.as_c_str(), flags | below).map_err(failed)?;
+        let user = match last.take() {
+            Some((same, user)) if (&same.uids, &same.gids) == (&map.uids, &map.gids) => user,
+            _ => user_namespace(map)?,
+        };
+        let reach = if map.recursive { Reach::Tree } else { Reach::One };
+        sys::mount_idmap(tree.as_fd(), user.as_fd(), reach).map_err(failed)?;
+        trees.push(tree);
+        last = Some((map, user));
+    }
+    Ok(trees)
+}
+
+fn advice(errno: Errno) -> Advice {
+    match errno {
+        Errno::PERM => Advice::new(
+            "mapping the owners of a mount takes CAP_SYS_ADMIN in the user namespace where its file system was mounted",
+            "run as root",
+        )
+        .or("map the ids of the command instead: --map-auto"),
+        Errno::INVAL => Advice::new(
+            "its file system has no mapped mounts in this kernel, or the mount is a mapped one already",
+            "take a directory on ext4, xfs, btrfs (Linux 5.15) or tmpfs (Linux 6.3)",
+        ),
+        Errno::NOSYS => Advice::new("mapped mounts need Linux 5.12", "use a newer kernel"),
+        _ => Advice::default(),
+    }
+}
+
+/// A user namespace with these maps, and without a process: what is left of a child that has ended has it until it is collected.
+fn user_namespace(map: &IdMapped) -> Result<OwnedFd, Error> {
+    let proc = open_proc()?;
+    let what = "make a user namespace for a map of owners";
+    let pid = sys::clone_user_namespace().map_err(|errno| duty(what, errno))?;
+    let write = |file: &str, lines: &str| {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&proc, format!("{pid}/{file}"), flags, Mode::empty())?;
+        rustix::io::write(&file, lines.as_bytes()).map(drop)
+    };
+    let made = write("uid_map", &map.uids).and_then(|()| write("gid_map", &map.gids)).and_then(|()| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&proc, format!("{pid}/ns/user"), flags, Mode::empty())
+    });
+    sys::collect(pid);
+    made.map_err(|errno| {
+        let advice = match errno {
+            // Nobody but root of the initial user namespace may open files of a process that has ended.
+            Errno::ACCESS => advice(Errno::PERM),
+            _ => write_map("map", errno),
+        };
+        Error::duty(what, errno, advice)
+    })
+}
