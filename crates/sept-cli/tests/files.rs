@@ -220,6 +220,30 @@ fn a_bind_finds_its_source_below_a_mount_made_before() {
     assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
 }
 
+/// What is bound stays as writable as it is outside, also where all else is made read-only.
+#[test]
+fn a_bind_into_a_read_only_root_can_be_written_to() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("dir");
+    for made in [&dir, &scratch.path("upper"), &scratch.path("work")] {
+        std::fs::create_dir(made).expect("a directory can be made");
+    }
+    let script =
+        format!("pwd; cd {dir} && echo x >bound; touch {}/y 2>/dev/null || echo no", scratch.path("."));
+    let line = ["--read-only", "--bind", &dir, &dir, "sh", "-c", &script];
+    let output = sept().arg("run").args(line).current_dir(&scratch.0).output().expect("sept starts");
+    assert_eq!(stdout(&output), format!("{}\nno", scratch.0.display()));
+    assert!(scratch.0.join("dir/bound").exists());
+    let (upper, work) = (scratch.path("upper"), scratch.path("work"));
+    let line =
+        ["--read-only", "--overlay-src", "/etc", "--overlay", &upper, &work, "/mnt", "touch", "/mnt/new"];
+    let output = run(&line);
+    assert!(output.status.success() || !common::is_root(), "{}", stderr(&output));
+    // A read-only bind stays one.
+    let output = run(&["--read-only", "--ro-bind", &dir, &dir, "touch", &format!("{dir}/more")]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
 #[test]
 fn a_small_dev_needs_no_root_of_its_own() {
     let script = "test -c /dev/null && echo x >/dev/null && head -c 4 /dev/zero | wc -c && ls /dev";

@@ -251,7 +251,7 @@ impl<'a> Child<'a> {
                 rustix::fs::symlinkat(to.as_c_str(), parent, name)
             }
             Step::LoadInterpreter { file, line } => self.load_interpreter(file, line),
-            Step::PivotRoot => self.pivot(),
+            Step::PivotRoot { keep_dir } => self.pivot(*keep_dir),
             Step::Chroot(dir) => self.chroot(dir),
             Step::ChrootTo(_) => self.chroot_to(self.prepared.chroot.as_ref().map(AsFd::as_fd)),
             Step::ChangeDirTo(_) => {

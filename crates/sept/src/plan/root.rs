@@ -43,8 +43,9 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
     if propagation != Propagation::Unchanged {
         steps.push(Step::Propagate(propagation));
     }
+    let own_root = own_root(command);
     // Read-only before the own mounts: a tmpfs of the command's own stays writable.
-    match &command.root {
+    match own_root {
         Some(dir) => {
             steps.push(Step::CloneRoot { dir: path("the root", dir)?, read_only: command.read_only });
         }
@@ -58,7 +59,7 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
     for mount in &command.mounts {
         lower(command, host, mount, &mut mounts)?;
     }
-    steps.extend(hold(command, &mounts)?);
+    steps.extend(hold(own_root, &mounts)?);
     steps.append(&mut mounts);
     for (mount, line) in &command.interpreters {
         let file = path("binfmt_misc", &below(mount, "register"))?;
@@ -66,23 +67,35 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
             CString::new(line.as_str()).map_err(|_| Error::invalid("a binary format holds a NUL byte"))?;
         steps.push(Step::LoadInterpreter { file, line });
     }
-    if command.root.is_some() {
-        steps.push(Step::PivotRoot);
+    if own_root.is_some() {
+        // Nobody asked for another root, so nobody expects another directory.
+        steps.push(Step::PivotRoot { keep_dir: command.root.is_none() });
     }
     Ok(())
+}
+
+/// The root to pivot to. A bind is as writable as its source, which read-only mounts are not: where there are both, the
+/// read-only root is a clone, and the sources stay as they are.
+fn own_root(command: &Command) -> Option<&Path> {
+    let writable = |mount: &Mount| match &mount.kind {
+        MountKind::Bind { access, .. } => *access != Access::ReadOnly,
+        MountKind::Overlay { upper, .. } => matches!(upper, Upper::Directory(..)),
+        _ => false,
+    };
+    let cloned = command.read_only && command.chroot.is_none() && command.mounts.iter().any(writable);
+    command.root.as_deref().or(cloned.then_some(Path::new("/")))
 }
 
 /// More than this are not opened beforehand.
 pub(crate) const MOST_HELD: usize = 64;
 
 /// The sources of binds are those outside: not what an earlier mount has put over them.
-fn hold(command: &Command, mounts: &[Step]) -> Result<Option<Step>, Error> {
+fn hold(own_root: Option<&Path>, mounts: &[Step]) -> Result<Option<Step>, Error> {
     // A root of its own covers nothing of the host's but itself; a clone of all of it, nothing.
-    let base = match &command.root {
-        Some(root) if root == Path::new("/") => return Ok(None),
-        Some(root) => root.as_path(),
-        None => Path::new("/"),
-    };
+    if own_root == Some(Path::new("/")) {
+        return Ok(None);
+    }
+    let base = own_root.unwrap_or(Path::new("/"));
     let (mut targets, mut seen) = (HashSet::new(), HashSet::new());
     let (mut all, mut covered) = (Vec::new(), Vec::new());
     for step in mounts {
@@ -99,7 +112,7 @@ fn hold(command: &Command, mounts: &[Step]) -> Result<Option<Step>, Error> {
         targets.insert(base.join(as_path(target).strip_prefix("/").unwrap_or(Path::new(""))));
     }
     // By its words alone a path does not tell whether it is covered: a link may lead there. So all of them, if they are few.
-    let held = if command.root.is_none() && all.len() <= MOST_HELD { all } else { covered };
+    let held = if own_root.is_none() && all.len() <= MOST_HELD { all } else { covered };
     if held.len() > MOST_HELD {
         return Err(Error::invalid_with(
             format!("more than {MOST_HELD} sources of binds are covered by mounts that are made before"),

@@ -134,7 +134,10 @@ pub enum Step {
         at: CString,
     },
     /// pivot_root(2), and away with the old root.
-    PivotRoot,
+    PivotRoot {
+        /// Whether the working directory is looked up again in the new root.
+        keep_dir: bool,
+    },
     /// chroot(2), and to its top.
     Chroot(CString),
     /// chroot(2) to a directory that was opened before.
@@ -312,7 +315,7 @@ impl fmt::Display for Step {
             Self::Mask(at) => write!(f, "mask {}", shown(at)),
             Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
             Self::Symlink { to, at } => write!(f, "link {} to {}", shown(at), shown(to)),
-            Self::PivotRoot => f.write_str("pivot to the new root"),
+            Self::PivotRoot { .. } => f.write_str("pivot to the new root"),
             Self::Chroot(dir) => write!(f, "change the root to {}", shown(dir)),
             Self::ChrootTo(name) => write!(f, "change the root to {name}"),
             Self::ChangeDirTo(name) => write!(f, "change directory to {name}"),

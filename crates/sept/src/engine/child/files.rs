@@ -176,13 +176,15 @@ impl Child<'_> {
         rustix::io::write(&file, line.to_bytes()).map(drop)
     }
 
-    pub(super) fn pivot(&mut self) -> Result {
+    pub(super) fn pivot(&mut self, keep_dir: bool) -> Result {
+        let mut buffer = [0_u8; 4096];
+        let dir = if keep_dir { sys::working_directory(&mut buffer)? } else { c"/" };
         rustix::process::fchdir(self.root()?)?;
         // Both on one another: the old root then lies over the new one, and is taken off.
         rustix::process::pivot_root(c".", c".")?;
         rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
         self.root = None;
-        rustix::process::chdir(c"/")
+        rustix::process::chdir(dir)
     }
 
     pub(super) fn change_dir(&mut self, dir: &CStr, or_root: bool) -> Result {
