@@ -6,6 +6,7 @@
 
 mod files;
 mod mounts;
+mod place;
 mod rights;
 
 use std::convert::Infallible;
@@ -39,6 +40,8 @@ struct Child<'a> {
     prepared: &'a Prepared,
     /// What paths inside are resolved under; opened when it is first needed.
     root: Option<OwnedFd>,
+    /// The directory of the last mount point.
+    near: Option<place::Near>,
     /// The device numbers of tmpfs that this child mounted.
     own: [u64; MOST_OWN],
     own_count: usize,
@@ -151,7 +154,7 @@ const AT_ROOT: u32 = u32::MAX;
 
 impl<'a> Child<'a> {
     fn new(prepared: &'a Prepared) -> Self {
-        Self { prepared, root: None, own: [0; MOST_OWN], own_count: 0, at_root: false }
+        Self { prepared, root: None, near: None, own: [0; MOST_OWN], own_count: 0, at_root: false }
     }
 }
 

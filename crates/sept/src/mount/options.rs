@@ -84,8 +84,8 @@ enum Meaning {
 
 use Meaning::{All, Clear, CopyUp, NoTime, Nothing, Remount, Set, Time, Whole};
 
-const fn propagation(flag: libc::c_ulong, recursive: bool) -> Meaning {
-    Meaning::Propagation(flag as u64, recursive)
+const fn propagation(flag: u64, recursive: bool) -> Meaning {
+    Meaning::Propagation(flag, recursive)
 }
 
 const RELATIME: u64 = 0;
@@ -421,7 +421,7 @@ mod tests {
             ("shared", libc::MS_SHARED),
             ("unbindable", libc::MS_UNBINDABLE),
         ] {
-            let wanted = Attributes { propagation: flag as u64, ..Attributes::NONE };
+            let wanted = Attributes { propagation: flag, ..Attributes::NONE };
             assert_eq!((parsed(word).top, parsed(word).all), (wanted, Attributes::NONE));
             let recursive = parsed(&format!("r{word}"));
             assert_eq!((recursive.top, recursive.all), (Attributes::NONE, wanted));
@@ -435,7 +435,7 @@ mod tests {
         assert_eq!(parsed("noatime,strictatime").top, change(attr::STRICTATIME, attr::ATIME));
         assert_eq!(parsed("noatime,norelatime").top, change(attr::NOATIME, attr::ATIME));
         assert_eq!(parsed("noatime,atime").top, change(0, attr::ATIME));
-        assert_eq!(parsed("private,shared").top.propagation, libc::MS_SHARED as u64);
+        assert_eq!(parsed("private,shared").top.propagation, libc::MS_SHARED);
         // Read-only below, and writable on top; and the other way round.
         let (first, second) = (parsed("rro,rw"), parsed("rw,rro"));
         assert_eq!((first.all, first.top), (change(attr::RDONLY, 0), change(0, attr::RDONLY)));

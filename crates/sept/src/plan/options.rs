@@ -72,7 +72,7 @@ fn check(command: &Command, mount: &Mount, options: &MountOptions) -> Result<(),
             "leave the map out, or bind it",
         ));
     }
-    let slave = libc::MS_SLAVE as u64;
+    let slave = libc::MS_SLAVE;
     let private = matches!(command.propagation, None | Some(Propagation::Private));
     if bind && private && (options.all.propagation == slave || options.top.propagation == slave) {
         return Err(refused(
