@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use sept::{Mount, Namespace};
 
-use crate::{Result, Scratch, dist, has, limit, spaced};
+use crate::{Result, Scratch, binds, dist, has, limit, spaced};
 
 /// One way of starting `true`, and how long each start took.
 struct Way {
@@ -75,6 +75,7 @@ pub fn run(rounds: usize) -> Result {
     listing(&sept, rounds)?;
     memory(&program, rounds)?;
     parked(&program, rounds)?;
+    binds::compare(&program, rounds.min(50))?;
     start_up(&sept, &program, rounds)?;
     spaced::run(&sept, &program, rounds)
 }
@@ -87,6 +88,14 @@ pub fn run_spaced(rounds: usize) -> Result {
     place(&program, nothing())?;
     parked(&program, rounds)?;
     spaced::run(&sept, &program, rounds)
+}
+
+/// Only the binds.
+pub fn only_binds() -> Result {
+    let scratch = Scratch::new()?;
+    let program = scratch.0.join("true");
+    place(&program, nothing())?;
+    binds::compare(&program, 50)
 }
 
 /// Medians of lines that are started in turn, with the ratio to the first.

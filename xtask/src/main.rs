@@ -1,6 +1,7 @@
 //! The developer's commands: `cargo xtask test`, `dist`, `bench`.
 
 mod bench;
+mod binds;
 mod dist;
 mod leftovers;
 mod limit;
@@ -13,7 +14,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 cargo xtask test            format, lints, all tests as this user and (as root) as an ordinary one, docs
 cargo xtask dist            one static executable in target/dist/bin, manual pages and completions beside it
-cargo xtask bench [--quick] compare starts with the installed peers, in one run; --spaced: only what is paused
+cargo xtask bench [--quick] compare starts with the installed peers, in one run; --binds, --spaced: only that part
 ";
 
 /// A failure that was told already, or is told by this text.
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(200),
         ["bench", "--quick"] => bench::run(40),
         ["bench", "--spaced"] => bench::run_spaced(60),
+        ["bench", "--binds"] => bench::only_binds(),
         _ => Err(format!("usage:\n{USAGE}")),
     };
     match done {

@@ -6,6 +6,7 @@
 
 mod files;
 mod mounts;
+mod place;
 mod rights;
 
 use std::convert::Infallible;
@@ -39,6 +40,8 @@ struct Child<'a> {
     prepared: &'a Prepared,
     /// What paths inside are resolved under; opened when it is first needed.
     root: Option<OwnedFd>,
+    /// The directory of the last mount point.
+    near: Option<place::Near>,
     /// The device numbers of tmpfs that this child mounted.
     own: [u64; MOST_OWN],
     own_count: usize,
@@ -156,6 +159,7 @@ impl<'a> Child<'a> {
         Self {
             prepared,
             root: None,
+            near: None,
             own: [0; MOST_OWN],
             own_count: 0,
             at_root: false,

@@ -179,6 +179,7 @@ pub(super) fn open_proc() -> Result<OwnedFd, Error> {
 
 /// The sources of binds must be there before anything is touched.
 fn check_sources(plan: &Plan) -> Result<(), Error> {
+    let mut last = None;
     for step in &plan.steps {
         let (what, path) = match step {
             Step::Mount { source: Source::Bind { path, .. }, .. } => ("bind", path),
@@ -189,6 +190,11 @@ fn check_sources(plan: &Plan) -> Result<(), Error> {
             }
             _ => continue,
         };
+        // Many binds of one source are looked at once.
+        if what == "bind" && last == Some(path) {
+            continue;
+        }
+        last = Some(path);
         let refused =
             |errno: i32| Error::invalid(format!("cannot {what} {}: {}", shown(path), describe(errno)));
         let stat = rustix::fs::stat(path.as_c_str()).map_err(|errno| refused(errno.raw_os_error()))?;

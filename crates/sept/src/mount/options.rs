@@ -84,7 +84,7 @@ enum Meaning {
 
 use Meaning::{All, Clear, CopyUp, NoTime, Nothing, Remount, Set, Time, Whole};
 
-const fn propagation(flag: libc::c_ulong, recursive: bool) -> Meaning {
+const fn propagation(flag: u64, recursive: bool) -> Meaning {
     Meaning::Propagation(flag, recursive)
 }
 

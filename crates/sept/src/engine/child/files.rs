@@ -33,7 +33,7 @@ impl Child<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let place = rustix::fs::open(dir, flags, Mode::empty())?;
         attach(tree.as_fd(), place.as_fd())?;
-        self.root = Some(tree);
+        (self.root, self.near) = (Some(tree), None);
         Ok(())
     }
 
@@ -51,9 +51,9 @@ impl Child<'_> {
             return if directory { Ok(()) } else { Err(Errno::NOTDIR) };
         }
         let (parent, name) = self.parent_of(at, create)?;
-        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?;
         // mkdir(2) heeds the umask.
-        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
+        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
     }
 
     pub(super) fn write_file(
@@ -65,18 +65,18 @@ impl Child<'_> {
     ) -> Result {
         let (parent, name) = self.parent_of(at, create)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?;
+        let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))?;
         fill(&file, from, mode)
     }
 
     pub(super) fn change_mode(&mut self, at: &CStr, mode: u32, create: Create) -> Result {
         let (parent, name) = self.parent_of(at, create)?;
         // Not through a link, which could lead out.
-        let there = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let there = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(there.st_mode).is_symlink() {
             return Err(Errno::LOOP);
         }
-        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
+        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
     }
 
     pub(super) fn mask(&mut self, at: &CStr) -> Result {
@@ -90,6 +90,7 @@ impl Child<'_> {
         } else {
             self.open_device(plan::NULL, &NULL, &DEVICE)?
         };
+        self.near = None;
         attach(nothing.as_fd(), place.as_fd())
     }
 
@@ -115,62 +116,6 @@ impl Child<'_> {
         Err(Errno::AGAIN)
     }
 
-    /// The directory of `path`, made if need be and allowed, and the last name.
-    pub(super) fn parent_of<'p>(&mut self, path: &'p CStr, create: Create) -> Result<(OwnedFd, &'p CStr)> {
-        let bytes = path.to_bytes_with_nul();
-        let slash = bytes.iter().rposition(|byte| *byte == b'/').ok_or(Errno::INVAL)?;
-        let name = bytes
-            .get(slash + 1..)
-            .and_then(|name| CStr::from_bytes_with_nul(name).ok())
-            .ok_or(Errno::INVAL)?;
-        let mut buffer = [0_u8; 4096];
-        let parent = prefix(&mut buffer, bytes, slash.max(1))?;
-        let directory = match self.resolve(parent) {
-            Err(Errno::NOENT) => {
-                self.make_mount_point(parent, create, true)?;
-                self.resolve(parent)?
-            }
-            found => found?,
-        };
-        self.may_make_in(&directory, create)?;
-        Ok((directory, name))
-    }
-
-    /// Nothing is left behind on the host: only in a tmpfs of this child's own, unless it was asked for.
-    pub(super) fn may_make_in(&self, directory: &OwnedFd, create: Create) -> Result {
-        let device = rustix::fs::fstat(directory)?.st_dev;
-        let own = self.own.iter().take(self.own_count).any(|own| *own == device);
-        if own || create == Create::Host { Ok(()) } else { Err(Errno::NOENT) }
-    }
-
-    /// Makes what is missing of `path`, one component after another.
-    pub(super) fn make_mount_point(&mut self, path: &CStr, create: Create, directory: bool) -> Result {
-        let bytes = path.to_bytes_with_nul();
-        let length = bytes.len() - 1;
-        let mut buffer = [0_u8; 4096];
-        let mut parent = self.resolve(c"/")?;
-        let mut start = 0;
-        while start < length {
-            let end =
-                bytes.iter().skip(start).position(|b| *b == b'/' || *b == 0).map_or(length, |at| start + at);
-            if end > start {
-                parent = match self.resolve(prefix(&mut buffer, bytes, end)?) {
-                    Err(Errno::NOENT) => {
-                        self.may_make_in(&parent, create)?;
-                        let mut name = [0_u8; 256];
-                        let component = bytes.get(start..end).ok_or(Errno::INVAL)?;
-                        let name = prefix(&mut name, component, component.len())?;
-                        make(&parent, name, directory || end < length)?;
-                        self.resolve(prefix(&mut buffer, bytes, end)?)?
-                    }
-                    found => found?,
-                };
-            }
-            start = end + 1;
-        }
-        Ok(())
-    }
-
     pub(super) fn load_interpreter(&mut self, file: &CStr, line: &CStr) -> Result {
         let file = self.open_inside(file, OFlags::WRONLY)?;
         rustix::io::write(&file, line.to_bytes()).map(drop)
@@ -183,7 +128,7 @@ impl Child<'_> {
         // Both on one another: the old root then lies over the new one, and is taken off.
         rustix::process::pivot_root(c".", c".")?;
         rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-        self.root = None;
+        (self.root, self.near) = (None, None);
         rustix::process::chdir(dir)
     }
 
@@ -213,7 +158,7 @@ impl Child<'_> {
     }
 
     fn chroot_here(&mut self) -> Result {
-        self.root = None;
+        (self.root, self.near) = (None, None);
         rustix::process::chroot(c".")
     }
 }
@@ -248,17 +193,9 @@ pub(super) fn fill(file: &OwnedFd, from: BorrowedFd<'_>, mode: u32) -> Result {
 }
 
 /// The first `length` bytes of `bytes`, as a C string in `buffer`.
-fn prefix<'b>(buffer: &'b mut [u8], bytes: &[u8], length: usize) -> Result<&'b CStr> {
+pub(super) fn prefix<'b>(buffer: &'b mut [u8], bytes: &[u8], length: usize) -> Result<&'b CStr> {
     let source = bytes.get(..length).ok_or(Errno::INVAL)?;
     buffer.get_mut(..length).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(source);
     *buffer.get_mut(length).ok_or(Errno::NAMETOOLONG)? = 0;
     buffer.get(..=length).and_then(|text| CStr::from_bytes_with_nul(text).ok()).ok_or(Errno::INVAL)
-}
-
-fn make(parent: &OwnedFd, name: &CStr, directory: bool) -> Result {
-    if directory {
-        return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
-    }
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
 }

@@ -1,0 +1,170 @@
+//! Where a mount or a file goes inside: the directory, of which the last one is remembered, and the name in it.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::MoveMountFlags;
+
+use super::files::prefix;
+use super::mounts::attach;
+use super::{Child, Result};
+use crate::mount::Create;
+
+/// As the kernel has it, with the byte that ends it.
+const PATH_MAX: usize = 4096;
+
+/// A directory inside, and the path by which it was found.
+///
+/// What this child mounts by way of it lies in it, and so covers neither the directory nor what is above. Whoever mounts
+/// elsewhere forgets it.
+pub(super) struct Near {
+    path: [u8; PATH_MAX],
+    length: usize,
+    directory: OwnedFd,
+    /// Whether mount points may be made in it unasked.
+    own: bool,
+}
+
+impl Near {
+    fn is(&self, path: &[u8]) -> bool {
+        self.path.get(..self.length) == Some(path)
+    }
+
+    /// Attaches a mount at a name in it. False if that leads elsewhere, or is missing.
+    fn attach(&self, mount: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
+        if self.own {
+            let directory = FileType::from_raw_mode(rustix::fs::fstat(mount)?.st_mode).is_dir();
+            match make(self.directory.as_fd(), name, directory) {
+                // Made a moment ago in a file system that nobody else has: no link, and needs no descriptor.
+                Ok(()) => {
+                    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+                    return rustix::mount::move_mount(mount, c"", &self.directory, name, flags)
+                        .map(|()| true);
+                }
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        let (flags, resolve) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::NO_SYMLINKS);
+        match rustix::fs::openat2(&self.directory, name, flags, Mode::empty(), resolve) {
+            Ok(place) => attach(mount, place.as_fd()).map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+impl Child<'_> {
+    /// Attaches a mount at a path inside; its mount point is made if it is missing, and may be.
+    pub(super) fn put(&mut self, mount: BorrowedFd<'_>, target: &CStr, create: Create) -> Result {
+        let (path, name) = split(target)?;
+        if !matches!(name.to_bytes(), b"" | b"." | b"..") && self.look_near(path).is_ok() {
+            let near = self.near.as_ref().ok_or(Errno::BADF)?;
+            if near.attach(mount, name)? {
+                return Ok(());
+            }
+        }
+        self.near = None;
+        let place = match self.resolve(target) {
+            Err(Errno::NOENT) => {
+                let directory = FileType::from_raw_mode(rustix::fs::fstat(mount)?.st_mode).is_dir();
+                self.make_mount_point(target, create, directory)?;
+                self.resolve(target)?
+            }
+            found => found?,
+        };
+        attach(mount, place.as_fd())
+    }
+
+    /// Remembers the directory at this path, if it is not the one that is remembered.
+    fn look_near(&mut self, path: &[u8]) -> Result {
+        if self.near.as_ref().is_some_and(|near| near.is(path)) {
+            return Ok(());
+        }
+        let mut copy = [0_u8; PATH_MAX];
+        let above = prefix(&mut copy, path, path.len())?;
+        let directory = self.resolve(if path.is_empty() { c"/" } else { above })?;
+        let own = self.is_own(directory.as_fd())?;
+        self.near = Some(Near { path: copy, length: path.len(), directory, own });
+        Ok(())
+    }
+
+    /// The directory of `path`, made if need be and allowed, and the last name.
+    pub(super) fn parent_of<'p>(
+        &mut self,
+        path: &'p CStr,
+        create: Create,
+    ) -> Result<(BorrowedFd<'_>, &'p CStr)> {
+        let (above, name) = split(path)?;
+        match self.look_near(above) {
+            Err(Errno::NOENT) => {
+                let mut buffer = [0_u8; 4096];
+                self.make_mount_point(prefix(&mut buffer, above, above.len())?, create, true)?;
+                self.look_near(above)?;
+            }
+            found => found?,
+        }
+        let near = self.near.as_ref().ok_or(Errno::BADF)?;
+        // Nothing is left behind on the host, unless it was asked for.
+        if near.own || create == Create::Host {
+            Ok((near.directory.as_fd(), name))
+        } else {
+            Err(Errno::NOENT)
+        }
+    }
+
+    /// Whether it is in a tmpfs of this child's own.
+    fn is_own(&self, directory: BorrowedFd<'_>) -> Result<bool> {
+        let device = rustix::fs::fstat(directory)?.st_dev;
+        Ok(self.own.iter().take(self.own_count).any(|own| *own == device))
+    }
+
+    fn may_make_in(&self, directory: BorrowedFd<'_>, create: Create) -> Result {
+        if create == Create::Host || self.is_own(directory)? { Ok(()) } else { Err(Errno::NOENT) }
+    }
+
+    /// Makes what is missing of `path`, one component after another.
+    fn make_mount_point(&mut self, path: &CStr, create: Create, directory: bool) -> Result {
+        let bytes = path.to_bytes_with_nul();
+        let length = bytes.len() - 1;
+        let mut buffer = [0_u8; 4096];
+        let mut parent = self.resolve(c"/")?;
+        let mut start = 0;
+        while start < length {
+            let end =
+                bytes.iter().skip(start).position(|b| *b == b'/' || *b == 0).map_or(length, |at| start + at);
+            if end > start {
+                parent = match self.resolve(prefix(&mut buffer, bytes, end)?) {
+                    Err(Errno::NOENT) => {
+                        self.may_make_in(parent.as_fd(), create)?;
+                        let mut name = [0_u8; 256];
+                        let component = bytes.get(start..end).ok_or(Errno::INVAL)?;
+                        let name = prefix(&mut name, component, component.len())?;
+                        make(parent.as_fd(), name, directory || end < length)?;
+                        self.resolve(prefix(&mut buffer, bytes, end)?)?
+                    }
+                    found => found?,
+                };
+            }
+            start = end + 1;
+        }
+        Ok(())
+    }
+}
+
+/// What stands before the last slash, and the name after it.
+fn split(path: &CStr) -> Result<(&[u8], &CStr)> {
+    let bytes = path.to_bytes_with_nul();
+    let slash = bytes.iter().rposition(|byte| *byte == b'/').ok_or(Errno::INVAL)?;
+    let name = bytes.get(slash + 1..).and_then(|name| CStr::from_bytes_with_nul(name).ok());
+    Ok((bytes.get(..slash).ok_or(Errno::INVAL)?, name.ok_or(Errno::INVAL)?))
+}
+
+fn make(parent: BorrowedFd<'_>, name: &CStr, directory: bool) -> Result {
+    if directory {
+        return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+}
