@@ -11,6 +11,7 @@ mod inside;
 mod ls;
 mod manual;
 mod options;
+mod own;
 mod pins;
 mod policy;
 mod report;
