@@ -316,7 +316,15 @@ pub fn guard_terminal(command: &mut Command) {
 fn shares_terminal() -> bool {
     let streams: [BorrowedFd<'_>; 3] =
         [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    streams.into_iter().any(rustix::termios::isatty)
+    streams.into_iter().any(rustix::termios::isatty) || has_controlling_terminal()
+}
+
+/// It can be typed into also where no standard stream is a terminal.
+fn has_controlling_terminal() -> bool {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open("/dev/tty", flags, Mode::empty());
+    !matches!(opened, Err(rustix::io::Errno::NXIO | rustix::io::Errno::NOENT))
 }
 
 /// Since Linux 6.2 it can be switched off; before, there is no such file and it is on.

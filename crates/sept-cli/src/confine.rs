@@ -221,15 +221,22 @@ fn landlock(request: &Request, set: Namespaces, host: &Host, no_new_privs: bool)
             None => rules.no_ports.push(*access),
         }
     }
+    let joins = |kind| request.join.iter().any(|(joined, _)| *joined == kind);
+    let shares_pids = !set.contains(Namespace::Pid) && !joins(Namespace::Pid);
+    let shared = match (set.contains(Namespace::Net), shares_pids) {
+        (true, false) => vec![],
+        (true, true) => vec![Scope::Signals],
+        (false, _) => vec![Scope::AbstractSockets, Scope::Signals],
+    };
     rules.scopes = match &asked.scopes {
         Some(scopes) => scopes.clone(),
-        // The host's network has abstract sockets that no file guards. Where the kernel can keep them out, it does; the plan
-        // and the report say whether.
-        None if !set.contains(Namespace::Net)
-            && (no_new_privs || has_admin(set, host))
+        // The host's network has abstract sockets that no file guards; and who shares its process ids, sept itself within
+        // reach. Where the kernel can keep them out, it does; the plan and the report say whether.
+        None if (no_new_privs || has_admin(set, host))
+            && !shared.is_empty()
             && sept::host::probe::landlock_abi().is_ok_and(|abi| abi >= 6) =>
         {
-            vec![Scope::AbstractSockets, Scope::Signals]
+            shared
         }
         None => Vec::new(),
     };

@@ -10,6 +10,7 @@ use sept::{Command, Host, Namespace, Namespaces, Target};
 
 use crate::failure::Failure;
 use crate::options;
+use crate::own;
 use crate::pins;
 use crate::report;
 use crate::request::{self, Keep, OfTarget, Parsed, Request};
@@ -22,6 +23,9 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         Parsed::Version => return crate::version(),
         Parsed::Run(request) => request,
     };
+    if request.plan.is_none() && enters_files(&request) {
+        own::restart_out_of_reach()?;
+    }
     let target = target(&mut request)?;
     let joined = joined(&request, target.as_ref())?;
     let mut command = build(&request, target.as_ref(), &joined)?;
@@ -37,6 +41,15 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     command.die_with_parent();
     let around = Around { is_pid_1: false, other_pids };
     run::start_and_wait(&request, &mut command, around, &mut report::Report::default())
+}
+
+/// Whether the programs may be those of another root.
+fn enters_files(request: &Request) -> bool {
+    let nothing_named = request.given.is_empty() && request.files.is_empty();
+    nothing_named
+        || request.given.contains(Namespace::Mount)
+        || request.enter.all
+        || request.enter.root.is_some()
 }
 
 /// The process or pin that the line names: by `-t`, or the first word, unless every kind has its file.
@@ -308,6 +321,11 @@ fn cgroup(target: &Target) -> Result<PathBuf, Failure> {
     let text = target.read("cgroup")?;
     let path = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/"));
     let path = path.ok_or_else(|| Failure::usage(format!("{target} is in no cgroup of version 2")))?;
+    // How the kernel tells of one that is not below the top of ours.
+    if path.split(|byte| *byte == b'/').any(|part| part == b"..") {
+        return Err(Failure::usage(format!("{target} is in a cgroup outside of this cgroup namespace"))
+            .fix("leave --join-cgroup out, or enter from outside of this cgroup namespace"));
+    }
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")
         .map_err(|error| Failure::io("cannot read /proc/self/mountinfo", &error))?;
     let mount = mounts.lines().find_map(|line| {

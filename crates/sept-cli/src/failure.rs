@@ -74,7 +74,7 @@ impl Failure {
     pub fn print(&self, as_json: bool) {
         let mut text = String::new();
         if as_json {
-            text = json!({ "error": self.json() }).to_string();
+            text = crate::report::without_c1(&json!({ "error": self.json() }).to_string()).into_owned();
         } else {
             text.push_str(&format!("sept: {}", printable(&self.what)));
             for why in &self.why {

@@ -13,6 +13,7 @@ mod limits;
 mod ls;
 mod manual;
 mod options;
+mod own;
 mod pins;
 mod policy;
 mod report;

@@ -1,5 +1,6 @@
 //! The JSON of `--plan=json` and `--report`. Its shape is documented in docs/json.md.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -104,12 +105,23 @@ impl Report {
 /// Standard output, for what is printed.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
+    let text = without_c1(text);
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::io("cannot write to standard output", &error))
         }
         _ => Ok(()),
     }
+}
+
+/// JSON leaves these control characters as they are, and some terminals obey them. Here they are as JSON escapes them.
+pub fn without_c1(text: &str) -> Cow<'_, str> {
+    let is_c1 = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
+    if !text.contains(is_c1) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if is_c1(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
 /// Whether standard output is a terminal that may show colour.

@@ -9,6 +9,7 @@ use sept::{Command, Namespace, Namespaces, Stdio, Target};
 use crate::build::{self, Built};
 use crate::failure::Failure;
 use crate::options;
+use crate::own;
 use crate::pins;
 use crate::report::{self, Report};
 use crate::request::{self, Parsed, PlanFormat, Request};
@@ -21,6 +22,13 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         Parsed::Version => return crate::version(),
         Parsed::Run(request) => request,
     };
+    let foreign = request.root.is_some()
+        || request.read_only
+        || !request.mounts.is_empty()
+        || request.join.iter().any(|(kind, _)| *kind == Namespace::Mount);
+    if foreign && request.plan.is_none() {
+        own::restart_out_of_reach()?;
+    }
     let Built { mut command, namespaces, joins_pid } = build::build(&request)?;
     if let Some(format) = request.plan {
         return print_plan(&request, &mut command, format);

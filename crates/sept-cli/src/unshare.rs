@@ -5,6 +5,7 @@ use sept::{Command, Host, IdRange, Mount, Namespace, Namespaces};
 
 use crate::failure::Failure;
 use crate::options;
+use crate::own;
 use crate::report;
 use crate::request::{self, Parsed, PlanFormat, Request};
 use crate::run::{self, Around};
@@ -15,6 +16,9 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         Parsed::Version => return crate::version(),
         Parsed::Run(request) => request,
     };
+    if request.root.is_some() && request.plan.is_none() {
+        own::restart_out_of_reach()?;
+    }
     let mut set = request.given;
     request.implied.iter().for_each(|(kind, _)| set.insert(*kind));
     let mut command = build(&request, set)?;
@@ -83,6 +87,10 @@ fn build(request: &Request, set: Namespaces) -> Result<Command, Failure> {
     }
     if let Some(signal) = request.kill_child {
         command.parent_death_signal(signal);
+    }
+    // Whoever has no namespace of its own is the caller itself, and may lack the right to a filter.
+    if !set.is_empty() {
+        crate::build::guard_terminal(&mut command);
     }
     Ok(command)
 }

@@ -256,13 +256,14 @@ fn older_kernels_join_one_after_another_and_clone_plainly() {
     }
 }
 
-/// What a root inside sees of those who enter: it tries each process of the name sept that appears.
+/// What a root inside sees of those who enter: it tries each process of the name sept that appears, or of the number of
+/// a descriptor, which is what it is called where it is kept from naming itself.
 fn watched(tampered: &str) -> String {
     // Of one that has become the command meanwhile it may see what it likes.
     let script = "echo ready; while :; do for p in /proc/[0-9]*; do n=${p#/proc/}; [ $n = 1 ] && continue; \
-                  read c 2>/dev/null <$p/comm || continue; [ \"$c\" = sept ] || continue; saw=; \
+                  read c 2>/dev/null <$p/comm || continue; case $c in sept|[0-9]*) ;; *) continue;; esac; saw=; \
                   head -c 1 $p/environ >/dev/null 2>&1 && saw=memory; readlink $p/exe >/dev/null 2>&1 && saw=\"$saw exe\"; \
-                  read c 2>/dev/null <$p/comm; [ \"$c\" = sept ] && [ -n \"$saw\" ] && echo \"$saw\"; done; done";
+                  read c 2>/dev/null <$p/comm; case $c in sept|[0-9]*) [ -n \"$saw\" ] && echo \"$saw\";; esac; done; done";
     let mut watcher = sept();
     watcher.args(["run", "sh", "-c", script]).stdout(Stdio::piped());
     let mut watcher = watcher.spawn().expect("sept starts");

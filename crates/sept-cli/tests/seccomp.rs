@@ -2,29 +2,7 @@
 
 mod common;
 
-use common::{Scratch, run, sept, stderr, stdout};
-
-/// The smallest static program with this code, for x86_64.
-fn program(scratch: &Scratch, name: &str, code: &[u8]) -> String {
-    let (base, headers) = (0x40_0000_u64, 64 + 56_u64);
-    let size = headers + code.len() as u64;
-    let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    file.extend([2_u16, 62].map(u16::to_le_bytes).concat());
-    file.extend(1_u32.to_le_bytes());
-    file.extend([base + headers, 64, 0].map(u64::to_le_bytes).concat());
-    file.extend(0_u32.to_le_bytes());
-    file.extend([64_u16, 56, 1, 0, 0, 0].map(u16::to_le_bytes).concat());
-    file.extend([1_u32, 5].map(u32::to_le_bytes).concat());
-    file.extend([0, base, base, size, size, 0x1000].map(u64::to_le_bytes).concat());
-    file.extend(code);
-    let path = scratch.path(name);
-    std::fs::write(&path, file).expect("the file can be made");
-    common::host("chmod", &["755", &path]);
-    path
-}
-
-/// neg eax; mov edi, eax; mov eax, 231; syscall: exits with the errno of the call before.
-const EXIT_WITH_ERRNO: [u8; 11] = [0xf7, 0xd8, 0x89, 0xc7, 0xb8, 231, 0, 0, 0, 0x0f, 0x05];
+use common::{EXIT_WITH_ERRNO, Scratch, program, run, sept, stderr, stdout};
 
 fn code(args: &[&str]) -> Option<i32> {
     run(args).status.code()

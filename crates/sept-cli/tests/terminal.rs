@@ -80,8 +80,8 @@ fn the_terminal_has_the_size_of_the_outer_one() {
     }
     let line = format!("stty rows 33 cols 99; {} run -t stty size", path());
     let output = on_terminal(&line).output().expect("script starts");
-    // script(1) may show the end of its own input before.
-    assert_eq!(common::stdout(&output).trim_start_matches("^@"), "33 99");
+    // script(1) may show the end of its own input, before or after.
+    assert_eq!(common::stdout(&output).replace("^@", "").trim(), "33 99");
 }
 
 /// Runs a script of a shell with job control on a terminal that is fed through a pipe. Such a shell gives each command

@@ -22,6 +22,7 @@ mod cgroup;
 mod command;
 mod engine;
 mod error;
+pub mod executable;
 pub mod host;
 mod id_map;
 mod landlock;

@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 8] = [
         "rlimit",
         "seccomp",
     ],
-    &["error", "target"],
+    &["error", "executable", "target"],
     &["command"],
     &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],
     &["plan", "plan::step", "plan::ids", "plan::join", "plan::privileges", "plan::root", "host::advice"],

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
@@ -52,8 +52,10 @@ impl Child<'_> {
         }
         let (parent, name) = self.parent_of(at, create)?;
         rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?;
-        // mkdir(2) heeds the umask.
-        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
+        // mkdir(2) heeds the umask. By descriptor: where the parent is not this child's alone, a link may have come meanwhile.
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))
     }
 
     pub(super) fn write_file(
@@ -71,12 +73,11 @@ impl Child<'_> {
 
     pub(super) fn change_mode(&mut self, at: &CStr, mode: u32, create: Create) -> Result {
         let (parent, name) = self.parent_of(at, create)?;
-        // Not through a link, which could lead out.
-        let there = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(there.st_mode).is_symlink() {
-            return Err(Errno::LOOP);
-        }
-        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
+        // Not through a link, which could lead out; nor is the mode of a file changed that is only bound there.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let there = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+        self.may_make_in(there.as_fd(), create)?;
+        rustix::fs::fchmod(&there, Mode::from_raw_mode(mode))
     }
 
     pub(super) fn mask(&mut self, at: &CStr) -> Result {

@@ -120,7 +120,7 @@ impl Child<'_> {
         Ok(self.own.iter().take(self.own_count).any(|own| *own == device))
     }
 
-    fn may_make_in(&self, directory: BorrowedFd<'_>, create: Create) -> Result {
+    pub(super) fn may_make_in(&self, directory: BorrowedFd<'_>, create: Create) -> Result {
         if create == Create::Host || self.is_own(directory)? { Ok(()) } else { Err(Errno::NOENT) }
     }
 

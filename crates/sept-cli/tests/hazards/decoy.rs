@@ -1,0 +1,59 @@
+//! CVE-2019-16884, CVE-2025-52881: something on /proc that is no file system of processes.
+
+use crate::common::{Scratch, path, run, stderr, stdout};
+use crate::root_of;
+
+const FILES: [&str; 5] = ["uid_map", "gid_map", "setgroups", "attr/exec", "timens_offsets"];
+
+/// What each start comes to where this shell's /proc is a decoy, and what was written to that.
+fn script(sept: &str) -> String {
+    format!(
+        "mkdir -p /proc/self/attr /proc/self/ns /proc/1/ns /proc/sys/kernel /proc/self/fd; cd /proc/self; \
+         for f in {files}; do : >$f; done; \
+         for line in 'run -Ur' 'run -Ur --init' 'run -T --monotonic 5' 'unshare -Ur' 'unshare -UrT --boottime 5' 'enter 1' \
+         'enter -t 1 -U' 'enter -t 1 --follow-context'; do {sept} $line true 2>/dev/null; echo $?; done; \
+         cat {files}; unshare -Ur true 2>/dev/null; cat uid_map",
+        files = FILES.join(" ")
+    )
+}
+
+#[test]
+fn a_decoy_on_proc_gets_nothing() {
+    let (sept, scratch) = (path(), Scratch::new());
+    let tmpfs = run(&["--no-proc", "--tmpfs", "/proc", "sh", "-c", &script(&sept)]);
+    // A directory of the root's, with nothing mounted there.
+    let root = root_of(&scratch);
+    let line = ["--root", &root, "--no-proc", "--ro-bind", "/usr", "/usr", "--tmpfs", "/target"];
+    let bind = ["--ro-bind", &sept, "/target/sept", "sh", "-c"];
+    let directory = run(&[line.as_slice(), &bind, &[&script("/target/sept")]].concat());
+    for output in [tmpfs, directory] {
+        let text = stdout(&output);
+        let (codes, written) = text.split_at(8 * 4 - 1);
+        assert_eq!(codes, ["125"; 8].join("\n"), "{text} {}", stderr(&output));
+        // What was written is the other tool's, which looks only at the name.
+        assert_eq!(written.split_whitespace().collect::<Vec<_>>().len(), 3, "{written}");
+    }
+}
+
+/// CVE-2019-16884: the map of a decoy would be no map at all.
+#[test]
+fn a_decoy_on_proc_is_named() {
+    let script = format!("{} run -Ur true", path());
+    let output = run(&["--no-proc", "--tmpfs", "/proc", "sh", "-c", &script]);
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no proc file system"), "{}", stderr(&output));
+}
+
+/// A decoy in the root is covered by the real one.
+#[test]
+fn the_proc_of_a_root_is_a_real_one() {
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    std::fs::create_dir(format!("{root}/proc/self")).expect("a directory can be made");
+    std::fs::write(format!("{root}/proc/self/status"), "decoy").expect("a file can be made");
+    let line = ["--root", &root, "--ro-bind", "/usr", "/usr"];
+    let kind =
+        |more: &[&str]| stdout(&run(&[line.as_slice(), more, &["stat", "-f", "-c", "%T", "/proc"]].concat()));
+    assert_eq!(kind(&[]), "proc");
+    assert_ne!(kind(&["--no-proc"]), "proc");
+}

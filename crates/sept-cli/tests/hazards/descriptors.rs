@@ -1,0 +1,67 @@
+//! Descriptors and working directories of outside.
+
+use std::os::fd::AsRawFd;
+
+use crate::common::{Scratch, Waiting, host, need, path, run, sept, stderr};
+use crate::root_of;
+
+/// CVE-2024-21626, CVE-2016-9962: directories of the host that stay open inside.
+#[test]
+fn no_descriptor_of_the_host_goes_in() {
+    if !need("no_descriptor_of_the_host_goes_in", &["bash"]) {
+        return;
+    }
+    let target = Waiting::new(&["-Ur"]);
+    let pid = target.inside().to_string();
+    let open = (3..50).chain([200, 1000]).map(|fd| format!("{fd}</etc")).collect::<Vec<_>>().join(" ");
+    let listed = |words: &str| {
+        let script = format!("exec {open}; exec {} {words} ls /proc/self/fd", path());
+        host("bash", &["-c", &script]).lines().filter(|fd| fd.parse::<u32>().is_ok_and(|fd| fd > 3)).count()
+    };
+    for words in [
+        "run",
+        "run --init",
+        "run --namespaces none",
+        &format!("run --join user={pid}"),
+        &format!("enter {pid}"),
+    ] {
+        assert_eq!(listed(words), 0, "{words}");
+    }
+    // Where they are asked for they are there: so the attack is one.
+    assert!(listed("run --keep-fd all") >= 25 && listed(&format!("enter --keep-fd all {pid}")) >= 25);
+    // As those of unshare(1) do, which moves the process that has them.
+    assert!(listed("unshare -Ur") >= 25);
+}
+
+#[test]
+fn a_working_directory_by_a_descriptor_is_refused() {
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    let dir = std::fs::File::open(&scratch.0).expect("it can be opened");
+    for place in ["self", "thread-self", "1"] {
+        let wd = format!("/proc/{place}/fd/{}", dir.as_raw_fd());
+        for words in [vec!["--wd", &wd], vec!["--root", &root, "--ro-bind", "/usr", "/usr", "--wd", &wd]] {
+            let output = run(&[words.as_slice(), &["--keep-fd", "all", "true"]].concat());
+            assert_eq!(output.status.code(), Some(125), "{words:?}: {}", stderr(&output));
+        }
+    }
+}
+
+/// CVE-2016-9962: what is entered is entered at its top, wherever outside the caller stands.
+#[test]
+fn who_enters_stands_at_the_top_of_the_root() {
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    std::fs::write(scratch.path("secret"), "").expect("a file can be made");
+    let target = Waiting::new(&["--root", &root, "--ro-bind", "/usr", "/usr"]);
+    let pid = target.inside().to_string();
+    let says = |words: &[&str]| {
+        let script = ["sh", "-c", "pwd -P; ls . ..; ls -d /secret ../secret ../../secret 2>/dev/null"];
+        let mut enter = sept();
+        enter.args(words).args(script).current_dir(&scratch.0);
+        String::from_utf8_lossy(&enter.output().expect("sept starts").stdout).into_owned()
+    };
+    let (outside, inside) = (says(&["run"]), says(&["enter", &pid]));
+    assert!(outside.contains("secret"), "from there it is seen: {outside}");
+    assert!(inside.starts_with("/\n") && !inside.contains("secret"), "{inside}");
+}

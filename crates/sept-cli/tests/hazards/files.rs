@@ -1,0 +1,282 @@
+//! Mounts: where they land, what they come from, and whether they stay as they are.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::common::{Scratch, host, need, path, run, stderr, stdout};
+use crate::root_of;
+
+const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
+
+/// Exchanges two names as fast as it can while something is done.
+fn swapping(one: &str, other: &str, work: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let swap = scope.spawn(|| {
+            let mut swaps = 0_u32;
+            let (cwd, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+            while !done.load(Ordering::Relaxed) {
+                swaps += u32::from(rustix::fs::renameat_with(cwd, one, cwd, other, flags).is_ok());
+            }
+            // Each as it was.
+            if swaps % 2 == 1 {
+                rustix::fs::renameat_with(cwd, one, cwd, other, flags).expect("they can be exchanged");
+            }
+            swaps
+        });
+        let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        done.store(true, Ordering::Relaxed);
+        assert!(swap.join().expect("it ends") > 100, "there was a race");
+        worked.expect("what was done while names were exchanged");
+    });
+}
+
+fn names(dir: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).expect("it can be read").flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// CVE-2019-19921 and its kin: what sept itself mounts, on links that lead out of the root.
+#[test]
+fn links_in_a_root_lead_to_nothing_outside() {
+    let scratch = Scratch::new();
+    let (root, canary) = (root_of(&scratch), scratch.path("canary"));
+    std::fs::create_dir(&canary).expect("a directory can be made");
+    let mounts = || host("grep", &["-c", &canary, "/proc/self/mountinfo"]);
+    let before = mounts();
+    // A tool that follows it mounts outside.
+    let link = format!("{root}/link");
+    std::os::unix::fs::symlink(&canary, &link).expect("a link can be made");
+    let script = format!("mount -t tmpfs none {link} && grep -c {canary} /proc/self/mountinfo");
+    assert_eq!(stdout(&run(&["sh", "-c", &script])), "1");
+    for place in ["proc", "dev", "sys", "target"] {
+        let (place, target) = (format!("{root}/{place}"), format!("/{place}"));
+        for to in [canary.clone(), "../canary".to_owned(), "../../../../../../../../tmp".to_owned()] {
+            std::fs::remove_dir(&place).expect("it is empty");
+            std::os::unix::fs::symlink(&to, &place).expect("a link can be made");
+            let line = [["--root", &root].as_slice(), &USR, &["--tmpfs", &target, "true"]].concat();
+            let output = run(&line);
+            assert_eq!(output.status.code(), Some(125), "{place} to {to}: {}", stderr(&output));
+            std::fs::remove_file(&place).expect("it is a link");
+            std::fs::create_dir(&place).expect("a directory can be made");
+        }
+    }
+    assert!(names(&canary).is_empty() && mounts() == before);
+    // To a place inside it is followed.
+    std::fs::remove_dir(format!("{root}/dev")).expect("it is empty");
+    std::os::unix::fs::symlink("/target", format!("{root}/dev")).expect("a link can be made");
+    let line = [["--root", &root].as_slice(), &USR, &["test", "-c", "/target/null"]].concat();
+    stdout(&run(&line));
+}
+
+/// CVE-2021-30465 and its kin: a mount point, or what is above it, that becomes a link while it is being used.
+#[test]
+fn mount_points_that_turn_into_links_lead_nowhere() {
+    let scratch = Scratch::new();
+    let (root, canary) = (root_of(&scratch), scratch.path("canary"));
+    for dir in
+        [canary.clone(), format!("{canary}/below"), format!("{root}/above"), format!("{root}/above/below")]
+    {
+        std::fs::create_dir(dir).expect("a directory can be made");
+    }
+    std::fs::write(format!("{canary}/untouched"), "").expect("a file can be made");
+    // The other half of the exchange: a link that leads out of the root.
+    let link = format!("{root}/link");
+    std::os::unix::fs::symlink(&canary, &link).expect("a link can be made");
+    let before = host("grep", &["-c", &canary, "/proc/self/mountinfo"]);
+    for (swapped, target) in [
+        ("target", "/target"),
+        ("above", "/above/below"),
+        ("dev", "/target"),
+        ("proc", "/target"),
+        ("sys", "/target"),
+    ] {
+        let mut outcomes = [0; 2];
+        swapping(&link, &format!("{root}/{swapped}"), || {
+            let begun = std::time::Instant::now();
+            while begun.elapsed().as_secs() < 20 && (outcomes[0] + outcomes[1] < 30 || outcomes.contains(&0))
+            {
+                let line = [["--root", &root].as_slice(), &USR, &["--tmpfs", target, "sh", "-c"]].concat();
+                let script = format!("echo x >{target}/file");
+                let output = run(&[line.as_slice(), &[&script]].concat());
+                // Either it was a directory at that moment, and is covered; or a link to what is not inside, and an error.
+                outcomes[usize::from(output.status.code() != Some(0))] += 1;
+            }
+        });
+        assert!(!outcomes.contains(&0), "{swapped}: both happened: {outcomes:?}");
+        assert_eq!(names(&canary), ["below", "untouched"], "{swapped}");
+        assert!(names(&format!("{canary}/below")).is_empty(), "{swapped}");
+    }
+    assert_eq!(host("grep", &["-c", &canary, "/proc/self/mountinfo"]), before);
+}
+
+/// A file that becomes a link between the look and the change.
+#[test]
+fn a_mode_is_changed_through_no_link() {
+    let scratch = Scratch::new();
+    let (root, canary) = (root_of(&scratch), scratch.path("canary"));
+    std::fs::create_dir(&canary).expect("a directory can be made");
+    let (link, file, secret) = (format!("{root}/link"), format!("{root}/file"), format!("{canary}/secret"));
+    for file in [&file, &secret] {
+        std::fs::write(file, "").expect("a file can be made");
+        host("chmod", &["600", file]);
+    }
+    std::os::unix::fs::symlink(&secret, &link).expect("a link can be made");
+    let mode = |file: &str| std::fs::metadata(file).map(|meta| meta.permissions().mode() & 0o777);
+    let line = |name: &str| {
+        [["--root", &root].as_slice(), &USR, &["--create=host", "--chmod", "0777", name, "true"]]
+            .concat()
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let change = |name: &str| {
+        let line = line(name);
+        run(&line.iter().map(String::as_str).collect::<Vec<_>>()).status.code()
+    };
+    assert_eq!(change("/link"), Some(125));
+    swapping(&link, &file, || {
+        for _ in 0..60 {
+            change("/file");
+        }
+    });
+    assert_eq!(mode(&secret).ok(), Some(0o600), "what the link leads to");
+    // And of what lies outside and is only bound there.
+    let bound =
+        ["--tmpfs", "/mnt", "--bind", &secret, "/mnt/secret", "--chmod", "0777", "/mnt/secret", "true"];
+    assert_eq!(run(&bound).status.code(), Some(125));
+    assert_eq!(mode(&secret).ok(), Some(0o600), "what was bound");
+}
+
+/// CVE-2025-31133: a mask is made of the null device; what stands in its place must not be shown instead.
+#[test]
+fn a_mask_comes_from_no_false_device() {
+    if !need("a_mask_comes_from_no_false_device", &["perl"]) {
+        return;
+    }
+    let (sept, scratch) = (path(), Scratch::new());
+    let (masked, attack) = (scratch.path("masked"), scratch.path("attack.pl"));
+    std::fs::write(&masked, "masked").expect("a file can be made");
+    let script = r#"
+        my ($sept, $masked) = @ARGV;
+        my $turn = sub { symlink($_[0], "/dev/new"); rename("/dev/new", "/dev/null") };
+        $turn->("/etc/passwd");
+        system("mount --bind /dev/null $masked && head -c 5 $masked && umount $masked");
+        print "\n"; $| = 1; print "";
+        my $swapper = fork;
+        if (!$swapper) { while (1) { $turn->("/etc/passwd"); $turn->("/mnt/real/null") } }
+        my %seen;
+        for (1 .. 60) {
+            my $said = `$sept run --mask $masked cat $masked 2>&1`;
+            $seen{$? == 0 ? "shown <$said>" : $said =~ /no such device/ ? "refused" : "else $said"}++;
+        }
+        kill 9, $swapper; waitpid $swapper, 0;
+        print join(", ", sort keys %seen), "\n";
+    "#;
+    std::fs::write(&attack, script).expect("a file can be made");
+    // In a /dev of its own, whose null is a link.
+    let output =
+        run(&["--tmpfs", "/mnt", "--dev", "/mnt/real", "--tmpfs", "/dev", "perl", &attack, &sept, &masked]);
+    assert_eq!(stdout(&output), "root:\nrefused, shown <>", "{}", stderr(&output));
+}
+
+/// A read-only bind whose submounts are not, and one that is writable for a moment.
+#[test]
+fn a_read_only_bind_is_read_only_all_the_way_and_from_the_start() {
+    let sept = path();
+    let inner =
+        "touch /mnt/x 2>/dev/null && echo above; touch /mnt/below/x 2>/dev/null && echo below; echo done";
+    let writable = |option: &str| {
+        let script = format!(
+            "mkdir /tmp/src && mkdir /tmp/src/below && mount -t tmpfs none /tmp/src/below && \
+                              {sept} run {option} /tmp/src /mnt sh -c '{inner}'"
+        );
+        stdout(&run(&["--tmpfs", "/tmp", "sh", "-c", &script]))
+    };
+    if sept.starts_with("/tmp/") {
+        eprintln!(
+            "skipped: a_read_only_bind_is_read_only_all_the_way_and_from_the_start: the executable lies in /tmp"
+        );
+        return;
+    }
+    assert_eq!(writable("--bind"), "above\nbelow\ndone", "it could be written");
+    assert_eq!(writable("--ro-bind"), "done");
+    let script = format!(
+        "mkdir /mnt/below && mount -t tmpfs none /mnt/below && {sept} run --read-only sh -c '{inner}'"
+    );
+    assert_eq!(stdout(&run(&["--tmpfs", "/mnt", "sh", "-c", &script])), "done", "--read-only, too");
+}
+
+/// What is read-only, or masked, stays so for who may not mount: with no right to it, also in namespaces of its own.
+#[test]
+fn what_is_read_only_stays_so_without_the_right_to_mount() {
+    let scratch = Scratch::new();
+    let (source, hidden) = (scratch.path("source"), scratch.path("hidden"));
+    for dir in [&source, &hidden] {
+        std::fs::create_dir(dir).expect("a directory can be made");
+        std::fs::write(format!("{dir}/there"), "").expect("a file can be made");
+    }
+    let attack = format!(
+        "undo='mount -o remount,bind,rw /mnt; umount {hidden}; [ -e /mnt/there ] && touch /mnt/new; ls {hidden}'; \
+         unshare -Urm sh -c \"$undo\" 2>/dev/null; sh -c \"$undo\" 2>/dev/null; echo done"
+    );
+    let tried = |options: &[&str]| {
+        let line = ["--ro-bind", &source, "/mnt", "--mask", &hidden, "sh", "-c", &attack];
+        let said = stdout(&run(&[options, &line].concat()));
+        let new = format!("{source}/new");
+        let written = std::fs::remove_file(new).is_ok();
+        (written, said.contains("there"))
+    };
+    assert_eq!(tried(&[]), (true, true), "who has all capabilities inside can undo it");
+    for options in [
+        ["--cap-drop", "sys_admin"].as_slice(),
+        &["--cap-drop", "all"],
+        &["--seccomp", "default"],
+        &["--seccomp", "strict"],
+        &["--landlock-exec", "/", "--landlock-rw", "/"],
+    ] {
+        assert_eq!(tried(options), (false, false), "{options:?}");
+    }
+}
+
+/// CVE-2026-53612: no mount is there before it has its attributes.
+#[test]
+fn no_mount_is_made_first_and_restricted_afterwards() {
+    let test = "no_mount_is_made_first_and_restricted_afterwards";
+    if !need(test, &["strace"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (log, root) = (scratch.path("log"), root_of(&scratch));
+    let calls = |words: &[&str]| {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", &log]);
+        let status = strace.args(words).stdin(Stdio::null()).status();
+        assert!(status.expect("strace starts").success(), "{words:?}");
+        std::fs::read_to_string(&log).expect("the log can be read")
+    };
+    let bind = ["run", "--ro-bind", "/etc", "/mnt", "--tmpfs", "/media", "true"];
+    let whole = ["run", "--root", &root, "--read-only", "--ro-bind", "/usr", "/usr", "true"];
+    for words in [bind.as_slice(), &whole, &["run", "true"], &["unshare", "-Urmpf", "--mount-proc", "true"]] {
+        let calls = calls(&[&[path().as_str()], words].concat());
+        assert!(!calls.contains("MS_REMOUNT") && !calls.contains("MS_BIND"), "{words:?}: {calls}");
+        // A bind is made detached, restricted, and only then attached: nothing by its path.
+        let is_change = |line: &&str| line.contains("mount_setattr(") && line.contains("MOUNT_ATTR_RDONLY");
+        let restricted = calls.lines().filter(is_change);
+        let by_path = restricted.filter(|line| !line.contains("\"\"")).count();
+        assert_eq!(by_path, 0, "{words:?}: {calls}");
+    }
+    let calls = calls(&[&[path().as_str()], bind.as_slice()].concat());
+    // open_tree_attr(2) makes and restricts in one; an older strace knows its number only.
+    let at = calls.lines().position(|line| {
+        line.contains("open_tree_attr")
+            || line.contains("syscall_0x1d3")
+            || line.contains("RDONLY|")
+            || line.contains("|MOUNT_ATTR_NOSUID")
+    });
+    let after = at.and_then(|at| calls.lines().nth(at + 1)).unwrap_or_default();
+    assert!(after.contains("move_mount"), "{calls}");
+}

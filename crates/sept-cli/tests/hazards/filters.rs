@@ -1,0 +1,133 @@
+//! System calls under `--seccomp`.
+
+use crate::common::{EXIT_WITH_ERRNO, Scratch, need, program, run, stdout};
+
+/// Each with arguments that do nothing, or fail by themselves, so that an answer shows who gave it.
+const CALLS: [(&str, i64, &str); 27] = [
+    ("unshare", libc::SYS_unshare, "0"),
+    ("clone a user namespace", libc::SYS_clone, "0x10000200, 0"),
+    ("clone3", libc::SYS_clone3, "0, 0"),
+    ("setns", libc::SYS_setns, "-1, 0"),
+    ("mount", libc::SYS_mount, "0, 0, 0, 0, 0"),
+    ("umount2", libc::SYS_umount2, "0, 0"),
+    ("pivot_root", libc::SYS_pivot_root, "0, 0"),
+    ("fsopen", libc::SYS_fsopen, "0, 0"),
+    ("fsconfig", libc::SYS_fsconfig, "-1, 99, 0, 0, 0"),
+    ("fsmount", libc::SYS_fsmount, "-1, 0, 0"),
+    ("fspick", libc::SYS_fspick, "-1, 0, 0"),
+    ("open_tree", libc::SYS_open_tree, "-1, 0, 1"),
+    ("move_mount", libc::SYS_move_mount, "-1, 0, -1, 0, 0"),
+    ("mount_setattr", libc::SYS_mount_setattr, "-1, 0, 0, 0, 0"),
+    ("bpf", libc::SYS_bpf, "9999, 0, 0"),
+    ("keyctl", libc::SYS_keyctl, "9999, 0, 0, 0, 0"),
+    ("add_key", libc::SYS_add_key, "0, 0, 0, 0, 0"),
+    ("request_key", libc::SYS_request_key, "0, 0, 0, 0"),
+    ("io_uring_setup", libc::SYS_io_uring_setup, "0, 0"),
+    ("io_uring_enter", libc::SYS_io_uring_enter, "-1, 0, 0, 0, 0"),
+    ("io_uring_register", libc::SYS_io_uring_register, "-1, 0, 0, 0"),
+    ("ptrace", libc::SYS_ptrace, "9999, 0, 0, 0"),
+    ("process_vm_readv", libc::SYS_process_vm_readv, "0, 0, 0, 0, 0, 0"),
+    ("perf_event_open", libc::SYS_perf_event_open, "0, 0, 0, 0, 0"),
+    ("userfaultfd", libc::SYS_userfaultfd, "0xffff"),
+    ("open_by_handle_at", libc::SYS_open_by_handle_at, "-1, 0, 0"),
+    ("pidfd_getfd", libc::SYS_pidfd_getfd, "-1, 0, 0"),
+];
+
+/// The errno of each call, 0 where it was done; with `more` added to its number.
+fn answers(options: &[&str], more: &str) -> Vec<i32> {
+    let calls: Vec<_> =
+        CALLS.iter().map(|(_, number, args)| format!("t(syscall({number}{more}, {args}));")).collect();
+    let attack = format!("sub t {{ print $_[0] < 0 ? $! + 0 : 0, \"\\n\" }} {}", calls.concat());
+    let text = stdout(&run(&[options, &["perl", "-e", &attack]].concat()));
+    text.lines().map(|line| line.parse().expect("a number")).collect()
+}
+
+fn refused(errno: i32) -> bool {
+    matches!(errno, libc::EPERM | libc::ENOSYS)
+}
+
+#[test]
+fn the_strict_policy_closes_what_user_namespaces_open() {
+    if !need("the_strict_policy_closes_what_user_namespaces_open", &["perl"]) {
+        return;
+    }
+    let open = answers(&[], "").into_iter().filter(|errno| !refused(*errno)).count();
+    assert!(open >= 20, "without a policy they are open: {open}");
+    for options in [
+        ["--seccomp", "strict"].as_slice(),
+        &["--seccomp", "strict", "--init"],
+        &["--seccomp", "strict", "--namespaces", "none"],
+        &["--seccomp", "strict", "--cap-drop", "all"],
+        // The number of a call is its low half.
+        &["--seccomp", "strict", "--share", "net"],
+    ] {
+        for more in ["", " + 2**32"] {
+            let answers = answers(options, more);
+            for ((name, ..), errno) in CALLS.iter().zip(answers) {
+                assert!(refused(errno), "{options:?} {name}{more}: {errno}");
+            }
+        }
+    }
+}
+
+/// Nested user namespaces, as a program would make them.
+#[test]
+fn under_strict_there_is_no_user_namespace_within() {
+    let makes = |policy: &str| run(&["--seccomp", policy, "unshare", "-Ur", "true"]).status.success();
+    assert!(makes("off") && !makes("default") && !makes("strict"));
+}
+
+/// The kernel looks at the low half of these arguments, so a policy must, too.
+#[test]
+fn high_halves_of_arguments_hide_nothing() {
+    if !need("high_halves_of_arguments_hide_nothing", &["perl"]) {
+        return;
+    }
+    let (socket, personality, clone) = (libc::SYS_socket, libc::SYS_personality, libc::SYS_clone);
+    let attack = format!(
+        "for my $high (0, 2**32, 2**63) {{ my @said; for my $call ([{socket}, 40, 1, 0], [{personality}, 0x0400000], [{clone}, 0x10000200, 0]) \
+         {{ my ($n, $a, @more) = @$call; push @said, syscall($n, $a | $high, map {{ $_ + 0 }} @more) < 0 ? $! + 0 : 0 }} print \"@said\\n\" }}"
+    );
+    let said = |policy: &str| stdout(&run(&["--seccomp", policy, "perl", "-e", &attack]));
+    for policy in ["default", "strict"] {
+        assert_eq!(said(policy), ["1 1 1"; 3].join("\n"), "{policy}");
+    }
+    assert!(!said("off").contains("1 1 1"), "{}", said("off"));
+}
+
+#[test]
+fn other_abis_get_nothing_more_under_strict() {
+    if !cfg!(target_arch = "x86_64") {
+        eprintln!("skipped: other_abis_get_nothing_more_under_strict: the programs are for x86_64");
+        return;
+    }
+    let scratch = Scratch::new();
+    let i386 = |name: &str, number: u32, argument: u32| {
+        let mut code = vec![0xb8];
+        code.extend(number.to_le_bytes());
+        code.push(0xbb);
+        code.extend(argument.to_le_bytes());
+        code.extend([0x31, 0xc9, 0x31, 0xd2, 0xcd, 0x80]);
+        code.extend(EXIT_WITH_ERRNO);
+        program(&scratch, name, &code)
+    };
+    let code = |policy: &str, program: &str| run(&["--seccomp", policy, program]).status.code();
+    // By the numbers of i386.
+    for (name, number, argument) in [
+        ("unshare", 310, 0),
+        ("mount", 21, 0),
+        ("umount", 22, 0),
+        ("ptrace", 26, 9999),
+        ("keyctl", 288, 9999),
+        ("io_uring_setup", 425, 0),
+        ("fsopen", 430, 0),
+    ] {
+        let program = i386(name, number, argument);
+        let (open, strict) = (code("off", &program), code("strict", &program));
+        assert!(open.is_some_and(|errno| !refused(errno)), "{name}: {open:?}");
+        assert!(strict.is_some_and(refused), "{name}: {strict:?}");
+    }
+    // getpid of x32.
+    let x32 = [&[0xb8, 0x27, 0, 0, 0x40, 0x0f, 0x05], EXIT_WITH_ERRNO.as_slice()].concat();
+    assert_eq!(code("strict", &program(&scratch, "x32", &x32)), Some(128 + libc::SIGSYS));
+}

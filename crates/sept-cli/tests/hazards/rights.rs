@@ -1,0 +1,99 @@
+//! Groups and capabilities.
+
+use std::process::Command;
+
+use crate::common::{Scratch, Waiting, host, is_root, need, path};
+
+/// CVE-2014-8989: a file that denies a group, and a process that would drop the group.
+#[test]
+fn a_group_that_is_denied_stays_denied() {
+    let test = "a_group_that_is_denied_stays_denied";
+    if !is_root() {
+        eprintln!("skipped: {test}: only root can give a process that group");
+        return;
+    }
+    if !need(test, &["setpriv"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (file, sept) = (scratch.path("file"), scratch.path("sept"));
+    std::fs::write(&file, "secret").expect("the file can be made");
+    host("cp", &[&path(), &sept]);
+    for (mode, what) in [("755", scratch.0.to_str().expect("UTF-8")), ("755", &sept), ("604", &file)] {
+        host("chmod", &[mode, what]);
+    }
+    host("chown", &["root:4321", &file]);
+    let reads = |groups: &str, words: &[&str]| {
+        let line = ["--reuid", "65534", "--regid", "65534", "--groups", groups];
+        let output = Command::new("setpriv").args(line).args(words).args(["cat", &file]).output();
+        output.expect("setpriv starts").status.success()
+    };
+    assert!(reads("65534", &[]) && !reads("4321", &[]), "the file denies the group");
+    for words in [
+        ["run", "-Ur"].as_slice(),
+        &["run", "-Ur", "-G", "0"],
+        &["unshare", "-Ur"],
+        &["run", "-Ur", "--namespaces", "none"],
+    ] {
+        assert!(!reads("4321", &[&[sept.as_str()], words].concat()), "{words:?}");
+    }
+    // Nor by entering what such a process has made.
+    let script = format!(
+        "{sept} run -Ur sleep 20 & n=0; while n=$((n + 1)); [ $n -lt 500 ]; do pid=$(cat /proc/$!/task/$!/children); \
+         [ \"$(cat /proc/${{pid% }}/comm)\" = sleep ] && break; sleep 0.01; done 2>/dev/null; pid=${{pid% }}; \
+         {sept} enter $pid cat {file} && echo read; {sept} enter $pid true && echo entered; kill $!"
+    );
+    let line = ["--reuid", "65534", "--regid", "65534", "--groups", "4321", "sh", "-c", &script];
+    assert_eq!(host("setpriv", &line), "entered");
+}
+
+/// CVE-2022-29162: capabilities that exec hands on though nobody asked, from a caller that has some of these.
+#[test]
+fn capability_sets_are_empty_where_nobody_asked() {
+    let test = "capability_sets_are_empty_where_nobody_asked";
+    if !is_root() {
+        eprintln!("skipped: {test}: only root can have such sets");
+        return;
+    }
+    if !need(test, &["setpriv"]) {
+        return;
+    }
+    let target = Waiting::new(&[]);
+    let pid = target.inside().to_string();
+    let (sept, user) = (path(), format!("user={pid}"));
+    let sets = |words: &[&str]| {
+        let line =
+            [&["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"], words, &["cat", "/proc/self/status"]]
+                .concat();
+        let text = host("setpriv", &line);
+        ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].map(|name| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the line is there");
+            u64::from_str_radix(line.trim(), 16).expect("a mask")
+        })
+    };
+    const NET_RAW: u64 = 1 << 13;
+    let caller = sets(&[]);
+    assert_eq!((caller[0], caller[4]), (NET_RAW, NET_RAW), "the caller has them, and hands them on");
+    for words in [
+        ["run"].as_slice(),
+        &["run", "--init"],
+        &["run", "--root", "/", "--no-dev", "--no-sys"],
+        &["run", "--join", &user],
+        &["run", "--share", "user", "--cap-drop", "net_admin"],
+        &["run", "-S", "5", "-G", "5"],
+        &["unshare", "-U"],
+        &["unshare", "-Ur", "--fork", "-p"],
+        &["enter", &pid],
+        &["enter", "-t", &pid, "-U"],
+    ] {
+        let [inheritable, permitted, effective, bounding, ambient] =
+            sets(&[&[sept.as_str()], words].concat());
+        assert_eq!((inheritable, ambient), (0, 0), "{words:?}");
+        assert!(permitted == effective && permitted & !bounding == 0, "{words:?}");
+    }
+    // Without a user namespace of its own the command has what the caller has, and no more.
+    let same = sets(&[&sept, "run", "--share", "user"]);
+    assert!(same.iter().zip(caller).all(|(own, callers)| own & !callers == 0), "{same:x?}");
+    assert_eq!(sets(&[&sept, "run", "--cap-drop", "all"]), [0; 5]);
+    assert_eq!(sets(&[&sept, "run", "--share", "user", "--cap-drop", "all"]), [0; 5]);
+}
