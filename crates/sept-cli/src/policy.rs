@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use lexopt::{Arg, Parser};
-use sept::seccomp::{Action, Compare, Condition, Filter, Policy, Rule, abis};
+use sept::seccomp::{Action, Compare, Condition, Filter, Flags, Policy, Rule, abis};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -72,7 +72,14 @@ fn from_oci(name: &str, json: &Value) -> Result<Policy, String> {
     // that ends or allows whatever it does not name means that for those, too.
     let unknown =
         if matches!(default, Action::Errno(_)) { Action::Errno(libc::ENOSYS as u16) } else { default };
-    Ok(Policy { name: name.to_owned(), default, unknown, other_abi: Action::KillProcess, rules })
+    Ok(Policy {
+        name: name.to_owned(),
+        default,
+        unknown,
+        other_abi: Action::KillProcess,
+        flags: Flags::NONE,
+        rules,
+    })
 }
 
 fn rule(entry: &Value) -> Result<Rule, String> {

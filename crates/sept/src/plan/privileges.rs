@@ -5,7 +5,8 @@ use crate::error::{Advice, Error};
 use crate::host::Host;
 use crate::landlock;
 use crate::plan::step::{LandlockRules, Step};
-use crate::plan::{join, path};
+use crate::plan::{Way, join, path};
+use crate::seccomp::{Filter, Flags};
 
 pub(super) fn steps(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(), Error> {
     steps.extend(command.rlimits.iter().copied().map(Step::SetRlimit));
@@ -62,7 +63,65 @@ fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(),
     }
     // With no_new_privs they are the last step but exec.
     if !command.no_new_privs {
-        steps.extend(command.filters.iter().cloned().map(Step::Seccomp));
+        steps.extend(filters(command));
+    }
+    Ok(())
+}
+
+/// The filters. The one that asks a listener is the last, so that putting on another is nothing to be asked about.
+pub(super) fn filters(command: &Command) -> impl Iterator<Item = Step> {
+    let (asking, plain): (Vec<_>, Vec<_>) = command.filters.iter().cloned().partition(Filter::notifies);
+    plain.into_iter().map(Step::Seccomp).chain(asking.into_iter().map(Step::SeccompListener))
+}
+
+/// Refuses filters that ask nobody, and listeners that nobody asks.
+pub(super) fn check_filters(command: &Command, way: Way) -> Result<(), Error> {
+    let asking: Vec<&str> = command
+        .filters
+        .iter()
+        .filter(|filter| filter.notifies())
+        .map(|filter| filter.name.as_str())
+        .collect();
+    let refused = |what: String, why: &str, fix: &str| Err(Error::invalid_with(what, Advice::new(why, fix)));
+    match (asking.as_slice(), command.seccomp_listener) {
+        ([], false) => {}
+        ([], true) => return Err(Error::invalid("a seccomp listener was asked for, and no filter asks one")),
+        ([name, ..], false) => {
+            return refused(
+                format!("the filter {name} asks a listener about calls, and there is none"),
+                "without somebody who answers, such calls would all fail",
+                "ask for the listener, too: Command::seccomp_listener; on the command line: --seccomp-listener",
+            );
+        }
+        ([_], true) => {}
+        ([one, other, ..], true) => {
+            return refused(
+                format!("the filters {one} and {other} both ask a listener"),
+                "the kernel lets one filter of a process have a listener",
+                "put what is to be asked about into one policy",
+            );
+        }
+    }
+    if let Some(filter) = command
+        .filters
+        .iter()
+        .find(|filter| filter.flags.contains(Flags::WAIT_KILLABLE_RECV) && !filter.notifies())
+    {
+        return refused(
+            format!("the filter {} has the flag wait-killable-recv, and asks no listener", filter.name),
+            "the flag says how a call waits for a listener's answer, and the kernel refuses it otherwise",
+            "leave the flag out",
+        );
+    }
+    if command.seccomp_listener && way == Way::InPlace {
+        return Err(Error::invalid("a command in place can't have a seccomp listener: nobody would hold it"));
+    }
+    if command.seccomp_listener && command.init && !command.no_new_privs {
+        return refused(
+            "a seccomp listener and a reaper contradict each other without no_new_privs".to_owned(),
+            "the filter would be put on before the reaper is made, and ask about the reaper's calls, too",
+            "allow no new privileges: --no-new-privs",
+        );
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod clone;
+pub(crate) mod notify;
 mod page;
 mod raw;
 
@@ -499,7 +500,18 @@ pub struct Instruction {
 }
 
 /// seccomp(2) with a filter program.
-pub(crate) fn seccomp(program: &[Instruction]) -> Result<(), Errno> {
+pub(crate) fn seccomp(program: &[Instruction], flags: u32) -> Result<(), Errno> {
+    seccomp_filter(program, flags).map(drop)
+}
+
+/// seccomp(2) with a filter program and SECCOMP_FILTER_FLAG_NEW_LISTENER (Linux 5.0): the listener, close-on-exec.
+pub(crate) fn seccomp_with_listener(program: &[Instruction], flags: u32) -> Result<OwnedFd, Errno> {
+    let fd = seccomp_filter(program, flags | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32)?;
+    // SAFETY: the kernel has just made this descriptor, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+fn seccomp_filter(program: &[Instruction], flags: u32) -> Result<usize, Errno> {
     // `Instruction` has the layout of struct sock_filter.
     let filter = program.as_ptr().cast_mut().cast::<libc::sock_filter>();
     let header = libc::sock_fprog { len: program.len() as u16, filter };
@@ -507,10 +519,10 @@ pub(crate) fn seccomp(program: &[Instruction]) -> Result<(), Errno> {
     let answer = unsafe {
         syscall(
             libc::SYS_seccomp,
-            [libc::SECCOMP_SET_MODE_FILTER as usize, 0, &raw const header as usize, 0, 0, 0],
+            [libc::SECCOMP_SET_MODE_FILTER as usize, flags as usize, &raw const header as usize, 0, 0, 0],
         )
     };
-    check(answer).map(drop)
+    check(answer)
 }
 
 /// How a child ended, and what it used.
