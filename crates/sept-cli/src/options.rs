@@ -81,6 +81,7 @@ pub enum Id {
     NoLoopback,
     NoNewPrivs,
     Seccomp,
+    SeccompListener,
     CapAdd,
     CapDrop,
     Securebits,

@@ -174,11 +174,19 @@ impl Parked {
     ///
     /// # Errors
     /// [`Error::Step`] where the program can't be executed.
-    pub fn start(mut self) -> Result<Child, Error> {
+    pub fn start(self) -> Result<Child, Error> {
+        self.start_unless(|| false)
+    }
+
+    /// As [`start`](Self::start); while that takes longer than usual, asks `stop` every 20 ms whether to give up.
+    ///
+    /// # Errors
+    /// [`Error::Died`] after `stop` said so, else as `start`.
+    pub fn start_unless(mut self, mut stop: impl FnMut() -> bool) -> Result<Child, Error> {
         let Some(mut started) = self.started.take() else {
             return Err(Error::invalid("the parked process has been started already"));
         };
-        match started.release(&mut || false) {
+        match started.release(&mut stop) {
             Ok(()) => Ok(Child::from(started)),
             Err(error) => {
                 started.end();

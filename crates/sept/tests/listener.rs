@@ -195,6 +195,16 @@ fn who_takes_the_listener_of_a_parked_command_sees_its_exec() {
 }
 
 #[test]
+fn a_start_does_not_wait_for_a_listener_that_is_gone() {
+    for calls in [&["execve"][..], &["execve", "close"]] {
+        let mut parked = shell("echo never", asking(calls, Flags::NONE)).park().expect("it parks");
+        drop(parked.seccomp_listener().expect("there is a listener"));
+        let error = parked.start().expect_err("execve fails");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSYS), "{calls:?}: {error}");
+    }
+}
+
+#[test]
 fn a_listener_comes_from_behind_a_reaper_too() {
     let mut command = shell("cd / && echo $$", asking(&["chdir"], Flags::NONE));
     command.unshare([Namespace::User, Namespace::Pid]).map_root().init();

@@ -1,6 +1,6 @@
 //! How a seccomp listener gets from the child to the parent, and who answers until exec.
 //!
-//! The child's part never allocates, locks, formats or panics, and makes one system call under the filter: sendmsg.
+//! The child's part never allocates, locks, formats or panics, and makes two system calls under the filter: sendmsg, and close.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -27,6 +27,16 @@ pub(crate) struct Passage {
     ours: OwnedFd,
     /// Over 2: there the command's standard streams come.
     theirs: OwnedFd,
+    /// Whether the filters leave alive who calls close(2).
+    may_close: bool,
+}
+
+/// Whether close(2) is let through, fails, or is asked about.
+fn survives_close(filter: &Filter) -> bool {
+    const ACTION: u32 = 0xffff_0000;
+    let verdict = filter.verdict(abis()[0].audit, libc::SYS_close as u32, [0; 6]);
+    let fine = [Action::Allow, Action::Log, Action::Errno(0), Action::Notify].map(|action| action.value());
+    verdict.is_ok_and(|verdict| fine.contains(&(verdict.value & ACTION)))
 }
 
 /// How long the parent waits for a call, before it looks whether the child has come further.
@@ -42,7 +52,8 @@ impl Passage {
         let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
         let (ours, theirs) = pair.map_err(failed)?;
         let theirs = rustix::io::fcntl_dupfd_cloexec(theirs, 3).map_err(failed)?;
-        let passage = Self { ours, theirs };
+        let may_close = command.filters.iter().all(survives_close);
+        let passage = Self { ours, theirs, may_close };
         command.filters.iter().try_for_each(|filter| passage.check(filter))?;
         Ok(Some(passage))
     }
@@ -72,8 +83,12 @@ impl Passage {
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&fds));
         let sent = sendmsg(&self.theirs, &[IoSlice::new(b"!")], &mut control, SendFlags::empty());
-        // Exec closes it; to close it here would be one more call under the filter.
-        std::mem::forget(listener);
+        // As long as this process has it, too, it would wait for an answer even when nobody is left to give one.
+        if self.may_close {
+            sys::close(listener)
+        } else {
+            std::mem::forget(listener)
+        }
         sent.map(drop)
     }
 

@@ -76,54 +76,48 @@ pub(super) fn filters(command: &Command) -> impl Iterator<Item = Step> {
 
 /// Refuses filters that ask nobody, and listeners that nobody asks.
 pub(super) fn check_filters(command: &Command, way: Way) -> Result<(), Error> {
-    let asking: Vec<&str> = command
-        .filters
-        .iter()
-        .filter(|filter| filter.notifies())
-        .map(|filter| filter.name.as_str())
-        .collect();
-    let refused = |what: String, why: &str, fix: &str| Err(Error::invalid_with(what, Advice::new(why, fix)));
-    match (asking.as_slice(), command.seccomp_listener) {
-        ([], false) => {}
-        ([], true) => return Err(Error::invalid("a seccomp listener was asked for, and no filter asks one")),
-        ([name, ..], false) => {
-            return refused(
-                format!("the filter {name} asks a listener about calls, and there is none"),
-                "without somebody who answers, such calls would all fail",
-                "ask for the listener, too: Command::seccomp_listener; on the command line: --seccomp-listener",
-            );
-        }
-        ([_], true) => {}
-        ([one, other, ..], true) => {
-            return refused(
-                format!("the filters {one} and {other} both ask a listener"),
-                "the kernel lets one filter of a process have a listener",
-                "put what is to be asked about into one policy",
-            );
-        }
-    }
-    if let Some(filter) = command
-        .filters
-        .iter()
-        .find(|filter| filter.flags.contains(Flags::WAIT_KILLABLE_RECV) && !filter.notifies())
-    {
-        return refused(
+    let (asking, plain): (Vec<&Filter>, Vec<_>) =
+        command.filters.iter().partition(|filter| filter.notifies());
+    if let Some(filter) = plain.iter().find(|filter| filter.flags.contains(Flags::WAIT_KILLABLE_RECV)) {
+        return Err(refused(
             format!("the filter {} has the flag wait-killable-recv, and asks no listener", filter.name),
             "the flag says how a call waits for a listener's answer, and the kernel refuses it otherwise",
             "leave the flag out",
-        );
+        ));
     }
-    if command.seccomp_listener && way == Way::InPlace {
+    match (asking.as_slice(), command.seccomp_listener) {
+        ([], false) => Ok(()),
+        ([], true) => Err(Error::invalid("a seccomp listener was asked for, and no filter asks one")),
+        ([filter, ..], false) => Err(refused(
+            format!("the filter {} asks a listener about calls, and there is none", filter.name),
+            "without somebody who answers, such calls would all fail",
+            "ask for the listener, too: Command::seccomp_listener; on the command line: --seccomp-listener",
+        )),
+        ([_], true) => check_listener(command, way),
+        ([one, other, ..], true) => Err(refused(
+            format!("the filters {} and {} both ask a listener", one.name, other.name),
+            "the kernel lets one filter of a process have a listener",
+            "put what is to be asked about into one policy",
+        )),
+    }
+}
+
+fn check_listener(command: &Command, way: Way) -> Result<(), Error> {
+    if way == Way::InPlace {
         return Err(Error::invalid("a command in place can't have a seccomp listener: nobody would hold it"));
     }
-    if command.seccomp_listener && command.init && !command.no_new_privs {
-        return refused(
+    if command.init && !command.no_new_privs {
+        return Err(refused(
             "a seccomp listener and a reaper contradict each other without no_new_privs".to_owned(),
             "the filter would be put on before the reaper is made, and ask about the reaper's calls, too",
             "allow no new privileges: --no-new-privs",
-        );
+        ));
     }
     Ok(())
+}
+
+fn refused(what: String, why: &str, fix: &str) -> Error {
+    Error::invalid_with(what, Advice::new(why, fix))
 }
 
 fn landlock(command: &Command, host: &Host) -> Result<LandlockRules, Error> {

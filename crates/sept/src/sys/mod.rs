@@ -10,7 +10,7 @@ mod raw;
 
 use std::ffi::{CStr, c_char};
 use std::mem::{size_of, size_of_val};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -177,6 +177,12 @@ pub(crate) fn signalfd(set: SignalSet) -> Result<OwnedFd, Errno> {
     let fd = check(answer)?;
     // SAFETY: the kernel has just made this descriptor, nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// close(2). `OwnedFd` would do it by libc, which changes `errno` where a filter refuses it.
+pub(crate) fn close(fd: OwnedFd) {
+    // SAFETY: the descriptor was owned, and is given up with this.
+    let _ = unsafe { syscall(libc::SYS_close, [fd.into_raw_fd() as usize, 0, 0, 0, 0, 0]) };
 }
 
 /// close_range(2): since Linux 5.9; with `CLOSE_RANGE_CLOEXEC`, 5.11.
