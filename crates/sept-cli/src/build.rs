@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use sept::{Access, Command, Create, Host, Mount, Namespace, Namespaces, SubIds};
 
 use crate::failure::Failure;
+use crate::policy::Agent;
 use crate::request::{EnvChange, Keep, Network, Request};
 
 /// The command, with the facts about it that supervision needs.
@@ -16,6 +17,8 @@ pub struct Built {
     pub namespaces: Namespaces,
     /// Whether another pid namespace is joined.
     pub joins_pid: bool,
+    /// Who answers the calls that a policy asks about.
+    pub agent: Option<Agent>,
 }
 
 pub fn build(request: &Request) -> Result<Built, Failure> {
@@ -45,9 +48,9 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     if no_new_privs {
         command.no_new_privs();
     }
-    crate::confine::apply(request, namespaces, &host, no_new_privs, &mut command)?;
+    let agent = crate::confine::apply(request, namespaces, &host, no_new_privs, &mut command)?;
     let joins_pid = joins(request, &mut command)?;
-    Ok(Built { command, namespaces, joins_pid })
+    Ok(Built { command, namespaces, joins_pid, agent })
 }
 
 /// Whether another pid namespace is among them.

@@ -8,7 +8,7 @@ use sept::{
 };
 
 use crate::failure::Failure;
-use crate::policy;
+use crate::policy::{self, Agent};
 use crate::request::Request;
 
 /// One `--cap-add` or `--cap-drop`.
@@ -115,14 +115,14 @@ pub struct LandlockOptions {
     pub scopes: Option<Vec<Scope>>,
 }
 
-/// Puts all that takes rights away into the command.
+/// Puts all that takes rights away into the command. Who answers the calls that a policy asks about, if one does.
 pub fn apply(
     request: &Request,
     set: Namespaces,
     host: &Host,
     no_new_privs: bool,
     command: &mut Command,
-) -> Result<(), Failure> {
+) -> Result<Option<Agent>, Failure> {
     if let Some(cgroup) = request.limits.cgroup()? {
         command.cgroup(cgroup);
     }
@@ -152,9 +152,7 @@ pub fn apply(
         }
         command.capabilities(sets);
     }
-    for name in request.seccomp.iter().filter(|name| *name != "off") {
-        command.seccomp(policy::filter(name)?);
-    }
+    let agent = filters(request, command)?;
     let rules = landlock(request, set, host, no_new_privs);
     if (!rules.paths.is_empty() || !rules.ports.is_empty() || !rules.no_ports.is_empty())
         && request.no_new_privs == Some(false)
@@ -165,7 +163,32 @@ pub fn apply(
         ));
     }
     command.landlock(rules);
-    Ok(())
+    Ok(agent)
+}
+
+/// Puts the filters into the command; who answers what one of them asks.
+fn filters(request: &Request, command: &mut Command) -> Result<Option<Agent>, Failure> {
+    let mut answering = None;
+    for name in request.seccomp.iter().filter(|name| *name != "off") {
+        let (filter, agent) = policy::filter(name)?;
+        if filter.notifies() {
+            let metadata = agent.as_ref().map(|agent| agent.metadata.clone()).unwrap_or_default();
+            let given = request.seccomp_listener.clone().map(|path| Agent { path, metadata });
+            answering = Some(given.or(agent).ok_or_else(|| {
+                Failure::usage(format!("the policy {} asks a listener about calls", filter.name))
+                    .why("no program was named that would answer")
+                    .fix("name the socket of one: --seccomp-listener PATH, or listenerPath in an OCI profile")
+                    .fix("answer in a program of your own: Command::seccomp_listener of the library")
+            })?);
+            command.seccomp_listener();
+        }
+        command.seccomp(filter);
+    }
+    if answering.is_none() && request.seccomp_listener.is_some() {
+        return Err(Failure::usage("--seccomp-listener is for a policy that asks, and none does")
+            .fix("leave it out, or give a --seccomp policy with the action notify"));
+    }
+    Ok(answering)
 }
 
 const CAP_SETPCAP: u32 = 8;

@@ -39,7 +39,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         return Err(command.exec().into());
     }
     command.die_with_parent();
-    let around = Around { is_pid_1: false, other_pids };
+    let around = Around { is_pid_1: false, other_pids, agent: None };
     run::start_and_wait(&request, &mut command, around, &mut report::Report::default())
 }
 

@@ -87,6 +87,7 @@ pub enum Id {
     NoLoopback,
     NoNewPrivs,
     Seccomp,
+    SeccompListener,
     CapAdd,
     CapDrop,
     Securebits,

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::options;
 use crate::own;
 use crate::pins;
+use crate::policy::Agent;
 use crate::report::{self, Report};
 use crate::request::{self, Parsed, PlanFormat, Request};
 use crate::supervise::{self, Early, Supervisor, Watch};
@@ -29,7 +30,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     if foreign && request.plan.is_none() {
         own::restart_out_of_reach()?;
     }
-    let Built { mut command, namespaces, joins_pid } = build::build(&request)?;
+    let Built { mut command, namespaces, joins_pid, agent } = build::build(&request)?;
     if let Some(format) = request.plan {
         return print_plan(&request, &mut command, format);
     }
@@ -39,7 +40,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         return Err(failure);
     }
     let is_pid_1 = namespaces.contains(Namespace::Pid) && !request.init;
-    let around = Around { is_pid_1, other_pids: is_pid_1 || joins_pid };
+    let around = Around { is_pid_1, other_pids: is_pid_1 || joins_pid, agent: agent.as_ref() };
     match start_and_wait(&request, &mut command, around, &mut report) {
         Ok(outcome) => Ok(outcome),
         Err(failure) => {
@@ -58,18 +59,20 @@ fn print_plan(request: &Request, command: &mut Command, format: PlanFormat) -> R
 
 /// What the command is to the processes around it.
 #[derive(Clone, Copy)]
-pub struct Around {
+pub struct Around<'a> {
     /// Whether it is PID 1, for which the kernel drops signals that it leaves at their default.
     pub is_pid_1: bool,
     /// Whether its pid namespace is another one, in which our process group has no number.
     pub other_pids: bool,
+    /// Who answers the calls that its filter asks about.
+    pub agent: Option<&'a Agent>,
 }
 
 /// Starts the command, stands between it and the outside, and passes on how it ended.
 pub fn start_and_wait(
     request: &Request,
     command: &mut Command,
-    around: Around,
+    around: Around<'_>,
     report: &mut Report,
 ) -> Result<u8, Failure> {
     let mut relay = if request.tty { Some(give_terminal(command)?) } else { None };
@@ -82,7 +85,7 @@ pub fn start_and_wait(
         command.foreground();
     }
     let plan = if report.is_wanted() { Some(command.plan()?) } else { None };
-    let child = match spawn(request, command, &mut watch) {
+    let child = match spawn(request, command, around.agent, &mut watch) {
         Ok(child) => child,
         Err(error) => {
             if leads_job {
@@ -123,17 +126,28 @@ fn give_terminal(command: &mut Command) -> Result<Relay, Failure> {
     Ok(relay)
 }
 
-/// With `--pin`, the namespaces are kept before the command begins.
-fn spawn(request: &Request, command: &mut Command, watch: &mut Watch) -> Result<sept::Child, Failure> {
-    let Some(name) = &request.pin else {
+/// With `--pin`, the namespaces are kept before the command begins; a listener is handed over before, too.
+fn spawn(
+    request: &Request,
+    command: &mut Command,
+    agent: Option<&Agent>,
+    watch: &mut Watch,
+) -> Result<sept::Child, Failure> {
+    if request.pin.is_none() && agent.is_none() {
         return Ok(command.spawn_unless(|| watch.give_up())?);
-    };
-    pins::check_new(name)?;
-    let parked = command.park_unless(|| watch.give_up())?;
-    pins::pin(&Target::process(parked.id())?, Namespaces::NONE, name)?;
-    parked.start().map_err(|error| {
+    }
+    request.pin.as_deref().map(pins::check_new).transpose()?;
+    let connection = agent.map(Agent::connect).transpose()?;
+    let mut parked = command.park_unless(|| watch.give_up())?;
+    if let (Some(connection), Some(listener)) = (connection, parked.seccomp_listener()) {
+        connection.send(&listener, parked.id(), request.root.as_deref())?;
+    }
+    if let Some(name) = &request.pin {
+        pins::pin(&Target::process(parked.id())?, Namespaces::NONE, name)?;
+    }
+    parked.start_unless(|| watch.give_up()).map_err(|error| {
         // What was kept is the namespaces of a command that never ran.
-        if let Err(failure) = pins::unpin(name) {
+        if let Some(Err(failure)) = request.pin.as_deref().map(pins::unpin) {
             failure.print(false);
         }
         error.into()

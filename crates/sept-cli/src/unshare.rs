@@ -29,7 +29,11 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     if !request.fork {
         return Err(command.exec().into());
     }
-    let around = Around { is_pid_1: set.contains(Namespace::Pid), other_pids: set.contains(Namespace::Pid) };
+    let around = Around {
+        is_pid_1: set.contains(Namespace::Pid),
+        other_pids: set.contains(Namespace::Pid),
+        agent: None,
+    };
     run::start_and_wait(&request, &mut command, around, &mut report::Report::default())
 }
 

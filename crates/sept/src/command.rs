@@ -89,6 +89,7 @@ pub struct Command {
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) landlock: Landlock,
     pub(crate) filters: Vec<Filter>,
+    pub(crate) seccomp_listener: bool,
     pub(crate) new_keyring: bool,
     pub(crate) selinux_label: Option<CString>,
     pub(crate) apparmor_profile: Option<CString>,
@@ -152,6 +153,7 @@ impl Command {
             rlimits: Vec::new(),
             landlock: Landlock::default(),
             filters: Vec::new(),
+            seccomp_listener: false,
             new_keyring: false,
             selinux_label: None,
             apparmor_profile: None,
@@ -426,6 +428,16 @@ impl Command {
     /// before the rights go where there is no no_new_privs.
     pub fn seccomp(&mut self, filter: Filter) -> &mut Self {
         self.filters.push(filter);
+        self
+    }
+
+    /// The caller answers the calls for which a filter has [`Action::Notify`](crate::seccomp::Action::Notify), by
+    /// [`Child::seccomp_listener`](crate::Child::seccomp_listener); Linux 5.5. One filter can have such calls, and must allow
+    /// sendmsg(2), by which the listener gets out. What set-up itself still calls is let through.
+    ///
+    /// Not with [`exec`](Self::exec), [`status`](Self::status) and [`output`](Self::output): nobody would answer.
+    pub fn seccomp_listener(&mut self) -> &mut Self {
+        self.seccomp_listener = true;
         self
     }
 

@@ -14,6 +14,7 @@ use crate::engine::{self, OwnCgroup, Started, wire};
 use crate::error::Error;
 use crate::host::Host;
 use crate::plan::{Plan, Way};
+use crate::seccomp::Listener;
 use crate::stdio::Stdio;
 use crate::sys::{self, Change, Ended};
 
@@ -83,6 +84,7 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Self::spawn).
     pub fn status(&mut self) -> Result<ExitStatus, Error> {
+        self.refuse_listener()?;
         let mut child = self.spawn()?;
         child.wait().map_err(|error| wait_failed(&error))
     }
@@ -92,9 +94,19 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Self::spawn).
     pub fn output(&mut self) -> Result<Output, Error> {
+        self.refuse_listener()?;
         let defaults = [Stdio::null(), Stdio::piped(), Stdio::piped()];
         let child = Child::from(self.start(defaults, false, &mut || false)?);
         child.wait_with_output().map_err(|error| wait_failed(&error))
+    }
+
+    fn refuse_listener(&self) -> Result<(), Error> {
+        if self.seccomp_listener {
+            return Err(Error::invalid(
+                "a command with a seccomp listener is started by spawn: else nobody would answer",
+            ));
+        }
+        Ok(())
     }
 
     /// Does everything but exec. [`Parked::start`] does that, within microseconds.
@@ -152,15 +164,29 @@ impl Parked {
         self.started.as_ref().map_or(0, |started| started.pid as u32)
     }
 
+    /// Its seccomp listener, once; [`Command::seccomp_listener`]. Who takes it here must answer what set-up still calls, too:
+    /// execve(2), perhaps, while [`start`](Self::start) waits for that.
+    pub fn seccomp_listener(&mut self) -> Option<Listener> {
+        self.started.as_mut()?.listener.take().map(Listener::from)
+    }
+
     /// Lets it go; comes back once exec has succeeded.
     ///
     /// # Errors
     /// [`Error::Step`] where the program can't be executed.
-    pub fn start(mut self) -> Result<Child, Error> {
+    pub fn start(self) -> Result<Child, Error> {
+        self.start_unless(|| false)
+    }
+
+    /// As [`start`](Self::start); while that takes longer than usual, asks `stop` every 20 ms whether to give up.
+    ///
+    /// # Errors
+    /// [`Error::Died`] after `stop` said so, else as `start`.
+    pub fn start_unless(mut self, mut stop: impl FnMut() -> bool) -> Result<Child, Error> {
         let Some(mut started) = self.started.take() else {
             return Err(Error::invalid("the parked process has been started already"));
         };
-        match started.release(&mut || false) {
+        match started.release(&mut stop) {
             Ok(()) => Ok(Child::from(started)),
             Err(error) => {
                 started.end();
@@ -206,6 +232,7 @@ pub struct Child {
     ended: Option<Ended>,
     cgroup: Option<OwnCgroup>,
     account: Option<Account>,
+    listener: Option<Listener>,
 }
 
 impl From<Started> for Child {
@@ -226,6 +253,7 @@ impl From<Started> for Child {
             ended: None,
             cgroup: prepared.cgroup,
             account: None,
+            listener: started.listener.map(Listener::from),
         }
     }
 }
@@ -373,6 +401,12 @@ impl Child {
             Some(cgroup) => cgroup.freeze(frozen),
             None => Err(io::Error::new(io::ErrorKind::Unsupported, "the command has no cgroup of its own")),
         }
+    }
+
+    /// Its seccomp listener, once; [`Command::seccomp_listener`]. As long as nobody answers, the command waits in the calls
+    /// that its filter asks about; when the listener, or this with it, is dropped, they fail with ENOSYS.
+    pub fn seccomp_listener(&mut self) -> Option<Listener> {
+        self.listener.take()
     }
 
     /// The CPU time that it used, once it was waited for.

@@ -22,7 +22,15 @@ const FLOORS: [&[&str]; 8] = [
     &["command"],
     &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],
     &["plan", "plan::step", "plan::ids", "plan::join", "plan::privileges", "plan::root", "host::advice"],
-    &["engine", "engine::cgroup", "engine::prepare", "engine::child", "engine::parent", "engine::in_place"],
+    &[
+        "engine",
+        "engine::cgroup",
+        "engine::prepare",
+        "engine::child",
+        "engine::parent",
+        "engine::in_place",
+        "engine::listener",
+    ],
     &["process", "lib"],
 ];
 

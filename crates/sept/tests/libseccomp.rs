@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use sept::seccomp::{Action, Compare, Condition, Filter, Instruction, Policy, Rule, abis};
+use sept::seccomp::{Action, Compare, Condition, Filter, Flags, Instruction, Policy, Rule, abis};
 
 /// Reads a rule a line (a name, then conditions), and writes the program. Default: EPERM; the rules allow.
 const SCRIPT: &str = r"
@@ -58,6 +58,7 @@ fn policy() -> Policy {
         default: Action::Errno(1),
         unknown: Action::Errno(38),
         other_abi: Action::KillThread,
+        flags: Flags::NONE,
         rules,
     }
 }
@@ -119,6 +120,7 @@ fn libseccomp_says_the_same() {
     let their_filter = Filter {
         name: "libseccomp".to_owned(),
         program: output.stdout.chunks_exact(8).map(instruction).collect::<Vec<_>>().into(),
+        flags: Flags::NONE,
     };
     let begun = Instant::now();
     let filter = policy.compile().expect("it compiles");

@@ -1,6 +1,6 @@
 //! Compiled policies, as a model of the kernel's machine runs them, against what the policy says.
 
-use sept::seccomp::{Action, Compare, Condition, Filter, Policy, Rule, abis};
+use sept::seccomp::{Action, Compare, Condition, Filter, Flags, Policy, Rule, abis, group, groups, is_known};
 
 /// What a policy says of a call, straight from its rules.
 fn said(policy: &Policy, name: &str, arguments: [u64; 6]) -> u32 {
@@ -10,6 +10,20 @@ fn said(policy: &Policy, name: &str, arguments: [u64; 6]) -> u32 {
     let holds = |condition: &Condition| condition.compare.holds(arguments[usize::from(condition.argument)]);
     let fits = |rule: &&Rule| rule.calls.iter().any(|call| call == name) && rule.conditions.iter().all(holds);
     policy.rules.iter().find(fits).map_or(policy.default, |rule| rule.action).value()
+}
+
+/// The policy without groups: their calls instead.
+fn without_groups(policy: &Policy) -> Policy {
+    let calls = |name: &std::borrow::Cow<'static, str>| match group(name) {
+        Some(group) => group.calls().into_iter().map(Into::into).collect(),
+        None => vec![name.clone()],
+    };
+    let rules = policy
+        .rules
+        .iter()
+        .cloned()
+        .map(|rule| Rule { calls: rule.calls.iter().flat_map(calls).collect(), ..rule });
+    Policy { rules: rules.collect(), ..policy.clone() }
 }
 
 /// Values at which a comparison with these could change.
@@ -42,6 +56,7 @@ fn values(policy: &Policy) -> Vec<u64> {
 
 fn check(policy: &Policy) {
     let filter = policy.compile().expect("it compiles");
+    let policy = &without_groups(policy);
     let edges = boundaries(&values(policy));
     for abi in abis() {
         let compared: Vec<&str> = policy
@@ -102,6 +117,7 @@ fn policy(default: Action, rules: Vec<Rule>) -> Policy {
         default,
         unknown: Action::Errno(38),
         other_abi: Action::KillProcess,
+        flags: Flags::NONE,
         rules,
     }
 }
@@ -188,5 +204,201 @@ fn the_ready_programs_are_those_of_the_ready_policies() {
     for (ready, policy) in [(Filter::container(), Policy::container()), (Filter::strict(), Policy::strict())]
     {
         assert!(ready.expect("it is ready") == policy.compile().expect("it compiles"), "{renew}");
+    }
+}
+
+/// Numbers that look random, and are the same in every run: xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, most: usize) -> usize {
+        (self.next() >> 33) as usize % most
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    /// Near a power of two, or small, or anything.
+    fn value(&mut self) -> u64 {
+        match self.below(4) {
+            0 => self.next() % 8,
+            1 => (1_u64 << self.below(64)).wrapping_sub(self.next() % 3),
+            2 => self.next() & 0xffff_ffff,
+            _ => self.next(),
+        }
+    }
+
+    fn condition(&mut self) -> Condition {
+        let value = self.value();
+        let compare = match self.below(8) {
+            0 => Compare::Eq(value),
+            1 => Compare::Ne(value),
+            2 => Compare::Lt(value),
+            3 => Compare::Le(value),
+            4 => Compare::Gt(value),
+            5 => Compare::Ge(value),
+            6 => Compare::Masked(value, self.value()),
+            _ => {
+                let mask = self.value();
+                Compare::Masked(mask, value & mask)
+            }
+        };
+        Condition { argument: self.below(6) as u8, compare }
+    }
+
+    fn action(&mut self) -> Action {
+        let number = self.next() as u16 & 0xfff;
+        match self.below(8) {
+            0 => Action::Allow,
+            1 => Action::Errno(number),
+            2 => Action::KillProcess,
+            3 => Action::KillThread,
+            4 => Action::Trap(number),
+            5 => Action::Trace(number),
+            6 => Action::Log,
+            _ => Action::Notify,
+        }
+    }
+
+    fn policy(&mut self, names: &[&'static str]) -> Policy {
+        // Few names, so that rules meet.
+        let few: Vec<&'static str> = (0..=self.below(12)).map(|_| self.of(names)).collect();
+        let mut rules = Vec::new();
+        for _ in 0..self.below(12) {
+            let mut calls = vec![];
+            for _ in 0..=self.below(3) {
+                let grouped = self.below(6) == 0;
+                let name = if grouped { groups()[self.below(groups().len())].name } else { self.of(&few) };
+                calls.push(name.into());
+            }
+            let conditions = (0..self.below(4)).map(|_| self.condition()).collect();
+            // A condition on all calls would be too long a program.
+            let all = calls.iter().any(|name: &std::borrow::Cow<'_, str>| name.starts_with('@'));
+            let conditions = if all && self.below(4) > 0 { vec![] } else { conditions };
+            rules.push(Rule { calls, conditions, action: self.action() });
+        }
+        Policy { unknown: self.action(), other_abi: self.action(), ..policy(self.action(), rules) }
+    }
+
+    /// Values that its conditions tell apart, now and then.
+    fn arguments(&mut self, edges: &[u64]) -> [u64; 6] {
+        std::array::from_fn(|_| match self.below(3) {
+            0 => self.value(),
+            _ => self.of(edges),
+        })
+    }
+}
+
+#[test]
+fn two_thousand_policies_compile_to_what_they_say() {
+    let mut random = Random(0x5e97);
+    let tables: Vec<_> = abis().iter().map(|abi| (abi, abi.calls())).collect();
+    let names: Vec<&'static str> =
+        tables.iter().flat_map(|(_, calls)| calls).map(|(name, _)| *name).collect();
+    let (mut compared, mut verdicts) = (0, std::collections::BTreeSet::new());
+    for n in 0..2000 {
+        let policy = random.policy(&names);
+        let filter = match policy.compile() {
+            Ok(filter) => filter,
+            Err(why) => {
+                assert!(why.contains("at most 4096"), "{n}: {why}");
+                continue;
+            }
+        };
+        let policy = without_groups(&policy);
+        let edges = boundaries(&values(&policy));
+        let named: Vec<&str> = policy.rules.iter().flat_map(|rule| &rule.calls).map(AsRef::as_ref).collect();
+        for _ in 0..60 {
+            let (abi, calls) = &tables[random.below(tables.len())];
+            // One that a rule names, one of the table, or any number at all.
+            let (name, number) = match random.below(4) {
+                0 => random.of(calls),
+                1 => ("", random.below(0x3fff_ffff) as u32),
+                _ if named.is_empty() => random.of(calls),
+                _ => {
+                    let name = random.of(&named);
+                    calls.iter().find(|(known, _)| *known == name).copied().unwrap_or(calls[0])
+                }
+            };
+            let name = calls.iter().find(|(_, known)| *known == number).map_or(name, |(name, _)| name);
+            let arguments = random.arguments(&edges);
+            let verdict = filter.verdict(abi.audit, number, arguments).expect("a verdict").value;
+            assert_eq!(
+                verdict,
+                said(&policy, name, arguments),
+                "policy {n}: {} {name} {number} {arguments:x?}: {policy:#?}",
+                abi.name
+            );
+            verdicts.insert(verdict & 0xffff_0000);
+            compared += 1;
+        }
+    }
+    assert!(compared > 100_000, "most of them compile: {compared}");
+    assert_eq!(verdicts.len(), 8, "every action was met: {verdicts:x?}");
+}
+
+#[test]
+fn a_group_in_a_rule_is_all_its_calls() {
+    let rule = |calls: &[&'static str], conditions: Vec<Condition>, action| Rule {
+        calls: calls.iter().map(|call| (*call).into()).collect(),
+        conditions,
+        action,
+    };
+    let condition = Condition { argument: 0, compare: Compare::Eq(3) };
+    check(&policy(
+        Action::Errno(1),
+        vec![
+            rule(&["@network", "@io-event", "socket"], vec![condition], Action::Trap(1)),
+            rule(&["@system-service"], vec![], Action::Allow),
+            rule(&["@known"], vec![], Action::Log),
+        ],
+    ));
+    let unknown = policy(Action::Allow, vec![rule(&["@no-such"], vec![], Action::Log)]);
+    assert!(unknown.compile().is_err_and(|why| why.contains("@no-such")));
+    assert_eq!(unknown.unknown_call(), Some("@no-such"));
+}
+
+#[test]
+fn every_call_is_in_a_group_and_every_name_in_a_group_is_a_call() {
+    let grouped: Vec<&str> =
+        groups().iter().filter(|group| group.name != "@known").flat_map(|group| group.calls()).collect();
+    let mut all: Vec<&str> = abis().iter().flat_map(|abi| abi.calls()).map(|(name, _)| name).collect();
+    all.sort_unstable();
+    all.dedup();
+    let missing: Vec<&&str> = all.iter().filter(|name| !grouped.contains(name)).collect();
+    assert!(missing.is_empty(), "in no group: {missing:?}");
+    assert!(all.iter().all(|name| group("@known").is_some_and(|known| known.calls().contains(name))));
+    assert!(all.iter().chain(&["@known", "@network", "recv"]).all(|name| is_known(name)));
+    assert!(!is_known("@x") && !is_known("mkdirs") && !is_known(""));
+    // What other processors alone have.
+    let foreign = [
+        "arm_fadvise64_64",
+        "arm_sync_file_range",
+        "fstatat",
+        "pciconfig_iobase",
+        "pciconfig_read",
+        "pciconfig_write",
+        "recv",
+        "send",
+    ];
+    let typos: Vec<&&str> =
+        grouped.iter().filter(|name| !all.contains(name) && !foreign.contains(name)).collect();
+    assert!(typos.is_empty() || !cfg!(target_arch = "x86_64"), "no calls: {typos:?}");
+    let mut names: Vec<&str> = groups().iter().map(|group| group.name).collect();
+    assert!(names.is_sorted(), "they are listed by name");
+    names.dedup();
+    assert_eq!(names.len(), groups().len());
+    for one in groups() {
+        let groups: Vec<&str> = one.groups().collect();
+        assert!(groups.iter().all(|name| group(name).is_some()), "{}: {groups:?}", one.name);
+        assert!(!one.calls().is_empty() && !one.about.is_empty(), "{}", one.name);
     }
 }

@@ -105,15 +105,17 @@ pub static DOCTOR: Page = Page {
 pub static SECCOMP: Page = Page {
     name: "seccomp",
     about: "Explains, compiles and tries system call policies.",
-    usage: "explain POLICY | compile POLICY | test POLICY CALL [ARG]...",
+    usage: "explain POLICY | compile POLICY | test POLICY CALL [ARG]... | groups [NAME]...",
     options: &[JSON_ERRORS, HELP],
-    notes: "POLICY is default, strict, or the file of a policy in the JSON of the OCI runtime specification (seccomp).\n\
+    notes: "POLICY is default, strict, or a file: sept's own TOML (docs/seccomp.md), or the JSON of the OCI runtime\n\
+            specification (seccomp).\n\
             explain tells what happens with which calls. compile writes the program for this processor, as the kernel\n\
             takes it (struct sock_filter), to standard output. test tells what happens with CALL, a name or a number of\n\
-            this processor's own ABI, with up to six arguments.",
+            this processor's own ABI, with up to six arguments. groups lists the groups of calls, or the calls of some.",
     examples: &[
         ("sept seccomp explain default", "what `sept run --seccomp default` refuses"),
         ("sept seccomp test strict ptrace", "one call"),
+        ("sept seccomp groups @mount", "what a rule for @mount is for"),
         ("sept seccomp test default clone 0x10000000", "a call with an argument: a new user namespace"),
     ],
 };

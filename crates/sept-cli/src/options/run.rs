@@ -254,7 +254,15 @@ static OPTIONS: &[Opt] = &[
         "seccomp",
         &["POLICY"],
         CONFINE,
-        "Filter system calls: default (as container engines), strict, off, or a FILE of OCI JSON; repeatable",
+        "Filter system calls: default (as container engines), strict, off, or a FILE (TOML, OCI JSON); repeatable",
+    ),
+    opt(
+        Id::SeccompListener,
+        None,
+        "seccomp-listener",
+        &["PATH"],
+        CONFINE,
+        "Let the program at this socket answer the calls that a policy asks about (notify)",
     ),
     opt(
         Id::CapDrop,

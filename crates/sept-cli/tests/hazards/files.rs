@@ -274,8 +274,7 @@ fn no_mount_is_made_first_and_restricted_afterwards() {
     let at = calls.lines().position(|line| {
         line.contains("open_tree_attr")
             || line.contains("syscall_0x1d3")
-            || line.contains("RDONLY|")
-            || line.contains("|MOUNT_ATTR_NOSUID")
+            || line.contains("mount_setattr(") && line.contains("|MOUNT_ATTR_NOSUID")
     });
     let after = at.and_then(|at| calls.lines().nth(at + 1)).unwrap_or_default();
     assert!(after.contains("move_mount"), "{calls}");

@@ -292,11 +292,14 @@ impl<'a> Child<'a> {
             }
             Step::KeepOverIds => sys::prctl(libc::PR_SET_KEEPCAPS, [1, 0, 0, 0]).map(drop),
             Step::SetCapabilities(sets) => rights::set_capabilities(sets),
-            Step::Seccomp(filter) => sys::seccomp(&filter.program),
+            Step::Seccomp(filter) => sys::seccomp(&filter.program, filter.flags.bits()),
+            Step::SeccompListener(filter) => {
+                self.prepared.listener.as_ref().ok_or(Errno::BADF)?.install(filter)
+            }
             Step::Landlock(rules) => self.landlock(rules),
             Step::KeepCapabilities => keep_capabilities(),
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
-            Step::RefuseTerminalInjection => sys::seccomp(&TERMINAL_FILTER),
+            Step::RefuseTerminalInjection => sys::seccomp(&TERMINAL_FILTER, 0),
             Step::CloseOthers(keep) => close_others(keep),
             Step::Reap => self.reap(),
             Step::Park => self.park(),

@@ -3,6 +3,7 @@
 mod cgroup;
 mod child;
 mod in_place;
+mod listener;
 mod parent;
 mod prepare;
 mod trees;

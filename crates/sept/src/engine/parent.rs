@@ -30,6 +30,8 @@ pub(crate) struct Started {
     pub pidfd: OwnedFd,
     /// The first child, where another one has become the command.
     pub first: Option<OwnedFd>,
+    /// The seccomp listener, once it has come.
+    pub listener: Option<OwnedFd>,
     pub prepared: Box<Prepared>,
     /// Whether the child still uses the memory of `prepared`.
     pub parked: bool,
@@ -76,7 +78,8 @@ pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> 
     let turn = Turn::take(prepared.plan.changes_ids());
     let cloned = clone(&prepared)?;
     let pidfd = cloned.pidfd.ok_or_else(|| prepare::duty("get a pidfd of the child", Errno::BADF))?;
-    let mut started = Started { pid: cloned.pid, pidfd, first: None, prepared, parked: false };
+    let mut started =
+        Started { pid: cloned.pid, pidfd, first: None, listener: None, prepared, parked: false };
     let done = started
         .second_stage(stop)
         .and_then(|()| duties(&started.prepared, started.pid, stop, || started.stopped()))
@@ -317,11 +320,14 @@ impl Started {
     }
 
     /// Waits until the child has become the command (`false`) or is parked (`true`).
-    fn wait(&self, stop: &mut dyn FnMut() -> bool) -> Result<bool, Error> {
-        let control = &self.prepared.control;
-        let steps = &self.prepared.plan.steps;
+    fn wait(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<bool, Error> {
         loop {
-            match control.life.load(Acquire) {
+            let life = self.prepared.control.life.load(Acquire);
+            // In this order: it was sent before the child became what it is.
+            self.take_listener()?;
+            let control = &self.prepared.control;
+            let steps = &self.prepared.plan.steps;
+            match life {
                 // The end of the shared memory means exec only if exec was what the child was at.
                 wire::GONE if self.at() + 1 == steps.len() => return self.check_time().map(|()| false),
                 wire::GONE => return Err(self.died()),
@@ -329,7 +335,13 @@ impl Started {
                 wire::FAILED => return Err(self.failure()),
                 _ => {}
             }
-            let slept = futex::wait(&control.life, futex::Flags::empty(), wire::RUNNING, Some(&SLICE));
+            let slept = match &self.prepared.listener {
+                None => futex::wait(&control.life, futex::Flags::empty(), wire::RUNNING, Some(&SLICE)),
+                Some(passage) => match passage.serve(self.listener.as_ref(), control) {
+                    Ok(()) | Err(Errno::INTR) => Err(Errno::TIMEDOUT),
+                    Err(errno) => return Err(prepare::duty("let set-up's own calls through", errno)),
+                },
+            };
             if slept == Err(Errno::TIMEDOUT) || slept == Err(Errno::INTR) {
                 if stop() {
                     return Err(self.stopped());
@@ -340,6 +352,14 @@ impl Started {
                 }
             }
         }
+    }
+
+    fn take_listener(&mut self) -> Result<(), Error> {
+        if let (Some(passage), None) = (&self.prepared.listener, &self.listener) {
+            let received = passage.receive();
+            self.listener = received.map_err(|errno| prepare::duty("get the seccomp listener", errno))?;
+        }
+        Ok(())
     }
 
     /// Older kernels enter a new time namespace at fork only, and a child in shared memory has not forked.

@@ -13,6 +13,7 @@ use rustix::process::PidfdFlags;
 
 use crate::command::{Chroot, Command};
 use crate::engine::cgroup::OwnCgroup;
+use crate::engine::listener::Passage;
 use crate::engine::trees;
 use crate::engine::wire::Control;
 use crate::error::{Advice, Error, describe};
@@ -55,6 +56,8 @@ pub(crate) struct Prepared {
     pub trees: Vec<OwnedFd>,
     /// Where a parked child waits, and where the parent speaks.
     pub gate: Option<(OwnedFd, OwnedFd)>,
+    /// By which a seccomp listener comes.
+    pub listener: Option<Passage>,
     /// Made for the command; removed with this, if it is not taken out.
     pub cgroup: Option<OwnCgroup>,
     pub fault: Option<(usize, i32)>,
@@ -130,6 +133,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         pipes,
         gate,
         trees: trees::open(&plan)?,
+        listener: Passage::prepare(command)?,
         // Removed again if what follows fails: it is dropped then.
         cgroup: command.own_cgroup.as_ref().map(OwnCgroup::make).transpose()?,
         fault: command.fault,

@@ -13,6 +13,7 @@ use crate::error::{Advice, Program};
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::Plan;
 use crate::plan::step::{Change, Source, Step, shown};
+use crate::seccomp::Flags;
 
 fn sysctl(name: &str) -> Option<i64> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
@@ -377,10 +378,24 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::Landlock(_) if errno == libc::ENOENT => {
             Advice::new("a path of its rules is not there inside", "leave it out, or bind it first")
         }
-        Step::Seccomp(_) | Step::RefuseTerminalInjection if refused => Advice::new(
-            "a filter needs no_new_privs, or CAP_SYS_ADMIN in the user namespace",
-            "allow no new privileges: --no-new-privs",
+        Step::SeccompListener(_) if errno == libc::EBUSY => Advice::new(
+            "a filter that this process has already has a listener, and the kernel allows one",
+            "start it from where there is none, or leave out what asks the listener",
         ),
+        Step::Seccomp(filter) | Step::SeccompListener(filter)
+            if errno == libc::EINVAL && filter.flags != Flags::NONE =>
+        {
+            Advice::new(
+                "perhaps this kernel does not know a flag of the policy: wait-killable-recv is of Linux 5.19",
+                format!("leave the flags out: {}", filter.flags),
+            )
+        }
+        Step::Seccomp(_) | Step::SeccompListener(_) | Step::RefuseTerminalInjection if refused => {
+            Advice::new(
+                "a filter needs no_new_privs, or CAP_SYS_ADMIN in the user namespace",
+                "allow no new privileges: --no-new-privs",
+            )
+        }
         Step::Landlock(_) if errno == libc::E2BIG => Advice::new(
             "Landlock can be put on 16 times, one in another, and it is",
             "start it from further out, or without: --landlock-scope none, and no other Landlock option",

@@ -119,6 +119,7 @@ impl Plan {
     /// The plan for `command` on a host with these facts.
     pub(crate) fn lower(command: &Command, host: &Host, way: Way, park: bool) -> Result<Self, Error> {
         validate(command)?;
+        privileges::check_filters(command, way)?;
         let mut steps = Vec::with_capacity(16);
         let mut duties = Vec::new();
         // First of all: a child whose parent is gone must not go on.
@@ -183,7 +184,7 @@ impl Plan {
         }
         // Behind all that it would have to allow otherwise; the reaper needs none.
         if command.no_new_privs {
-            steps.extend(command.filters.iter().cloned().map(Step::Seccomp));
+            steps.extend(privileges::filters(command));
         }
         if park {
             steps.push(Step::Park);

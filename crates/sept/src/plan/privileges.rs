@@ -7,7 +7,8 @@ use crate::error::{Advice, Error};
 use crate::host::Host;
 use crate::landlock;
 use crate::plan::step::{LandlockRules, Step};
-use crate::plan::{join, path};
+use crate::plan::{Way, join, path};
+use crate::seccomp::{Filter, Flags};
 
 pub(super) fn steps(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(), Error> {
     steps.extend(command.rlimits.iter().copied().map(Step::SetRlimit));
@@ -69,9 +70,61 @@ fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(),
     }
     // With no_new_privs they are the last step but exec.
     if !command.no_new_privs {
-        steps.extend(command.filters.iter().cloned().map(Step::Seccomp));
+        steps.extend(filters(command));
     }
     Ok(())
+}
+
+/// The filters. The one that asks a listener is the last, so that putting on another is nothing to be asked about.
+pub(super) fn filters(command: &Command) -> impl Iterator<Item = Step> {
+    let (asking, plain): (Vec<_>, Vec<_>) = command.filters.iter().cloned().partition(Filter::notifies);
+    plain.into_iter().map(Step::Seccomp).chain(asking.into_iter().map(Step::SeccompListener))
+}
+
+/// Refuses filters that ask nobody, and listeners that nobody asks.
+pub(super) fn check_filters(command: &Command, way: Way) -> Result<(), Error> {
+    let (asking, plain): (Vec<&Filter>, Vec<_>) =
+        command.filters.iter().partition(|filter| filter.notifies());
+    if let Some(filter) = plain.iter().find(|filter| filter.flags.contains(Flags::WAIT_KILLABLE_RECV)) {
+        return Err(refused(
+            format!("the filter {} has the flag wait-killable-recv, and asks no listener", filter.name),
+            "the flag says how a call waits for a listener's answer, and the kernel refuses it otherwise",
+            "leave the flag out",
+        ));
+    }
+    match (asking.as_slice(), command.seccomp_listener) {
+        ([], false) => Ok(()),
+        ([], true) => Err(Error::invalid("a seccomp listener was asked for, and no filter asks one")),
+        ([filter, ..], false) => Err(refused(
+            format!("the filter {} asks a listener about calls, and there is none", filter.name),
+            "without somebody who answers, such calls would all fail",
+            "ask for the listener, too: Command::seccomp_listener; on the command line: --seccomp-listener",
+        )),
+        ([_], true) => check_listener(command, way),
+        ([one, other, ..], true) => Err(refused(
+            format!("the filters {} and {} both ask a listener", one.name, other.name),
+            "the kernel lets one filter of a process have a listener",
+            "put what is to be asked about into one policy",
+        )),
+    }
+}
+
+fn check_listener(command: &Command, way: Way) -> Result<(), Error> {
+    if way == Way::InPlace {
+        return Err(Error::invalid("a command in place can't have a seccomp listener: nobody would hold it"));
+    }
+    if command.init && !command.no_new_privs {
+        return Err(refused(
+            "a seccomp listener and a reaper contradict each other without no_new_privs".to_owned(),
+            "the filter would be put on before the reaper is made, and ask about the reaper's calls, too",
+            "allow no new privileges: --no-new-privs",
+        ));
+    }
+    Ok(())
+}
+
+fn refused(what: String, why: &str, fix: &str) -> Error {
+    Error::invalid_with(what, Advice::new(why, fix))
 }
 
 fn landlock(command: &Command, host: &Host) -> Result<LandlockRules, Error> {

@@ -195,6 +195,8 @@ pub enum Step {
     SetCapabilities(Capabilities),
     /// seccomp(2), with this program.
     Seccomp(Filter),
+    /// seccomp(2), with this program; the listener goes to the parent.
+    SeccompListener(Filter),
     /// landlock_restrict_self(2), with these rules.
     Landlock(LandlockRules),
     /// prctl(PR_SET_NO_NEW_PRIVS).
@@ -348,6 +350,10 @@ impl fmt::Display for Step {
             Self::SetCapabilities(sets) => write!(f, "set capabilities: {sets}"),
             Self::Seccomp(filter) => {
                 write!(f, "filter system calls: {} ({} instructions)", filter.name, filter.program.len())
+            }
+            Self::SeccompListener(filter) => {
+                let (name, count) = (&filter.name, filter.program.len());
+                write!(f, "filter system calls, and ask the parent: {name} ({count} instructions)")
             }
             Self::Landlock(rules) => write!(f, "{rules}"),
             Self::NoNewPrivs => f.write_str("allow no new privileges"),

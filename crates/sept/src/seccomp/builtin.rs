@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Action, Compare, Condition, Policy, Rule};
+use super::{Action, Compare, Condition, Flags, Policy, Rule};
 
 const REFUSED: Action = Action::Errno(libc::EPERM as u16);
 const ABSENT: Action = Action::Errno(libc::ENOSYS as u16);
@@ -138,6 +138,7 @@ pub(super) fn container() -> Policy {
         default: Action::Allow,
         unknown: ABSENT,
         other_abi: Action::KillProcess,
+        flags: Flags::NONE,
         rules,
     }
 }

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::groups::group;
 use super::table::{Abi, X32, abis};
-use super::{Action, Compare, Condition, Policy, Rule};
+use super::{Action, Compare, Condition, Flags, Policy, Rule};
 use crate::sys::Instruction;
 
 /// A compiled policy.
@@ -13,6 +14,8 @@ pub struct Filter {
     pub name: String,
     /// The program.
     pub program: Cow<'static, [Instruction]>,
+    /// What else the kernel is asked for.
+    pub flags: Flags,
 }
 
 /// What a program says of a call.
@@ -61,12 +64,7 @@ type Named<'a> = (&'a str, &'a Rule);
 type Range<'a> = (u32, Fate<'a>);
 
 pub(super) fn compile(policy: &Policy) -> Result<Filter, String> {
-    let mut rules: Vec<Named<'_>> = Vec::with_capacity(256);
-    for rule in &policy.rules {
-        rules.extend(rule.calls.iter().map(|call| (call.as_ref(), rule)));
-    }
-    // Stable: the rules of a call stay in their order.
-    rules.sort_by_key(|(call, _)| *call);
+    let rules = named(policy)?;
     let index = Index::new(&rules);
     let mut program = Vec::with_capacity(1024);
     program.push(op(LOAD, ARCH));
@@ -90,7 +88,27 @@ pub(super) fn compile(policy: &Policy) -> Result<Filter, String> {
             program.len()
         ));
     }
-    Ok(Filter { name: policy.name.clone(), program: program.into() })
+    Ok(Filter { name: policy.name.clone(), program: program.into(), flags: policy.flags })
+}
+
+/// The rules by the calls that they are for, groups taken apart; those of a call stay in their order.
+fn named(policy: &Policy) -> Result<Vec<Named<'_>>, String> {
+    let mut rules: Vec<Named<'_>> = Vec::with_capacity(256);
+    for rule in &policy.rules {
+        for call in &rule.calls {
+            if call.starts_with('@') {
+                let group = group(call).ok_or_else(|| format!("there is no group {call}"))?;
+                rules.extend(group.calls().into_iter().map(|call| (call, rule)));
+            } else {
+                rules.push((call, rule));
+            }
+        }
+    }
+    // Stable.
+    rules.sort_by_key(|(call, _)| *call);
+    // A rule may name a call, and a group with it, too.
+    rules.dedup_by(|(one, this), (other, that)| one == other && std::ptr::eq(*this, *that));
+    Ok(rules)
 }
 
 /// `if test(k)` before a part of this length, which must not run into what follows.
@@ -355,7 +373,7 @@ impl Filter {
     /// None on x86_64; elsewhere as [`Policy::compile`].
     pub fn container() -> Result<Self, String> {
         #[cfg(target_arch = "x86_64")]
-        return Ok(Self { name: "default".to_owned(), program: Cow::Borrowed(&super::ready::CONTAINER) });
+        return Ok(Self::ready("default", &super::ready::CONTAINER));
         #[cfg(not(target_arch = "x86_64"))]
         Policy::container().compile()
     }
@@ -366,9 +384,19 @@ impl Filter {
     /// None on x86_64; elsewhere as [`Policy::compile`].
     pub fn strict() -> Result<Self, String> {
         #[cfg(target_arch = "x86_64")]
-        return Ok(Self { name: "strict".to_owned(), program: Cow::Borrowed(&super::ready::STRICT) });
+        return Ok(Self::ready("strict", &super::ready::STRICT));
         #[cfg(not(target_arch = "x86_64"))]
         Policy::strict().compile()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn ready(name: &str, program: &'static [Instruction]) -> Self {
+        Self { name: name.to_owned(), program: Cow::Borrowed(program), flags: Flags::NONE }
+    }
+
+    /// Whether it asks a listener about some call.
+    pub fn notifies(&self) -> bool {
+        self.program.iter().any(|step| step.code == RETURN && step.k == Action::Notify.value())
     }
 
     /// What the program says of a call, worked out as the kernel would.

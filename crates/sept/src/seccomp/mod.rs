@@ -1,14 +1,21 @@
-//! System call policies: what they say (here), how they become a BPF program (`compile`), and two that are ready (`builtin`).
+//! System call policies: what they say (here), how they become a BPF program (`compile`), two that are ready (`builtin`),
+//! groups of calls (`groups`), and who answers the calls that a policy asks about (`listener`).
 
 use std::borrow::Cow;
 
 mod builtin;
 mod compile;
+mod flags;
+mod groups;
+mod listener;
 mod ready;
 mod table;
 
 pub use crate::sys::Instruction;
 pub use compile::{Filter, Verdict};
+pub use flags::Flags;
+pub use groups::{Group, group, groups};
+pub use listener::{AddFd, Listener, Notification, Response};
 pub use table::{Abi, abis};
 
 /// What the kernel does with a call; seccomp(2).
@@ -94,7 +101,7 @@ pub struct Condition {
 /// What happens with some calls, where all conditions hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The calls by name. A name that an ABI does not have says nothing there.
+    /// The calls by name, and groups, such as `@mount`: [`group`]. A name that an ABI does not have says nothing there.
     pub calls: Vec<Cow<'static, str>>,
     /// What must hold.
     pub conditions: Vec<Condition>,
@@ -113,6 +120,8 @@ pub struct Policy {
     pub unknown: Action,
     /// What happens with a call of another ABI, x32 among them.
     pub other_abi: Action,
+    /// What else the kernel is asked for.
+    pub flags: Flags,
     /// The rules, in order.
     pub rules: Vec<Rule>,
 }
@@ -131,14 +140,22 @@ impl Policy {
     /// The program for this processor's ABIs.
     ///
     /// # Errors
-    /// Where it is longer than the kernel takes, 4096 instructions.
+    /// Where it is longer than the kernel takes, 4096 instructions, or names a group that there is not.
     pub fn compile(&self) -> Result<Filter, String> {
         compile::compile(self)
     }
 
-    /// A name in its rules that no ABI of this processor has.
+    /// A name in its rules that is no group and that no ABI of this processor has.
     pub fn unknown_call(&self) -> Option<&str> {
-        let known = |call: &str| abis().iter().any(|abi| abi.number(call).is_some());
-        self.rules.iter().flat_map(|rule| &rule.calls).map(Cow::as_ref).find(|call| !known(call))
+        self.rules.iter().flat_map(|rule| &rule.calls).map(Cow::as_ref).find(|call| !is_known(call))
     }
+}
+
+/// Whether this is a group, or a call of an ABI of this processor or, being in a group, of another one.
+pub fn is_known(name: &str) -> bool {
+    if name.starts_with('@') {
+        return group(name).is_some();
+    }
+    abis().iter().any(|abi| abi.number(name).is_some())
+        || groups().iter().any(|group| group.calls().binary_search(&name).is_ok())
 }

@@ -6,12 +6,13 @@
 mod bpf;
 mod clone;
 mod mount;
+pub(crate) mod notify;
 mod page;
 mod raw;
 
 use std::ffi::{CStr, c_char};
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -191,6 +192,12 @@ pub(crate) fn signalfd(set: SignalSet) -> Result<OwnedFd, Errno> {
     let fd = check(answer)?;
     // SAFETY: the kernel has just made this descriptor, nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// close(2). `OwnedFd` would do it by libc, which changes `errno` where a filter refuses it.
+pub(crate) fn close(fd: OwnedFd) {
+    // SAFETY: the descriptor was owned, and is given up with this.
+    let _ = unsafe { syscall(libc::SYS_close, [fd.into_raw_fd() as usize, 0, 0, 0, 0, 0]) };
 }
 
 /// close_range(2): since Linux 5.9; with `CLOSE_RANGE_CLOEXEC`, 5.11.
@@ -463,7 +470,18 @@ pub struct Instruction {
 }
 
 /// seccomp(2) with a filter program.
-pub(crate) fn seccomp(program: &[Instruction]) -> Result<(), Errno> {
+pub(crate) fn seccomp(program: &[Instruction], flags: u32) -> Result<(), Errno> {
+    seccomp_filter(program, flags).map(drop)
+}
+
+/// seccomp(2) with a filter program and SECCOMP_FILTER_FLAG_NEW_LISTENER (Linux 5.0): the listener, close-on-exec.
+pub(crate) fn seccomp_with_listener(program: &[Instruction], flags: u32) -> Result<OwnedFd, Errno> {
+    let fd = seccomp_filter(program, flags | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32)?;
+    // SAFETY: the kernel has just made this descriptor, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+fn seccomp_filter(program: &[Instruction], flags: u32) -> Result<usize, Errno> {
     // `Instruction` has the layout of struct sock_filter.
     let filter = program.as_ptr().cast_mut().cast::<libc::sock_filter>();
     let header = libc::sock_fprog { len: program.len() as u16, filter };
@@ -471,10 +489,10 @@ pub(crate) fn seccomp(program: &[Instruction]) -> Result<(), Errno> {
     let answer = unsafe {
         syscall(
             libc::SYS_seccomp,
-            [libc::SECCOMP_SET_MODE_FILTER as usize, 0, &raw const header as usize, 0, 0, 0],
+            [libc::SECCOMP_SET_MODE_FILTER as usize, flags as usize, &raw const header as usize, 0, 0, 0],
         )
     };
-    check(answer).map(drop)
+    check(answer)
 }
 
 /// How a child ended, and what it used.
