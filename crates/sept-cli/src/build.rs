@@ -46,6 +46,7 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
         command.no_new_privs();
     }
     crate::confine::apply(request, namespaces, &host, no_new_privs, &mut command)?;
+    crate::degrade::apply(request, namespaces, &host, &mut command)?;
     let joins_pid = joins(request, &mut command)?;
     Ok(Built { command, namespaces, joins_pid })
 }

@@ -87,7 +87,7 @@ fn run(mut command: Command) -> Result<(), Error> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("sept: ").to_owned();
-    Err(Error::Duty { what: said, errno: None, advice: Advice::default() })
+    Err(Error::Duty { what: said, errno: None, advice: Advice::default(), layer: None })
 }
 
 fn tried(group: &'static str, name: String, done: Result<(), Error>) -> Finding {
@@ -124,6 +124,7 @@ fn default_run() -> Result<(), Error> {
         what: failure.what().to_owned(),
         errno: None,
         advice: Advice::default(),
+        layer: None,
     })?;
     run(built.command)
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod confine;
+mod degrade;
 mod diff;
 mod disposition;
 mod doctor;
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 /// Before the first `--`, anywhere: also errors of parsing are told in the wanted form.
-fn wants_json_errors() -> bool {
+pub fn wants_json_errors() -> bool {
     std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json-errors")
 }
 

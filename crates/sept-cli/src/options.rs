@@ -100,6 +100,7 @@ pub enum Id {
     Plan,
     Report,
     ReportFd,
+    IfPossible,
     JsonErrors,
     Join,
     Pin,

@@ -7,6 +7,7 @@ use lexopt::Parser;
 use sept::{Command, Namespace, Namespaces, Stdio, Target};
 
 use crate::build::{self, Built};
+use crate::degrade;
 use crate::failure::Failure;
 use crate::options;
 use crate::pins;
@@ -31,7 +32,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     match start_and_wait(&request, &mut command, around, &mut report) {
         Ok(outcome) => Ok(outcome),
         Err(failure) => {
-            report.failed(&failure)?;
+            report.failed(&failure, command.missing())?;
             Err(failure)
         }
     }
@@ -69,8 +70,10 @@ pub fn start_and_wait(
     if leads_job {
         command.foreground();
     }
-    let plan = if report.is_wanted() { Some(command.plan()?) } else { None };
-    let child = match spawn(request, command, &mut watch) {
+    let mut plan = if report.is_wanted() { Some(command.plan()?) } else { None };
+    let spawned = spawn(request, command, &mut watch);
+    degrade::tell(command.missing(), crate::wants_json_errors());
+    let child = match spawned {
         Ok(child) => child,
         Err(error) => {
             if leads_job {
@@ -79,6 +82,10 @@ pub fn start_and_wait(
             return given_up(&watch, error);
         }
     };
+    if !command.missing().is_empty() && report.is_wanted() {
+        // That of the try that went well.
+        plan = command.plan().ok().or(plan);
+    }
     // The command has its own copies; ours would keep the terminal open after its end.
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     if let Some(relay) = &mut relay {
@@ -88,7 +95,7 @@ pub fn start_and_wait(
         child,
         watch: &watch,
         relay,
-        is_pid_1: around.is_pid_1,
+        is_pid_1: around.is_pid_1 && command.namespaces().contains(Namespace::Pid),
         has_init: request.init,
         leads_job,
         timed_out: false,
@@ -97,7 +104,7 @@ pub fn start_and_wait(
     let (outcome, usage, account) =
         supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;
     if let Some(plan) = plan {
-        report.ended(&plan, &outcome, usage, account, begun.elapsed())?;
+        report.ended(&plan, command.missing(), &outcome, usage, account, begun.elapsed())?;
     }
     Ok(outcome.code())
 }
@@ -114,10 +121,10 @@ fn give_terminal(command: &mut Command) -> Result<Relay, Failure> {
 /// With `--pin`, the namespaces are kept before the command begins.
 fn spawn(request: &Request, command: &mut Command, watch: &mut Watch) -> Result<sept::Child, Failure> {
     let Some(name) = &request.pin else {
-        return Ok(command.spawn_unless(|| watch.give_up())?);
+        return command.spawn_unless(|| watch.give_up()).map_err(|error| degrade::explain(request, error));
     };
     pins::check_new(name)?;
-    let parked = command.park_unless(|| watch.give_up())?;
+    let parked = command.park_unless(|| watch.give_up()).map_err(|error| degrade::explain(request, error))?;
     pins::pin(&Target::process(parked.id())?, Namespaces::NONE, name)?;
     parked.start().map_err(|error| {
         // What was kept is the namespaces of a command that never ran.

@@ -300,7 +300,7 @@ impl Target {
             ),
             _ => Advice::default(),
         };
-        Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice }
+        Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice, layer: None }
     }
 
     /// Fails if it is a process that has ended.

@@ -15,15 +15,25 @@ const FLOORS: [&[&str]; 8] = [
         "capability",
         "cgroup",
         "landlock",
+        "layer",
         "rlimit",
         "seccomp",
     ],
     &["error", "target"],
     &["command"],
     &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],
-    &["plan", "plan::step", "plan::ids", "plan::join", "plan::privileges", "plan::root", "host::advice"],
+    &[
+        "plan",
+        "plan::step",
+        "plan::ids",
+        "plan::join",
+        "plan::layers",
+        "plan::privileges",
+        "plan::root",
+        "host::advice",
+    ],
     &["engine", "engine::cgroup", "engine::prepare", "engine::child", "engine::parent", "engine::in_place"],
-    &["process", "lib"],
+    &["process", "fallback", "lib"],
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

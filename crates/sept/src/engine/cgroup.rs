@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::cgroup::{Account, Cgroup, Controller};
 use crate::error::{Advice, Error};
+use crate::layer::Layer;
 
 /// Where cgroups are mounted: by the file system's type there is no doubt about which version is where.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -57,7 +58,7 @@ fn failed(what: String, error: &io::Error) -> Error {
         }
         _ => Advice::default(),
     };
-    Error::Duty { what, errno: error.raw_os_error(), advice }
+    Error::Duty { what, errno: error.raw_os_error(), advice, layer: Some(Layer::Limits) }
 }
 
 fn write(dir: &Path, file: &str, content: &str) -> Result<(), Error> {
@@ -213,6 +214,14 @@ fn set(cgroup: &Cgroup, dir: &Path, controller: Controller, unified: bool) -> Re
     Ok(())
 }
 
+fn layer(controller: Controller) -> Layer {
+    match controller {
+        Controller::Memory => Layer::Memory,
+        Controller::Cpu => Layer::Cpus,
+        Controller::Pids => Layer::Pids,
+    }
+}
+
 fn missing(controller: Option<Controller>) -> Error {
     let name = controller.map_or("cgroup", Controller::name);
     Error::Duty {
@@ -222,6 +231,7 @@ fn missing(controller: Option<Controller>) -> Error {
             format!("no hierarchy of cgroups with the controller {name} is mounted below {MOUNT}"),
             "mount -t cgroup2 none /sys/fs/cgroup, or limit each process: --rlimit",
         ),
+        layer: Some(controller.map_or(Layer::Limits, layer)),
     }
 }
 

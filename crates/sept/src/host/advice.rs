@@ -66,7 +66,8 @@ fn no_space(kinds: Namespaces) -> Advice {
         }
     }
     Advice::new(
-        "perhaps one of the limits user.max_*_namespaces is used up by this user, or namespaces are nested 32 deep",
+        "perhaps one of the limits user.max_*_namespaces is used up by this user, here or in a user namespace further out, or \
+         namespaces are nested 32 deep",
         "sudo sysctl user.max_user_namespaces=15000",
     )
 }
