@@ -143,9 +143,14 @@ pub fn children(pid: u32) -> Vec<u32> {
 
 /// Waits for something, not for ever.
 pub fn soon(what: &str, condition: impl Fn() -> bool) {
+    soon_within(Duration::from_secs(10), what, condition);
+}
+
+/// Waits for something that takes longer.
+pub fn soon_within(time: Duration, what: &str, condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
+        assert!(begun.elapsed() < time, "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
