@@ -1,5 +1,6 @@
 //! The command line of sept.
 
+mod around;
 mod build;
 mod confine;
 mod degrade;

@@ -50,6 +50,8 @@ struct Engine {
     lab: String,
     run: Vec<String>,
     variables: Vec<(&'static str, String)>,
+    /// What changes the user before the engine is called.
+    by: Vec<String>,
 }
 
 impl Engine {
@@ -84,7 +86,7 @@ impl Engine {
         "#;
         let done = Command::new("sh").args(["-c", script]).env("LAB", &lab).output().expect("sh starts");
         stdout(&done);
-        Self { lab, run: Vec::new(), variables: Vec::new() }
+        Self { lab, run: Vec::new(), variables: Vec::new(), by: Vec::new() }
     }
 
     fn write(&self, name: &str, content: &str) -> String {
@@ -93,7 +95,8 @@ impl Engine {
         path
     }
 
-    fn podman() -> Self {
+    /// podman, run by root or by this user.
+    fn podman(by: Option<&str>) -> Self {
         let mut engine = Self::prepare();
         let lab = engine.lab.clone();
         let configuration = "[containers]\ndefault_ulimits=[\"nofile=20000:20000\",\"nproc=32768:32768\"]\n\
@@ -102,13 +105,22 @@ impl Engine {
             format!("[storage]\ndriver=\"vfs\"\ngraphroot=\"{lab}/graph\"\nrunroot=\"{lab}/run\"\n");
         engine.variables = vec![
             ("HOME", lab.clone()),
+            ("XDG_RUNTIME_DIR", format!("{lab}/runtime")),
             ("CONTAINERS_CONF", engine.write("containers.conf", configuration)),
             ("CONTAINERS_STORAGE_CONF", engine.write("storage.conf", &storage)),
         ];
         // What is asked here is no matter of cgroups, and what is made there would have to be removed.
-        let words = format!("podman run --rm --network none --cgroups=disabled {} localhost/box", binds());
+        let words =
+            format!("podman run --rm --network none --cgroups=disabled {} localhost/box", binds(&lab));
         engine.run = words.split(' ').map(str::to_owned).collect();
-        // The options of the engine stand before the image.
+        std::fs::create_dir(format!("{lab}/runtime")).expect("a directory");
+        if let Some(user) = by {
+            engine.by =
+                ["setpriv", "--reuid", user, "--regid", user, "--init-groups"].map(str::to_owned).to_vec();
+            stdout(
+                &Command::new("chown").args([user, &lab, &format!("{lab}/runtime")]).output().expect("chown"),
+            );
+        }
         stdout(&engine.command("podman", &["import", &format!("{lab}/image.tar"), "localhost/box"]));
         engine
     }
@@ -131,16 +143,18 @@ impl Engine {
         common::soon_within(Duration::from_secs(60), "dockerd answers", || {
             engine.command("docker", &["version"]).status.success()
         });
-        let words = format!("docker run --rm --network none {} box", binds());
+        let words = format!("docker run --rm --network none {} box", binds(&lab));
         engine.run = words.split(' ').map(str::to_owned).collect();
         stdout(&engine.command("docker", &["import", &format!("{lab}/image.tar"), "box"]));
         (engine, daemon)
     }
 
     fn command(&self, program: &str, args: &[&str]) -> Output {
-        let mut command = Command::new(program);
-        command.args(args).envs(self.variables.iter().map(|(key, value)| (*key, value)));
-        command.stdin(Stdio::null()).output().expect("the engine starts")
+        let line: Vec<&str> =
+            self.by.iter().map(String::as_str).chain([program]).chain(args.iter().copied()).collect();
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).envs(self.variables.iter().map(|(key, value)| (*key, value)));
+        command.current_dir(&self.lab).stdin(Stdio::null()).output().expect("the engine starts")
     }
 
     /// A container's end, as this user in it.
@@ -155,9 +169,11 @@ impl Engine {
     }
 }
 
-/// The executable, and where it is not static what it is linked with.
-fn binds() -> String {
-    let executable = std::env::var("SEPT_STATIC").unwrap_or_else(|_| path());
+/// A copy of the executable, which every user may reach, and where it is not static what it is linked with.
+fn binds(lab: &str) -> String {
+    let executable = format!("{lab}/sept");
+    let from = std::env::var("SEPT_STATIC").unwrap_or_else(|_| path());
+    std::fs::copy(from, &executable).expect("the executable can be copied");
     let mut words = format!("-v {executable}:/opt/sept:ro");
     let linked = common::host("ldd", &[&executable]);
     for library in linked.split_whitespace().filter(|word| word.starts_with('/') && Path::new(word).exists())
@@ -201,6 +217,9 @@ fn doctor(engine: &Engine, user: &str, name: &str, answer: &str, reason: &str) {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let found = found["findings"].as_array().expect("a list").iter().find(|finding| finding["name"] == name);
     let found = found.unwrap_or_else(|| panic!("no {name} in {text}"));
+    if answer == "no" && name.contains("defaults") {
+        assert!(found["fix"].to_string().contains("sept run --if-possible "), "{found}");
+    }
     assert!(found["answer"] == answer && found["reason"].to_string().contains(reason), "{found}");
 }
 
@@ -213,7 +232,27 @@ fn inside_podman() {
 #[test]
 #[ignore = "runs in a lab"]
 fn hidden_podman() {
-    let engine = Engine::podman();
+    covered_proc_and_sys(&Engine::podman(None));
+}
+
+#[test]
+fn inside_podman_of_an_ordinary_user() {
+    let test = "inside_podman_of_an_ordinary_user";
+    if is_root() && common::host("sh", &["-c", "id -u septtest && command -v newuidmap"]).is_empty() {
+        eprintln!("skipped: {test}: there is no user septtest, or no newuidmap");
+        return;
+    }
+    in_a_lab(test, "hidden_rootless_podman", "podman");
+}
+
+/// The container is in a user namespace of its own already.
+#[test]
+#[ignore = "runs in a lab"]
+fn hidden_rootless_podman() {
+    covered_proc_and_sys(&Engine::podman(Some("septtest")));
+}
+
+fn covered_proc_and_sys(engine: &Engine) {
     for user in ["0", "1000"] {
         failed(
             &engine.sept(user, &["run", "true"]),
@@ -234,9 +273,11 @@ fn hidden_podman() {
             .sept(user, &[&root[..], &["--if-possible", "proc,sys", "--init", "ls", "/sys/kernel"]].concat());
         assert_eq!(layers(&report(&output)), "proc sys");
 
-        doctor(&engine, user, "user", "yes", "");
-        doctor(&engine, user, "proc", "no", "are covered");
-        doctor(&engine, user, "with its defaults", "no", "are covered");
+        doctor(engine, user, "user", "yes", "");
+        doctor(engine, user, "proc", "no", "are covered");
+        doctor(engine, user, "container", "limited", "podman");
+        doctor(engine, user, "system call filter", "limited", "already (1)");
+        doctor(engine, user, "with its defaults", "no", "are covered");
     }
 }
 
@@ -289,6 +330,7 @@ fn hidden_docker() {
 
         doctor(&engine, user, "user", "no", "seccomp filter");
         doctor(&engine, user, "with its defaults", "no", "seccomp filter");
+        doctor(&engine, user, "container", "limited", "docker");
         doctor(&engine, user, "Landlock", "yes", "");
     }
 }

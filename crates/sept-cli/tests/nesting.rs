@@ -209,6 +209,12 @@ fn where_an_engine_allows_no_namespace_the_reason_is_told() {
     let user =
         doctor["findings"].as_array().expect("a list").iter().find(|finding| finding["name"] == "user");
     let user = user.expect("a finding");
+    let list = doctor["findings"].to_string();
+    assert!(
+        list.contains("on this process already") && list.contains("root without CAP_SYS_ADMIN"),
+        "{list}"
+    );
+    assert!(list.contains("sept run --if-possible namespaces"), "{list}");
     assert!(user["answer"] == "no" && user["reason"].to_string().contains("seccomp filter"), "{user}");
 }
 

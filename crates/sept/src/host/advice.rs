@@ -23,11 +23,17 @@ fn sysctl(name: &str) -> Option<i64> {
 pub(crate) fn clone(kinds: Namespaces, errno: Errno) -> Advice {
     match errno {
         Errno::NOSPC => no_space(kinds),
-        Errno::PERM if !kinds.contains(Namespace::User) && !kinds.is_empty() => Advice::new(
-            "without a new user namespace this needs CAP_SYS_ADMIN",
-            "add -U (a new user namespace), which gives the right to the others",
-        )
-        .or("run as root"),
+        Errno::PERM if !kinds.contains(Namespace::User) && !kinds.is_empty() => {
+            let advice = Advice::new(
+                "without a new user namespace this needs CAP_SYS_ADMIN",
+                "add -U (a new user namespace), which gives the right to the others",
+            );
+            if rustix::process::geteuid().is_root() {
+                advice.or("start the outer container with that capability")
+            } else {
+                advice.or("run as root")
+            }
+        }
         Errno::PERM => user_namespace_refused(),
         Errno::NOSYS if kinds.contains(Namespace::Time) => Advice::new(
             "this kernel, or a seccomp filter, has no clone3, and plain clone has no flag for time namespaces",
