@@ -173,7 +173,7 @@ impl Engine {
 fn binds(lab: &str) -> String {
     let executable = format!("{lab}/sept");
     let from = std::env::var("SEPT_STATIC").unwrap_or_else(|_| path());
-    std::fs::copy(from, &executable).expect("the executable can be copied");
+    common::copy_executable(&from, &executable);
     let mut words = format!("-v {executable}:/opt/sept:ro");
     let linked = common::host("ldd", &[&executable]);
     for library in linked.split_whitespace().filter(|word| word.starts_with('/') && Path::new(word).exists())

@@ -17,7 +17,7 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let lab = Self { tools: Scratch::new(), tree: Scratch::new() };
-        std::fs::copy(path(), lab.tools.path("sept")).expect("the executable can be copied");
+        common::copy_executable(&path(), &lab.tools.path("sept"));
         for dir in
             ["usr", "tmp", "proc", "sys", "dev", "opt", "mnt", "mnt/usr", "mnt/opt", "mnt/proc", "mnt/dev"]
         {

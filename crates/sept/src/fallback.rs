@@ -12,7 +12,7 @@ use crate::layer::{Layer, Missing};
 use crate::mount::{Access, Mount, MountKind};
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::step::Step;
-use crate::plan::{Plan, layers};
+use crate::plan::{Duty, Plan, layers};
 
 const CAP_SYS_ADMIN: u32 = 21;
 
@@ -117,8 +117,7 @@ impl Command {
     /// something else, or is out already.
     pub(crate) fn give_up(&mut self, error: &Error, plan: Option<&Plan>) -> bool {
         let Some(layer) = error.layer() else { return false };
-        // What a descriptor had is in a file of the failed try, and gone with it.
-        if has_read(error, plan) {
+        if has_used_up(error, plan) {
             return false;
         }
         let why = why(error);
@@ -328,10 +327,12 @@ fn refused(kinds: impl IntoIterator<Item = Namespace>) -> bool {
     matches!(command.start_once(false, &mut || false, &mut None), Err(Error::Clone { errno, .. }) if layers::is_refusal(errno))
 }
 
-/// Whether a step before the failed one has read a descriptor.
-fn has_read(error: &Error, plan: Option<&Plan>) -> bool {
+/// Whether the failed try can't be made twice: what a descriptor had is in a file that is gone with it, or a namespace of
+/// it is bound to a file outside.
+fn has_used_up(error: &Error, plan: Option<&Plan>) -> bool {
     let (Error::Step { step, .. }, Some(plan)) = (error, plan) else { return false };
-    plan.steps.iter().take(step - 1).any(|step| matches!(step, Step::WriteFile { .. }))
+    plan.duties.iter().any(|duty| matches!(duty, Duty::Persist { .. }))
+        || plan.steps.iter().take(step - 1).any(|step| matches!(step, Step::WriteFile { .. }))
 }
 
 /// In one line: what failed, and the first reason.

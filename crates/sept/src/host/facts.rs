@@ -1,7 +1,6 @@
 //! The facts about the caller and its host on which a plan depends.
 
 use std::fs;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::command::Command;
 use crate::error::{Advice, Error};
@@ -90,14 +89,6 @@ impl Host {
 /// [`Error::Duty`] where they can't be read.
 pub fn own_maps() -> Result<(Vec<IdRange>, Vec<IdRange>), Error> {
     Ok((read_map("/proc/self/uid_map")?, read_map("/proc/self/gid_map")?))
-}
-
-/// The number of a process in the proc that is mounted on /proc, which may be that of an outer pid namespace: then it is
-/// another than the one by which this process knows it. None where that proc does not show it.
-pub fn pid_in_proc(pidfd: BorrowedFd<'_>) -> Option<i32> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
-    number.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
