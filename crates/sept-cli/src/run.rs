@@ -42,7 +42,8 @@ fn print_plan(request: &Request, command: &mut Command, format: PlanFormat) -> R
     if request.tty {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).controlling_terminal();
     }
-    crate::unshare::print_plan(&command.plan()?, format)
+    let plan = command.plan().map_err(|error| degrade::explain(request, error))?;
+    crate::unshare::print_plan(&plan, format)
 }
 
 /// What the command is to the processes around it.
@@ -70,7 +71,8 @@ pub fn start_and_wait(
     if leads_job {
         command.foreground();
     }
-    let mut plan = if report.is_wanted() { Some(command.plan()?) } else { None };
+    let planned = report.is_wanted().then(|| command.plan()).transpose();
+    let mut plan = planned.map_err(|error| degrade::explain(request, error))?;
     let spawned = spawn(request, command, &mut watch);
     degrade::tell(command.missing(), crate::wants_json_errors());
     let child = match spawned {
