@@ -3,6 +3,7 @@
 mod bench;
 mod binds;
 mod dist;
+mod engines;
 mod leftovers;
 mod limit;
 mod spaced;
@@ -13,6 +14,7 @@ use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 cargo xtask test            format, lints, all tests as this user and (as root) as an ordinary one, docs
+cargo xtask test --all      the same, and what takes more to be installed: container engines
 cargo xtask dist            one static executable in target/dist/bin, manual pages and completions beside it
 cargo xtask bench [--quick] compare starts with the installed peers, in one run; --binds, --spaced: only that part
 ";
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["test"] => test::run(),
+        ["test", "--all"] => test::run_all(),
         ["dist"] => dist::run().map(drop),
         ["bench", ..] if cfg!(debug_assertions) => optimized(&words),
         ["bench"] => bench::run(200),

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::leftovers::Snapshot;
-use crate::{Result, Scratch, has, is_root, output, root, sh, target};
+use crate::{Result, Scratch, engines, has, is_root, output, root, sh, target};
 
 /// A program that tests need, its Debian package, and for what.
 const NEEDED: [(&str, &str, &str); 10] = [
@@ -33,6 +33,15 @@ struct Totals {
     passed: u64,
     failed: u64,
     skipped: Vec<String>,
+}
+
+/// The suite, with what takes more to be installed.
+pub fn run_all() -> Result {
+    engines::install()?;
+    run()?;
+    let before = Snapshot::take();
+    step("container engines, with the static executable", engines::test)?;
+    before.compare()
 }
 
 pub fn run() -> Result {

@@ -44,11 +44,14 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     files(request, namespaces, &mut command);
     environment(request, &mut command);
     process(request, namespaces, &mut command);
-    let no_new_privs = request.no_new_privs.unwrap_or(host.uid != 0);
+    // A container's root without CAP_SYS_ADMIN can, as anybody, confine itself only with it.
+    let is_root = host.uid == 0 && crate::confine::has_admin(Namespaces::NONE, &host);
+    let no_new_privs = request.no_new_privs.unwrap_or(!is_root);
     if no_new_privs {
         command.no_new_privs();
     }
     let agent = crate::confine::apply(request, namespaces, &host, no_new_privs, &mut command)?;
+    crate::degrade::apply(request, namespaces, &host, &mut command)?;
     let joins_pid = joins(request, &mut command)?;
     Ok(Built { command, namespaces, joins_pid, agent })
 }

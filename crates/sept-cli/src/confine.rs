@@ -191,11 +191,11 @@ fn filters(request: &Request, command: &mut Command) -> Result<Option<Agent>, Fa
     Ok(answering)
 }
 
-const CAP_SETPCAP: u32 = 8;
+pub const CAP_SETPCAP: u32 = 8;
 const CAP_SYS_ADMIN: u32 = 21;
 
 /// Whether set-up has CAP_SYS_ADMIN where the command will be.
-fn has_admin(set: Namespaces, host: &Host) -> bool {
+pub fn has_admin(set: Namespaces, host: &Host) -> bool {
     set.contains(Namespace::User) || host.capabilities & (1 << CAP_SYS_ADMIN) != 0
 }
 
@@ -203,15 +203,20 @@ fn has_admin(set: Namespaces, host: &Host) -> bool {
 fn capabilities(request: &Request, set: Namespaces, host: &Host) -> Capabilities {
     let new_user = set.contains(Namespace::User);
     let start = if new_user { CapabilitySet::ALL } else { CapabilitySet::from_bits(host.capabilities) };
-    let all = request.capabilities.iter().fold(start, |all, change| match change {
-        CapChange::Add(more) => all.with(*more),
-        CapChange::Drop(less) => all.without(*less),
-    });
+    let all = changed(request, start);
     if user_inside(request, new_user, host) == Some(0) {
         Capabilities::for_root(all)
     } else {
         Capabilities::for_user(all)
     }
+}
+
+/// The changes in their order.
+pub fn changed(request: &Request, start: CapabilitySet) -> CapabilitySet {
+    request.capabilities.iter().fold(start, |all, change| match change {
+        CapChange::Add(more) => all.with(*more),
+        CapChange::Drop(less) => all.without(*less),
+    })
 }
 
 /// The user that the command runs as, as it sees itself, where that can be told from the line.
@@ -235,7 +240,7 @@ fn user_inside(request: &Request, new_user: bool, host: &Host) -> Option<u32> {
     Some(0)
 }
 
-fn landlock(request: &Request, set: Namespaces, host: &Host, no_new_privs: bool) -> Landlock {
+pub fn landlock(request: &Request, set: Namespaces, host: &Host, no_new_privs: bool) -> Landlock {
     let asked = &request.landlock;
     let mut rules = Landlock { paths: asked.paths.clone(), ..Landlock::default() };
     for (port, access) in &asked.ports {

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use lexopt::{Arg, Parser};
 use sept::host::probe;
-use sept::{Advice, Command, Error, Host, Mount, Namespace, SubIds, Target};
+use sept::{Advice, Command, Error, Host, Layer, Mount, Namespace, SubIds, Target};
 use serde_json::json;
 
+use crate::around;
 use crate::failure::Failure;
 use crate::options::{self, Id};
 use crate::report;
@@ -60,9 +61,16 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
             _ => {}
         }
     }
-    let works = tried("sept run", "with its defaults".to_owned(), default_run());
+    let mut works = tried("sept run", "with its defaults".to_owned(), default_run(&[]).map(drop));
     let healthy = works.answer == Answer::Yes;
+    if !healthy && let Ok(missing) = default_run(&Layer::all().collect::<Vec<_>>()) {
+        works.fix.push(format!("go on without what is missing: sept run --if-possible {missing}"));
+    }
     let mut findings = vec![works];
+    findings.extend(around::findings().into_iter().map(|(name, reason)| Finding {
+        answer: Answer::Limited,
+        ..found("around", name, true, reason, "")
+    }));
     namespaces(&mut findings);
     ids(&mut findings);
     mounts(&mut findings);
@@ -82,12 +90,16 @@ fn nothing() -> Command {
 }
 
 fn run(mut command: Command) -> Result<(), Error> {
+    attempt(&mut command)
+}
+
+fn attempt(command: &mut Command) -> Result<(), Error> {
     let output = command.output()?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("sept: ").to_owned();
-    Err(Error::Duty { what: said, errno: None, advice: Advice::default() })
+    Err(Error::Duty { what: said, errno: None, advice: Advice::default(), layer: None })
 }
 
 fn tried(group: &'static str, name: String, done: Result<(), Error>) -> Finding {
@@ -114,18 +126,22 @@ fn found(
     Finding { group, name: name.into(), answer, reason: vec![reason.into()], fix }
 }
 
-/// What `sept run` does when it is told nothing.
-fn default_run() -> Result<(), Error> {
+/// What `sept run` does when it is told nothing but what may be missing; what then is.
+fn default_run(if_possible: &[Layer]) -> Result<String, Error> {
     let request = Request {
         command: ["/proc/self/exe", "inside", "nothing"].map(Into::into).to_vec(),
+        if_possible: if_possible.to_vec(),
         ..Request::default()
     };
-    let built = crate::build::build(&request).map_err(|failure| Error::Duty {
+    let mut built = crate::build::build(&request).map_err(|failure| Error::Duty {
         what: failure.what().to_owned(),
         errno: None,
         advice: Advice::default(),
+        layer: None,
     })?;
-    run(built.command)
+    attempt(&mut built.command)?;
+    let missing = built.command.missing().iter().map(|missing| missing.layer.name());
+    Ok(missing.collect::<Vec<_>>().join(","))
 }
 
 fn namespaces(findings: &mut Vec<Finding>) {

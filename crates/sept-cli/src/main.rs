@@ -1,7 +1,9 @@
 //! The command line of sept.
 
+mod around;
 mod build;
 mod confine;
+mod degrade;
 mod diff;
 mod disposition;
 mod doctor;
@@ -74,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 /// Before the first `--`, anywhere: also errors of parsing are told in the wanted form.
-fn wants_json_errors() -> bool {
+pub fn wants_json_errors() -> bool {
     std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json-errors")
 }
 

@@ -123,6 +123,7 @@ pub enum Id {
     Plan,
     Report,
     ReportFd,
+    IfPossible,
     JsonErrors,
     Join,
     Pin,

@@ -6,9 +6,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use rustix::fd::BorrowedFd;
-use sept::{Account, Plan, Usage};
+use sept::plan::step::Step;
+use sept::{Account, Missing, Plan, Usage};
 use serde_json::{Value, json};
 
+use crate::degrade;
 use crate::failure::Failure;
 use crate::request::Request;
 use crate::supervise::Outcome;
@@ -20,7 +22,26 @@ pub fn plan_json(plan: &Plan) -> Value {
         "namespaces": plan.namespaces.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
         "parent": plan.duties.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "steps": plan.steps.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "if_possible": plan.if_possible.iter().map(|layer| layer.name()).collect::<Vec<_>>(),
     })
+}
+
+/// The plan that was carried out, and the confinement in it that the kernel has more than one degree of.
+fn enforced(plan: &Plan) -> Value {
+    let mut json = plan_json(plan);
+    let landlock = plan.steps.iter().find_map(|step| match step {
+        Step::Landlock(rules) => Some(rules.abi),
+        _ => None,
+    });
+    let filters = plan.steps.iter().filter_map(|step| match step {
+        Step::Seccomp(filter) => Some(filter.name.as_str()),
+        Step::RefuseTerminalInjection => Some("terminal injection"),
+        _ => None,
+    });
+    json["landlock_abi"] = json!(landlock);
+    json["seccomp"] = filters.collect::<Vec<_>>().into();
+    json["no_new_privs"] = json!(plan.steps.contains(&Step::NoNewPrivs));
+    json
 }
 
 /// Where the report goes; opened before anything starts, so that a bad name is told first.
@@ -55,6 +76,7 @@ impl Report {
     pub fn ended(
         &mut self,
         plan: &Plan,
+        missing: &[Missing],
         outcome: &Outcome,
         usage: Option<Usage>,
         account: Option<Account>,
@@ -83,13 +105,19 @@ impl Report {
             "peak_memory_bytes": account.and_then(|account| account.peak_memory),
             "peak_memory_why": why,
             "oom_kills": account.and_then(|account| account.oom_kills),
-            "enforced": plan_json(plan),
+            "enforced": enforced(plan),
+            "missing": missing.iter().map(degrade::missing_json).collect::<Vec<_>>(),
             "error": Value::Null,
         }))
     }
 
-    pub fn failed(&mut self, failure: &Failure) -> Result<(), Failure> {
-        self.write(&json!({ "version": 1, "exit_code": failure.code, "error": failure.json() }))
+    pub fn failed(&mut self, failure: &Failure, missing: &[Missing]) -> Result<(), Failure> {
+        self.write(&json!({
+            "version": 1,
+            "exit_code": failure.code,
+            "missing": missing.iter().map(degrade::missing_json).collect::<Vec<_>>(),
+            "error": failure.json(),
+        }))
     }
 
     fn write(&mut self, report: &Value) -> Result<(), Failure> {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser};
 use sept::{
-    IdRange, Mount, MountOptions, Namespace, Namespaces, PathAccess, PortAccess, Propagation, Rlimit,
+    IdRange, Layer, Mount, MountOptions, Namespace, Namespaces, PathAccess, PortAccess, Propagation, Rlimit,
     Setgroups,
 };
 
 use crate::confine::{self, CapChange, LandlockOptions};
+use crate::degrade;
 use crate::failure::Failure;
 use crate::files;
 use crate::limits::Limits;
@@ -143,6 +144,7 @@ pub struct Request {
     pub plan: Option<PlanFormat>,
     pub report: Option<PathBuf>,
     pub report_fd: Option<i32>,
+    pub if_possible: Vec<Layer>,
     pub command: Vec<OsString>,
     /// Kinds that were given with a file.
     pub files: Vec<(Namespace, PathBuf)>,
@@ -488,6 +490,7 @@ fn apply(
             });
         }
         Id::Report => request.report = Some(values.os()?.into()),
+        Id::IfPossible => request.if_possible.extend(values.parsed(degrade::layers)?),
         Id::ReportFd => request.report_fd = Some(values.parsed(descriptor)?),
         // Looked for before anything was parsed; or of commands that are parsed elsewhere.
         Id::JsonErrors

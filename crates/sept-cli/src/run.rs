@@ -4,9 +4,10 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use lexopt::Parser;
-use sept::{Command, Namespace, Namespaces, Stdio, Target};
+use sept::{Command, Layer, Namespace, Namespaces, Stdio, Target};
 
 use crate::build::{self, Built};
+use crate::degrade;
 use crate::failure::Failure;
 use crate::options;
 use crate::own;
@@ -35,8 +36,11 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         return print_plan(&request, &mut command, format);
     }
     let mut report = Report::open(&request)?;
-    if let Err(failure) = request.limits.place(&mut command) {
-        report.failed(&failure)?;
+    // Without a scope the library finds out itself that it may make no cgroup, and does without.
+    if let Err(failure) = request.limits.place(&mut command)
+        && !request.if_possible.contains(&Layer::Limits)
+    {
+        report.failed(&failure, &[])?;
         return Err(failure);
     }
     let is_pid_1 = namespaces.contains(Namespace::Pid) && !request.init;
@@ -44,7 +48,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     match start_and_wait(&request, &mut command, around, &mut report) {
         Ok(outcome) => Ok(outcome),
         Err(failure) => {
-            report.failed(&failure)?;
+            report.failed(&failure, command.missing())?;
             Err(failure)
         }
     }
@@ -54,7 +58,8 @@ fn print_plan(request: &Request, command: &mut Command, format: PlanFormat) -> R
     if request.tty {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).controlling_terminal();
     }
-    crate::unshare::print_plan(&command.plan()?, format)
+    let plan = command.plan().map_err(|error| degrade::explain(request, error))?;
+    crate::unshare::print_plan(&plan, format)
 }
 
 /// What the command is to the processes around it.
@@ -84,8 +89,11 @@ pub fn start_and_wait(
     if leads_job {
         command.foreground();
     }
-    let plan = if report.is_wanted() { Some(command.plan()?) } else { None };
-    let child = match spawn(request, command, around.agent, &mut watch) {
+    let planned = report.is_wanted().then(|| command.plan()).transpose();
+    let mut plan = planned.map_err(|error| degrade::explain(request, error))?;
+    let spawned = spawn(request, command, around.agent, &mut watch);
+    degrade::tell(command.missing(), crate::wants_json_errors());
+    let child = match spawned {
         Ok(child) => child,
         Err(error) => {
             if leads_job {
@@ -94,6 +102,10 @@ pub fn start_and_wait(
             return given_up(&watch, error);
         }
     };
+    if !command.missing().is_empty() && report.is_wanted() {
+        // That of the try that went well.
+        plan = command.plan().ok().or(plan);
+    }
     // The command has its own copies; ours would keep the terminal open after its end.
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     if let Some(relay) = &mut relay {
@@ -103,7 +115,7 @@ pub fn start_and_wait(
         child,
         watch: &watch,
         relay,
-        is_pid_1: around.is_pid_1,
+        is_pid_1: around.is_pid_1 && command.namespaces().contains(Namespace::Pid),
         has_init: request.init,
         leads_job,
         timed_out: false,
@@ -112,7 +124,7 @@ pub fn start_and_wait(
     let (outcome, usage, account) =
         supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;
     if let Some(plan) = plan {
-        report.ended(&plan, &outcome, usage, account, begun.elapsed())?;
+        report.ended(&plan, command.missing(), &outcome, usage, account, begun.elapsed())?;
     }
     Ok(outcome.code())
 }
@@ -134,11 +146,12 @@ fn spawn(
     watch: &mut Watch,
 ) -> Result<sept::Child, Failure> {
     if request.pin.is_none() && agent.is_none() {
-        return Ok(command.spawn_unless(|| watch.give_up())?);
+        return command.spawn_unless(|| watch.give_up()).map_err(|error| degrade::explain(request, error));
     }
     request.pin.as_deref().map(pins::check_new).transpose()?;
     let connection = agent.map(Agent::connect).transpose()?;
-    let mut parked = command.park_unless(|| watch.give_up())?;
+    let mut parked =
+        command.park_unless(|| watch.give_up()).map_err(|error| degrade::explain(request, error))?;
     if let (Some(connection), Some(listener)) = (connection, parked.seccomp_listener()) {
         connection.send(&listener, parked.id(), request.root.as_deref())?;
     }

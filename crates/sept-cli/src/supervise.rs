@@ -227,7 +227,7 @@ impl Supervisor<'_> {
     }
 
     fn forward(&mut self, signal: i32) -> io::Result<()> {
-        if self.is_pid_1 && disposition::is_default(self.child.id(), signal) {
+        if self.is_pid_1 && disposition::is_default(&self.child, signal) {
             self.act(signal)
         } else {
             self.child.signal(signal)
@@ -235,11 +235,7 @@ impl Supervisor<'_> {
     }
 
     fn carry_out(&mut self, signal: i32) -> io::Result<()> {
-        if self.is_pid_1 && disposition::is_default(self.child.id(), signal) {
-            self.act(signal)
-        } else {
-            Ok(())
-        }
+        if self.is_pid_1 && disposition::is_default(&self.child, signal) { self.act(signal) } else { Ok(()) }
     }
 
     fn act(&mut self, signal: i32) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use crate::capability::Capabilities;
 use crate::cgroup::Cgroup;
 use crate::id_map::{IdRange, Setgroups, SubIds};
 use crate::landlock::Landlock;
+use crate::layer::{Layer, Missing};
 use crate::mount::{Create, Mount, Propagation};
 use crate::namespace::{Namespace, Namespaces};
 use crate::rlimit::Rlimit;
@@ -39,6 +41,19 @@ pub(crate) enum Chroot {
     Path(PathBuf),
     /// One that was opened before.
     Opened(Opened),
+}
+
+/// What is asked for once a layer is given up.
+#[derive(Clone)]
+pub(crate) struct Alternative {
+    pub layer: Layer,
+    pub ask: Arc<dyn Fn(&mut Command) + Send + Sync>,
+}
+
+impl fmt::Debug for Alternative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "instead of {}", self.layer)
+    }
 }
 
 /// A process to be started in new namespaces.
@@ -114,6 +129,9 @@ pub struct Command {
     pub(crate) init: bool,
     pub(crate) parent_death_signal: Option<i32>,
     pub(crate) fault: Option<(usize, i32)>,
+    pub(crate) if_possible: Vec<Layer>,
+    pub(crate) alternatives: Vec<Alternative>,
+    pub(crate) missing: Vec<Missing>,
     /// The first setter that was given something impossible; told at `plan`.
     pub(crate) problem: Option<String>,
 }
@@ -178,6 +196,9 @@ impl Command {
             init: false,
             parent_death_signal: None,
             fault: None,
+            if_possible: Vec::new(),
+            alternatives: Vec::new(),
+            missing: Vec::new(),
             problem,
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::layer::Layer;
+
 /// Why something failed and what mends it, found by looking at the host after the failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advice {
@@ -33,6 +35,8 @@ pub enum Error {
         what: String,
         /// Why, and what to do.
         advice: Advice,
+        /// The layer that can't be had, where it is one.
+        layer: Option<Layer>,
     },
     /// A step of the child failed. Everything that was made is gone again.
     Step {
@@ -48,6 +52,8 @@ pub enum Error {
         advice: Advice,
         /// For the last step, whether the program was there at all.
         program: Option<Program>,
+        /// The layer that can't be had, where it is one.
+        layer: Option<Layer>,
     },
     /// A duty of the parent failed: writing id maps, running newuidmap.
     Duty {
@@ -57,6 +63,8 @@ pub enum Error {
         errno: Option<i32>,
         /// Why, and what to do.
         advice: Advice,
+        /// The layer that can't be had, where it is one.
+        layer: Option<Layer>,
     },
     /// The process itself could not be made.
     Clone {
@@ -66,6 +74,8 @@ pub enum Error {
         errno: i32,
         /// Why, and what to do.
         advice: Advice,
+        /// The layer that can't be had, where it is one.
+        layer: Option<Layer>,
     },
     /// The child ended before it could become the command, without a word.
     Died {
@@ -91,15 +101,38 @@ pub enum Program {
 
 impl Error {
     pub(crate) fn invalid(what: impl Into<String>) -> Self {
-        Self::Invalid { what: what.into(), advice: Advice::default() }
+        Self::invalid_with(what, Advice::default())
     }
 
     pub(crate) fn invalid_with(what: impl Into<String>, advice: Advice) -> Self {
-        Self::Invalid { what: what.into(), advice }
+        Self::Invalid { what: what.into(), advice, layer: None }
     }
 
     pub(crate) fn duty(what: impl Into<String>, errno: rustix::io::Errno, advice: Advice) -> Self {
-        Self::Duty { what: what.into(), errno: Some(errno.raw_os_error()), advice }
+        Self::Duty { what: what.into(), errno: Some(errno.raw_os_error()), advice, layer: None }
+    }
+
+    /// The same, of a layer that can't be had.
+    pub(crate) fn lacks(mut self, lacking: Layer) -> Self {
+        match &mut self {
+            Self::Invalid { layer, .. }
+            | Self::Step { layer, .. }
+            | Self::Duty { layer, .. }
+            | Self::Clone { layer, .. } => *layer = Some(lacking),
+            Self::Died { .. } => {}
+        }
+        self
+    }
+
+    /// The layer that can't be had, where it is one that [`Command::if_possible`](crate::Command::if_possible) may do without.
+    pub fn layer(&self) -> Option<Layer> {
+        match self {
+            Self::Invalid { layer, .. }
+            | Self::Step { layer, .. }
+            | Self::Duty { layer, .. }
+            | Self::Clone { layer, .. } => *layer,
+            Self::Died { .. } => None,
+        }
     }
 
     /// The kernel's error number, where the kernel gave one.

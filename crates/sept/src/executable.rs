@@ -46,6 +46,7 @@ fn failed(error: &io::Error) -> Error {
             "this user may write to it, and so could a program of the root that is entered",
             "install it where this user can't write, for instance as root in /usr/local/bin",
         ),
+        layer: None,
     }
 }
 

@@ -61,6 +61,22 @@ impl Landlock {
             1
         }
     }
+
+    /// Takes out what a kernel of this ABI (0: none) does not have. Whether there was any.
+    pub(crate) fn fit(&mut self, abi: u32) -> bool {
+        let before = self.clone();
+        if abi < 6 {
+            self.scopes.clear();
+        }
+        if abi < 4 {
+            self.ports.clear();
+            self.no_ports.clear();
+        }
+        if abi < 1 {
+            self.paths.clear();
+        }
+        *self != before
+    }
 }
 
 const EXECUTE: u64 = 1;

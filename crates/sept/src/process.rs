@@ -132,14 +132,37 @@ impl Command {
         park: bool,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Started, Error> {
-        let (host, joins) = Host::for_command(self)?;
         // The defaults that are not "inherit" are redirections, too.
         for (stream, default) in self.stdio.iter_mut().zip(defaults) {
             if stream.is_none() && !matches!(default.0, crate::stdio::Kind::Inherit) {
                 *stream = Some(default);
             }
         }
+        self.fit_landlock();
+        loop {
+            let mut plan = None;
+            let error = match self.start_once(park, stop, &mut plan) {
+                Ok(started) => return Ok(started),
+                Err(error) => self.blame(error, plan.as_ref()),
+            };
+            if !self.give_up(&error, plan.as_ref()) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// One try. The plan is kept in `tried` where a failure may be no end.
+    pub(crate) fn start_once(
+        &self,
+        park: bool,
+        stop: &mut dyn FnMut() -> bool,
+        tried: &mut Option<Plan>,
+    ) -> Result<Started, Error> {
+        let (host, joins) = Host::for_command(self)?;
         let plan = Plan::lower(self, &host, Way::Spawn, park)?;
+        if !self.if_possible.is_empty() {
+            *tried = Some(plan.clone());
+        }
         engine::start(Box::new(engine::prepare(self, plan, joins)?), stop)
     }
 }
@@ -149,6 +172,7 @@ fn wait_failed(error: &io::Error) -> Error {
         what: "wait for the command".to_owned(),
         errno: error.raw_os_error(),
         advice: crate::error::Advice::default(),
+        layer: None,
     }
 }
 

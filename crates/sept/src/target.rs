@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -164,6 +164,14 @@ enum Held {
     File { path: PathBuf, file: NamespaceFile },
 }
 
+/// The number of a process in the proc that is mounted on /proc, which may be that of an outer pid namespace: then it is
+/// another than the one by which this process knows it. None where that proc does not show it.
+pub fn pid_in_proc(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    number.trim().parse().ok().filter(|pid| *pid > 0)
+}
+
 impl Target {
     /// A process, by its id. Held by a pidfd (Linux 5.3): another with the same id later is not it.
     ///
@@ -264,12 +272,15 @@ impl Target {
     /// [`Error::Invalid`] where it has none of this kind or has ended; [`Error::Duty`] where this process may not see it.
     pub fn namespace(&self, kind: Namespace) -> Result<NamespaceFile, Error> {
         match &*self.held {
-            Held::Process { pid, pidfd } => {
+            Held::Process { pidfd, .. } => {
                 let direct = sys::pidfd_namespace(pidfd.as_fd(), kind.flag());
                 let found = match direct {
                     Ok(fd) => Ok(NamespaceFile { fd, kind }),
                     // Before Linux 6.11, by its number; `alive` then says that the number was still its own.
-                    Err(Errno::NOTTY | Errno::INVAL) => NamespaceFile::of(pid, kind),
+                    Err(Errno::NOTTY | Errno::INVAL) => match pid_in_proc(pidfd.as_fd()) {
+                        Some(pid) => NamespaceFile::of(pid, kind),
+                        None => Err(Errno::SRCH.into()),
+                    },
                     Err(errno) => Err(errno.into()),
                 };
                 match found {
@@ -300,7 +311,7 @@ impl Target {
             ),
             _ => Advice::default(),
         };
-        Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice }
+        Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice, layer: None }
     }
 
     /// Fails if it is a process that has ended.
@@ -311,14 +322,24 @@ impl Target {
         }
     }
 
+    /// Its number in /proc.
+    fn in_proc(&self, file: &str) -> Result<i32, Error> {
+        let Some(pidfd) = self.pidfd() else {
+            return Err(Error::invalid(format!("{self} is no process, and so has no {file}")));
+        };
+        pid_in_proc(pidfd).ok_or_else(|| {
+            self.alive()
+                .err()
+                .unwrap_or_else(|| self.refused(&format!("find {self} in /proc"), &Errno::SRCH.into()))
+        })
+    }
+
     /// A file of `/proc/PID`, read while it is surely this process's.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it is no process or has ended, [`Error::Duty`] where this process may not read it.
     pub fn read(&self, file: &str) -> Result<Vec<u8>, Error> {
-        let Some(pid) = self.pid() else {
-            return Err(Error::invalid(format!("{self} is no process, and so has no {file}")));
-        };
+        let pid = self.in_proc(file)?;
         let path = format!("/proc/{pid}/{file}");
         let read = fs::read(&path);
         self.alive()?;
@@ -330,9 +351,7 @@ impl Target {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn directory(&self, link: &str) -> Result<OwnedFd, Error> {
-        let Some(pid) = self.pid() else {
-            return Err(Error::invalid(format!("{self} is no process, and so has no {link}")));
-        };
+        let pid = self.in_proc(link)?;
         let path = format!("/proc/{pid}/{link}");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(&path, flags, Mode::empty());

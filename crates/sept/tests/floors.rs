@@ -15,13 +15,23 @@ const FLOORS: [&[&str]; 8] = [
         "capability",
         "cgroup",
         "landlock",
+        "layer",
         "rlimit",
         "seccomp",
     ],
     &["error", "executable", "target"],
     &["command"],
     &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],
-    &["plan", "plan::step", "plan::ids", "plan::join", "plan::privileges", "plan::root", "host::advice"],
+    &[
+        "plan",
+        "plan::step",
+        "plan::ids",
+        "plan::join",
+        "plan::layers",
+        "plan::privileges",
+        "plan::root",
+        "host::advice",
+    ],
     &[
         "engine",
         "engine::cgroup",
@@ -31,7 +41,7 @@ const FLOORS: [&[&str]; 8] = [
         "engine::in_place",
         "engine::listener",
     ],
-    &["process", "lib"],
+    &["process", "fallback", "lib"],
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

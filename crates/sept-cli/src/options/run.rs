@@ -501,6 +501,15 @@ static OPTIONS: &[Opt] = &[
     ),
     opt(Id::Pin, None, "pin", &["NAME"], NS, "Keep the new namespaces by NAME, as `sept pin` does"),
     PLAN,
+    opt(
+        Id::IfPossible,
+        None,
+        "if-possible",
+        &["LAYER[,LAYER]"],
+        KNOW,
+        "Go on without LAYER, and say so, where it can't be had: namespaces, a kind of them, proc, sys, seccomp, \
+         landlock, limits, memory, cpus, pids, keyring, core-scheduling; repeatable",
+    ),
     opt(Id::Report, None, "report", &["FILE"], KNOW, "Write a JSON report at the end"),
     opt(Id::ReportFd, None, "report-fd", &["N"], KNOW, "Write the report to this descriptor"),
     JSON_ERRORS,

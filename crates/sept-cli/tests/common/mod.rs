@@ -32,6 +32,13 @@ pub fn on_terminal(line: &str) -> Command {
     command
 }
 
+/// By another process: a copy that this one writes may still be open in a child that another test has just forked, and
+/// then can't be executed (ETXTBSY).
+pub fn copy_executable(from: &str, to: &str) {
+    let done = Command::new("cp").args([from, to]).status().expect("cp starts");
+    assert!(done.success(), "the executable can be copied");
+}
+
 /// Runs `sept run` with these arguments.
 pub fn run(args: &[&str]) -> Output {
     sept().arg("run").args(args).output().expect("sept starts")
@@ -143,9 +150,14 @@ pub fn children(pid: u32) -> Vec<u32> {
 
 /// Waits for something, not for ever.
 pub fn soon(what: &str, condition: impl Fn() -> bool) {
+    soon_within(Duration::from_secs(10), what, condition);
+}
+
+/// Waits for something that takes longer.
+pub fn soon_within(time: Duration, what: &str, condition: impl Fn() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
+        assert!(begun.elapsed() < time, "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

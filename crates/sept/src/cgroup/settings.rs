@@ -125,6 +125,29 @@ impl Cgroup {
         .filter_map(|(wanted, controller)| wanted.then_some(controller))
     }
 
+    /// Without what it asks of this controller.
+    pub(crate) fn without(mut self, controller: Controller) -> Self {
+        match controller {
+            Controller::Memory => (self.memory, self.memory_low, self.swap) = (None, None, None),
+            Controller::Cpu => {
+                (self.cpu, self.cpu_burst, self.cpu_weight, self.cpu_idle) = (None, None, None, false);
+            }
+            Controller::Cpuset => (self.cpuset_cpus, self.cpuset_mems) = (None, None),
+            Controller::Pids => self.pids = None,
+            Controller::Hugetlb => self.hugetlb.clear(),
+            Controller::Io => {
+                self.io.clear();
+                self.io_weight = None;
+            }
+            Controller::Rdma => self.rdma.clear(),
+            Controller::NetClass => self.net_class = None,
+            Controller::NetPriority => self.net_priorities.clear(),
+            Controller::Devices => self.devices = None,
+            Controller::Freezer => self.freezer = false,
+        }
+        self
+    }
+
     /// The controllers of version 2 that the files of [`unified`](Self::unified) belong to.
     pub(crate) fn named_controllers(&self) -> impl Iterator<Item = &str> {
         self.unified.iter().map(|(file, _)| file.split('.').next().unwrap_or(file))

@@ -132,5 +132,6 @@ fn told(prepared: &Prepared) -> Error {
         what: what.to_owned(),
         errno,
         advice: Advice { why, fix: lines.map(str::to_owned).collect() },
+        layer: None,
     }
 }

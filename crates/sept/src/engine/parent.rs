@@ -17,10 +17,11 @@ use super::child;
 use super::prepare::{self, Prepared};
 use super::wire;
 use crate::error::{Advice, Error};
-use crate::host::advice;
+use crate::host::{advice, pid_in_proc};
+use crate::layer::Layer;
 use crate::namespace::Namespace;
-use crate::plan::Duty;
 use crate::plan::step::Step;
+use crate::plan::{Duty, layers};
 use crate::sys::{self, Change};
 
 /// A child that has become the command, or is parked.
@@ -107,7 +108,7 @@ fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned, Error> {
         } else {
             format!("create a process with new namespaces ({kinds})")
         };
-        Error::Clone { what, errno: errno.raw_os_error(), advice: advice::clone(kinds, errno) }
+        Error::Clone { what, errno: errno.raw_os_error(), advice: advice::clone(kinds, errno), layer: None }
     })
 }
 
@@ -121,13 +122,30 @@ pub(super) fn duties(
     if prepared.plan.duties.is_empty() {
         return Ok(());
     }
+    let seen = seen_in_proc(pid)?;
     for duty in &prepared.plan.duties {
-        if !perform(duty, prepared, pid, stop)? {
+        if !perform(duty, prepared, (pid, seen), stop)? {
             return Err(stopped());
         }
     }
     speak(prepared, wire::GO);
     Ok(())
+}
+
+/// By its number here, /proc may show another process: one whose map would then be written.
+fn seen_in_proc(pid: i32) -> Result<i32, Error> {
+    let opened = Pid::from_raw(pid).ok_or(Errno::SRCH);
+    let pidfd = opened.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
+    let pidfd = pidfd.map_err(|errno| prepare::duty("open a pidfd of the command", errno))?;
+    pid_in_proc(pidfd.as_fd()).ok_or_else(|| Error::Duty {
+        what: format!("find process {pid} in /proc"),
+        errno: None,
+        advice: Advice::new(
+            "what is mounted on /proc shows another pid namespace than this process's own",
+            "mount -t proc proc /proc",
+        ),
+        layer: None,
+    })
 }
 
 /// The word for which the child waits.
@@ -137,18 +155,21 @@ pub(super) fn speak(prepared: &Prepared, word: u32) {
     let _ = futex::wake(go, futex::Flags::empty(), 1);
 }
 
+/// Without its maps it is worth nothing.
+const USER: Option<Layer> = Some(Layer::Kind(Namespace::User));
+
 /// False if it was stopped.
 fn perform(
     duty: &Duty,
     prepared: &Prepared,
-    pid: i32,
+    (pid, seen): (i32, i32),
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<bool, Error> {
     match duty {
         Duty::Write { file, content } => {
             let write = || {
                 let proc = prepared.proc.as_ref().ok_or(Errno::BADF)?;
-                let path = format!("{pid}/{file}");
+                let path = format!("{seen}/{file}");
                 let file = rustix::fs::openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
                 rustix::io::write(&file, content.as_bytes())
             };
@@ -156,12 +177,13 @@ fn perform(
                 what: in_words(duty, pid),
                 errno: Some(errno.raw_os_error()),
                 advice: advice::write_map(file, errno),
+                layer: USER.filter(|_| layers::is_refusal(errno.raw_os_error())),
             };
             write().map(|_| true).map_err(failed)
         }
-        Duty::Helper { program, args } => run_helper(program, args, pid, stop),
+        Duty::Helper { program, args } => run_helper(program, args, seen, stop),
         Duty::Persist { kind, file } => {
-            let link = format!("/proc/{pid}/ns/{}", kind.link());
+            let link = format!("/proc/{seen}/ns/{}", kind.link());
             rustix::mount::mount_bind(link, file)
                 .map(|()| true)
                 .map_err(|errno| Error::duty(in_words(duty, pid), errno, advice::persist(*kind, errno)))
@@ -202,12 +224,14 @@ fn run_helper(program: &str, args: &[u32], pid: i32, stop: &mut dyn FnMut() -> b
             what: format!("run {program}"),
             errno: Some(libc::ENOENT),
             advice: advice::no_helper(),
+            layer: USER,
         });
     };
     let ids = std::iter::once(pid.to_string()).chain(args.iter().map(u32::to_string));
     let mut helper = Helper::new(&path);
     helper.args(ids).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let failed = |errno, advice| Error::Duty { what: format!("map ids with {path}"), errno, advice };
+    let failed =
+        |errno, advice| Error::Duty { what: format!("map ids with {path}"), errno, advice, layer: USER };
     match wait_for_helper(&mut helper, stop) {
         Err(error) => Err(failed(error.raw_os_error(), Advice::default())),
         Ok(None) => Ok(false),
@@ -369,7 +393,7 @@ impl Started {
             return Ok(());
         }
         let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/time")).ok();
-        let (pid, own) = (self.pid.to_string(), link("self"));
+        let (pid, own) = (self.seen().to_string(), link("self"));
         loop {
             // In this order: exec enters the namespace after it has left our memory, and is past that when it is past exec.
             let past = self.is_past_exec();
@@ -386,6 +410,7 @@ impl Started {
                             "this kernel enters time namespaces at fork only",
                             "use a newer kernel, or leave -T out",
                         ),
+                        layer: Some(Layer::Kind(Namespace::Time)),
                     });
                 }
             }
@@ -395,10 +420,15 @@ impl Started {
     /// Whether the kernel counts the child as one that has executed a program (PF_FORKNOEXEC of proc_pid_stat(5)).
     fn is_past_exec(&self) -> bool {
         const PF_FORKNOEXEC: u64 = 0x40;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.seen())).unwrap_or_default();
         // After the name in parentheses: state, ppid, pgrp, session, tty, tpgid, flags.
         let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6)?.parse::<u64>().ok());
         flags.is_none_or(|flags| flags & PF_FORKNOEXEC == 0)
+    }
+
+    /// Its number in /proc.
+    fn seen(&self) -> i32 {
+        pid_in_proc(self.pidfd.as_fd()).unwrap_or(self.pid)
     }
 
     fn has_ended(&self) -> bool {
@@ -447,7 +477,8 @@ impl Started {
             Some(Step::Exec(_)) => {
                 let tried = (control.candidate.load(Acquire) as usize).checked_sub(1);
                 let path = tried.and_then(|n| self.prepared.programs.get(n));
-                let (program, mut advice) = advice::exec(self.pid, path.map(|path| path.as_c_str()), errno);
+                let (program, mut advice) =
+                    advice::exec(self.seen(), path.map(|path| path.as_c_str()), errno);
                 if errno == libc::EACCES
                     && plan
                         .steps
@@ -468,6 +499,7 @@ impl Started {
             errno,
             advice,
             program,
+            layer: plan.steps.get(at).and_then(|step| layers::of_step(step, errno)),
         }
     }
 

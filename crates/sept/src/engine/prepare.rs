@@ -143,11 +143,16 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
 }
 
 pub(crate) fn duty(what: &str, errno: Errno) -> Error {
-    Error::Duty { what: what.to_owned(), errno: Some(errno.raw_os_error()), advice: Advice::default() }
+    Error::Duty {
+        what: what.to_owned(),
+        errno: Some(errno.raw_os_error()),
+        advice: Advice::default(),
+        layer: None,
+    }
 }
 
 pub(crate) fn io_duty(what: &str, error: &io::Error) -> Error {
-    Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice: Advice::default() }
+    Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice: Advice::default(), layer: None }
 }
 
 fn helper_pipe() -> Result<HelperPipe, Error> {
@@ -178,6 +183,7 @@ pub(super) fn open_proc() -> Result<OwnedFd, Error> {
         what: "use /proc".to_owned(),
         errno: None,
         advice: Advice::new("no proc file system is mounted there", "mount -t proc proc /proc"),
+        layer: None,
     })
 }
 

@@ -24,11 +24,17 @@ fn sysctl(name: &str) -> Option<i64> {
 pub(crate) fn clone(kinds: Namespaces, errno: Errno) -> Advice {
     match errno {
         Errno::NOSPC => no_space(kinds),
-        Errno::PERM if !kinds.contains(Namespace::User) && !kinds.is_empty() => Advice::new(
-            "without a new user namespace this needs CAP_SYS_ADMIN",
-            "add -U (a new user namespace), which gives the right to the others",
-        )
-        .or("run as root"),
+        Errno::PERM if !kinds.contains(Namespace::User) && !kinds.is_empty() => {
+            let advice = Advice::new(
+                "without a new user namespace this needs CAP_SYS_ADMIN",
+                "add -U (a new user namespace), which gives the right to the others",
+            );
+            if rustix::process::geteuid().is_root() {
+                advice.or("start the outer container with that capability")
+            } else {
+                advice.or("run as root")
+            }
+        }
         Errno::PERM => user_namespace_refused(),
         Errno::NOSYS if kinds.contains(Namespace::Time) => Advice::new(
             "this kernel, or a seccomp filter, has no clone3, and plain clone has no flag for time namespaces",
@@ -67,7 +73,8 @@ fn no_space(kinds: Namespaces) -> Advice {
         }
     }
     Advice::new(
-        "perhaps one of the limits user.max_*_namespaces is used up by this user, or namespaces are nested 32 deep",
+        "perhaps one of the limits user.max_*_namespaces is used up by this user, here or in a user namespace further out, or \
+         namespaces are nested 32 deep",
         "sudo sysctl user.max_user_namespaces=15000",
     )
 }

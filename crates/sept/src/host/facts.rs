@@ -102,6 +102,7 @@ fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
         what: format!("read {path}"),
         errno: error.raw_os_error(),
         advice: Advice::new("a proc file system must be mounted on /proc", "mount -t proc proc /proc"),
+        layer: None,
     })?;
     let parse = |line: &str| {
         let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);

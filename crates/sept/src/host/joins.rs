@@ -39,6 +39,7 @@ pub(crate) fn open(command: &Command) -> Result<Vec<OpenJoin>, Error> {
                 what: format!("look at the {kind} namespace of {}", join.target),
                 errno: error.raw_os_error(),
                 advice: Advice::default(),
+                layer: None,
             };
             let own = NamespaceFile::of("self", kind).map_err(looked)?;
             if file.id().map_err(looked)? == own.id().map_err(looked)? {
@@ -57,6 +58,7 @@ fn mark_owned(opened: &mut [OpenJoin]) -> Result<(), Error> {
         what: "find out who owns the namespaces to be joined".to_owned(),
         errno: error.raw_os_error(),
         advice: Advice::default(),
+        layer: None,
     };
     let user = opened.iter().find(|join| join.fact.kind == Namespace::User);
     let Some(user) = user.map(|join| join.file.id()).transpose().map_err(failed)? else { return Ok(()) };

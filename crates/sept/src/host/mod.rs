@@ -7,6 +7,7 @@ pub(crate) mod joins;
 pub mod probe;
 mod subid;
 
+pub use crate::target::pid_in_proc;
 pub use facts::{Host, own_maps};
 pub use inventory::{Entry, Holder, Inventory};
 pub use joins::JoinFact;

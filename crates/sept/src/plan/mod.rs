@@ -4,6 +4,7 @@
 
 mod ids;
 mod join;
+pub(crate) mod layers;
 mod options;
 mod privileges;
 mod root;
@@ -19,6 +20,7 @@ use crate::cgroup::{Cgroup, Controller};
 use crate::command::Command;
 use crate::error::{Advice, Error};
 use crate::host::Host;
+use crate::layer::Layer;
 use crate::mount::Propagation;
 use crate::namespace::{Namespace, Namespaces};
 pub(crate) use root::{MOST_HELD, NULL};
@@ -35,6 +37,8 @@ pub struct Plan {
     pub duties: Vec<Duty>,
     /// What the child does.
     pub steps: Vec<Step>,
+    /// What may be given up if it can't be had, and the plan made anew without it.
+    pub if_possible: Vec<Layer>,
 }
 
 /// Who performs the steps of a plan.
@@ -110,6 +114,9 @@ impl fmt::Display for Plan {
         }
         for (n, step) in self.steps.iter().enumerate() {
             writeln!(f, "{:2}. {step}", n + 1)?;
+        }
+        for layer in &self.if_possible {
+            writeln!(f, "if possible: {layer}, else {}", layer.without())?;
         }
         Ok(())
     }
@@ -190,7 +197,8 @@ impl Plan {
             steps.push(Step::Park);
         }
         steps.push(Step::Exec(command.program.clone()));
-        Ok(Self { way, namespaces: command.namespaces, duties, steps })
+        let if_possible = command.if_possible.clone();
+        Ok(Self { way, namespaces: command.namespaces, duties, steps, if_possible })
     }
 
     /// Whether a first child joins, and makes the command as a second one.

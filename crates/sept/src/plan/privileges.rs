@@ -5,7 +5,8 @@ use std::ffi::CString;
 use crate::command::Command;
 use crate::error::{Advice, Error};
 use crate::host::Host;
-use crate::landlock;
+use crate::landlock::{self, Landlock};
+use crate::layer::Layer;
 use crate::plan::step::{LandlockRules, Step};
 use crate::plan::{Way, join, path};
 use crate::seccomp::{Filter, Flags};
@@ -62,8 +63,12 @@ pub(super) fn steps(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Re
 }
 
 fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(), Error> {
-    if !command.landlock.is_empty() {
-        steps.push(Step::Landlock(landlock(command, host)?));
+    let mut asked = command.landlock.clone();
+    if command.if_possible.contains(&Layer::Landlock) {
+        asked.fit(host.landlock_abi.unwrap_or(0));
+    }
+    if !asked.is_empty() {
+        steps.push(Step::Landlock(landlock(&asked, host)?));
     }
     if command.refuse_terminal_injection {
         steps.push(Step::RefuseTerminalInjection);
@@ -127,19 +132,19 @@ fn refused(what: String, why: &str, fix: &str) -> Error {
     Error::invalid_with(what, Advice::new(why, fix))
 }
 
-fn landlock(command: &Command, host: &Host) -> Result<LandlockRules, Error> {
-    let asked = &command.landlock;
+fn landlock(asked: &Landlock, host: &Host) -> Result<LandlockRules, Error> {
     let abi = host.landlock_abi.unwrap_or(0);
     let least = asked.least_abi();
     if abi < least {
         let has = if abi == 0 { "has no Landlock".to_owned() } else { format!("has ABI {abi}") };
-        return Err(Error::invalid_with(
+        let error = Error::invalid_with(
             format!("what is asked of Landlock takes its ABI {least}, and this kernel {has}"),
             Advice::new(
                 "files are ABI 1 (Linux 5.13), TCP ports 4 (6.7), abstract sockets and signals 6 (6.12)",
                 "use a newer kernel, one booted with lsm=landlock, or leave it out",
             ),
-        ));
+        );
+        return Err(error.lacks(Layer::Landlock));
     }
     let ports = asked.ports.iter().map(|(_, access)| *access).chain(asked.no_ports.iter().copied());
     let all = landlock::all_files(abi);

@@ -166,16 +166,12 @@ pub(crate) unsafe fn clone(
         Err(Errno::NOSYS | Errno::PERM) if request.namespaces & CLONE_NEWTIME == 0 => {
             request.by_hand.store(1, Release);
             let top = (request.stack.lowest() + Stack::SIZE) as *mut c_void;
-            let flags = (common as u32 | exit_signal as u32) as i32;
-            let (no_tls, tid) = (ptr::null_mut::<c_void>(), request.life.as_ptr());
+            let flags = common | exit_signal as u64;
             // Plain clone writes the pidfd, or a sibling's pid, to the same place.
             let written = if wants_pidfd == 0 { parent_tid.cast::<RawFd>() } else { &raw mut pidfd };
-            // SAFETY: as clone3; libc runs `entry` on the stack. errno is this thread's, and the child leaves it alone.
-            let pid = unsafe { libc::clone(entry, top, flags, arg, written, no_tls, tid) };
-            if pid < 0 {
-                return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
-            }
-            pid
+            // SAFETY: as clone3.
+            let answer = unsafe { clone_on_stack(flags, top, written, request.life.as_ptr(), entry, arg) };
+            check(answer)? as i32
         }
         answer => answer? as i32,
     };
@@ -251,6 +247,68 @@ unsafe fn clone3_on_stack(args: &CloneArgs, entry: Entry, arg: *mut c_void) -> i
             in("x8") libc::SYS_clone3,
             inlateout("x0") args as *const CloneArgs as isize => answer,
             in("x1") size_of::<CloneArgs>(),
+            in("x20") entry, in("x21") arg,
+            lateout("x30") _,
+        );
+    }
+    answer
+}
+
+/// clone(2), in the same manner. Not libc's: musl's refuses CLONE_CHILD_CLEARTID.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone_on_stack(
+    flags: u64,
+    top: *mut c_void,
+    written: *mut RawFd,
+    life: *mut u32,
+    entry: Entry,
+    arg: *mut c_void,
+) -> isize {
+    let answer: isize;
+    // SAFETY: as `clone3_on_stack`; `top` is the 16-aligned end of the stack.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone as isize => answer,
+            in("rdi") flags, in("rsi") top, in("rdx") written, in("r10") life, in("r8") 0,
+            in("r12") entry, in("r13") arg,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    answer
+}
+
+/// clone(2), in the same manner. Not libc's: musl's refuses CLONE_CHILD_CLEARTID.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone_on_stack(
+    flags: u64,
+    top: *mut c_void,
+    written: *mut RawFd,
+    life: *mut u32,
+    entry: Entry,
+    arg: *mut c_void,
+) -> isize {
+    let answer: isize;
+    // SAFETY: as `clone3_on_stack`; `top` is the 16-aligned end of the stack. On this architecture tls is the fourth argument.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x21",
+            "blr x20",
+            "brk 1",
+            "2:",
+            in("x8") libc::SYS_clone,
+            inlateout("x0") flags => answer,
+            in("x1") top, in("x2") written, in("x3") 0, in("x4") life,
             in("x20") entry, in("x21") arg,
             lateout("x30") _,
         );

@@ -15,6 +15,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use crate::cgroup::{Account, Cgroup, Controller, Setting};
 use crate::error::{Advice, Error, describe};
+use crate::layer::Layer;
 use crate::sys;
 use place::Hierarchies;
 
@@ -62,7 +63,7 @@ fn failed(what: String, error: &io::Error) -> Error {
         }
         _ => Advice::default(),
     };
-    Error::Duty { what, errno: error.raw_os_error(), advice }
+    Error::Duty { what, errno: error.raw_os_error(), advice, layer: Some(Layer::Limits) }
 }
 
 fn write(dir: &Path, file: &str, content: &str) -> Result<(), Error> {
@@ -90,6 +91,7 @@ fn set(dir: &Path, settings: impl IntoIterator<Item = Setting>) -> Result<(), Er
                     "this kernel has no such file for a cgroup",
                     format!("ls {} shows what can be set; leave this out", dir.display()),
                 ),
+                layer: Some(Layer::Limits),
             });
         }
         write(dir, &file, &content)?;

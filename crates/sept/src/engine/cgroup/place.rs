@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use super::{failed, write};
 use crate::cgroup::{Cgroup, Controller};
 use crate::error::{Advice, Error};
+use crate::layer::Layer;
 
 /// Where cgroups are mounted: by the file system's type there is no doubt about which version is where.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -109,7 +110,13 @@ pub(super) fn missing(controller: &str, dir: Option<&Path>) -> Error {
             "limit each process: --rlimit",
         ),
     };
-    Error::Duty { what, errno: None, advice }
+    let layer = match controller {
+        "memory" => Layer::Memory,
+        "cpu" => Layer::Cpus,
+        "pids" => Layer::Pids,
+        _ => Layer::Limits,
+    };
+    Error::Duty { what, errno: None, advice, layer: Some(layer) }
 }
 
 /// Whether a controller is bound to a hierarchy of version 1, mounted here or not.

@@ -1,0 +1,149 @@
+//! What is given up, and what is not: with steps that fail on purpose.
+
+use sept::{Command, Landlock, Layer, Mount, Namespace, PathAccess, Plan, PortAccess, Scope};
+
+const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
+
+fn command() -> Command {
+    let mut command = Command::new("true");
+    command
+        .unshare([Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Net])
+        .map_root()
+        .loopback();
+    command.mount(Mount::proc("/proc"));
+    command
+}
+
+/// The number of the first step that is printed so, from 1.
+fn step(plan: &Plan, text: &str) -> usize {
+    plan.steps.iter().position(|step| step.to_string().starts_with(text)).expect("the step is there") + 1
+}
+
+fn layers(command: &Command) -> Vec<Layer> {
+    command.missing().iter().map(|missing| missing.layer).collect()
+}
+
+#[test]
+fn nothing_is_given_up_that_was_not_declared() {
+    let mut command = command();
+    let at = step(&command.plan().expect("a plan"), "mount proc");
+    command.inject_fault(at, EPERM).if_possible([Layer::Sys, Layer::Landlock]);
+    let error = command.status().expect_err("the step fails");
+    assert_eq!((error.layer(), layers(&command)), (Some(Layer::Proc), vec![]));
+}
+
+#[test]
+fn a_layer_that_fails_is_given_up_and_on_record() {
+    for (text, layer) in [
+        ("mount proc", Layer::Proc),
+        ("map user ids", Layer::Kind(Namespace::User)),
+        ("set lo up", Layer::Kind(Namespace::Net)),
+    ] {
+        let mut command = command();
+        let plan = command.plan().expect("a plan");
+        let Some(at) = plan.steps.iter().position(|step| step.to_string().starts_with(text)) else {
+            continue;
+        };
+        command.inject_fault(at + 1, EPERM).if_possible([layer]);
+        // The next try may fail at the step that is now there.
+        let ended = command.status();
+        assert_eq!(layers(&command), [layer], "{text}: {ended:?}");
+        let missing = &command.missing()[0];
+        assert!(missing.why.contains("operation not permitted") && !missing.instead.is_empty(), "{missing}");
+    }
+}
+
+#[test]
+fn below_the_present_proc_there_is_no_pid_namespace() {
+    let mut elsewhere = Command::new("true");
+    elsewhere
+        .unshare([Namespace::User, Namespace::Mount, Namespace::Pid])
+        .map_root()
+        .mount(Mount::proc("/mnt"));
+    let at = step(&elsewhere.plan().expect("a plan"), "mount proc");
+    elsewhere.inject_fault(at, EPERM).if_possible([Layer::Proc]);
+    // The bind that stands in fails, too; then there is the exec.
+    elsewhere.status().expect_err("exec fails on purpose");
+    assert_eq!(layers(&elsewhere), [Layer::Proc]);
+    assert!(elsewhere.missing()[0].instead.contains("no /proc"), "{}", elsewhere.missing()[0]);
+    assert!(!elsewhere.namespaces().contains(Namespace::Pid));
+}
+
+#[test]
+fn what_another_request_rests_on_stays() {
+    let mut command = command();
+    command.mount(Mount::tmpfs("/mnt")).if_possible([Layer::Namespaces]);
+    let at = step(&command.plan().expect("a plan"), "make all mounts private");
+    command.inject_fault(at, EPERM);
+    let error = command.status().expect_err("the tmpfs needs the mount namespace");
+    assert_eq!((error.layer(), layers(&command)), (Some(Layer::Kind(Namespace::Mount)), vec![]));
+}
+
+#[test]
+fn what_is_not_there_is_no_missing_layer() {
+    let mut command = command();
+    let at = step(&command.plan().expect("a plan"), "mount proc");
+    command.inject_fault(at, ENOENT).if_possible(Layer::all());
+    let error = command.status().expect_err("the step fails");
+    assert_eq!((error.layer(), layers(&command)), (None, vec![]));
+}
+
+#[test]
+fn what_is_asked_for_instead_is_there_at_the_next_try() {
+    let mut command = command();
+    let at = step(&command.plan().expect("a plan"), "set lo up");
+    command.inject_fault(at, EPERM).if_possible([Layer::Kind(Namespace::Net)]);
+    command.instead(Layer::Kind(Namespace::Net), |command| {
+        command.no_new_privs();
+    });
+    command.instead(Layer::Proc, |_| panic!("proc is not given up"));
+    assert!(!command.plan().expect("a plan").to_string().contains("no new privileges"));
+    let _ = command.status();
+    assert!(command.plan().expect("a plan").to_string().contains("no new privileges"));
+}
+
+#[test]
+fn landlock_goes_down_to_the_abi_that_is_there() {
+    let mut command = Command::new("true");
+    command.no_new_privs().landlock(Landlock {
+        paths: vec![("/".into(), PathAccess::Execute)],
+        ports: vec![(80, PortAccess::Connect)],
+        no_ports: vec![],
+        scopes: vec![Scope::Signals],
+    });
+    let plan = |command: &Command, abi: Option<u32>| {
+        let host = sept::Host { landlock_abi: abi, ..sept::Host::caller() };
+        command
+            .plan_for(&host)
+            .map(|plan| plan.steps.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    };
+    let error = plan(&command, Some(5)).expect_err("scopes take ABI 6");
+    assert_eq!(error.layer(), Some(Layer::Landlock));
+    command.if_possible([Layer::Landlock]);
+    for (abi, expected) in [
+        (Some(6), "(ABI 6): execute /, connect 80, no signals to others;"),
+        (Some(5), "(ABI 5): execute /, connect 80;"),
+        (Some(3), "(ABI 3): execute /;"),
+    ] {
+        let plan = plan(&command, abi).expect("a plan");
+        assert!(plan.contains(expected), "{plan}");
+    }
+    assert!(!plan(&command, None).expect("a plan").contains("Landlock"));
+}
+
+/// A descriptor that was read has nothing left for a second try.
+#[test]
+fn a_start_that_has_read_a_descriptor_is_not_tried_again() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(writer);
+    let mut command = command();
+    command.mount(Mount::tmpfs("/mnt"));
+    command
+        .mount(Mount::file(std::os::fd::AsRawFd::as_raw_fd(&reader), "/mnt/file", 0o600))
+        .new_session_keyring();
+    let at = step(&command.plan().expect("a plan"), "begin a session keyring");
+    command.inject_fault(at, EPERM).if_possible([Layer::Keyring]);
+    command.status().expect_err("the step fails");
+    assert_eq!(layers(&command), []);
+}
