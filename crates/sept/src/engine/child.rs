@@ -10,8 +10,8 @@ mod place;
 mod rights;
 
 use std::convert::Infallible;
-use std::ffi::{CStr, c_void};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::{CStr, CString, c_void};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
@@ -218,6 +218,7 @@ impl Child<'_> {
                 sys::loopback_up(socket.as_fd())
             }
             Step::Propagate(propagation) => files::propagate(*propagation),
+            Step::Hold(sources) => self.hold(sources),
             Step::ReadOnlyAll => sys::mount_setattr(CWD, c"/", Attributes::set(attr::RDONLY), Reach::Tree),
             Step::CloneRoot { dir, read_only } => self.clone_root(dir, *read_only),
             Step::Mount { source, change, target, create } => {
@@ -289,6 +290,24 @@ impl Child<'_> {
             Step::Park => self.park(),
             Step::Exec(_) => self.exec(),
         }
+    }
+
+    /// Opens the trees that later steps take.
+    fn hold(&self, sources: &[(CString, bool)]) -> Result {
+        for ((path, recursive), held) in sources.iter().zip(&self.prepared.held) {
+            let reach = if *recursive { Reach::Tree } else { Reach::One };
+            held.store(mounts::open_tree(path, reach)?.into_raw_fd(), Release);
+        }
+        Ok(())
+    }
+
+    fn held(&self, n: usize) -> Result<OwnedFd> {
+        let fd = self.prepared.held.get(n).map_or(-1, |held| held.swap(-1, AcqRel));
+        if fd < 0 {
+            return Err(Errno::BADF);
+        }
+        // SAFETY: `hold` gave up this descriptor of this process; the swap hands it out once.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     /// 0 is whoever writes it.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::AtomicI32;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -53,6 +54,8 @@ pub(crate) struct Prepared {
     pub pipes: [Option<OwnedFd>; 3],
     /// Trees of mounts whose owners are mapped; the child attaches them.
     pub trees: Vec<OwnedFd>,
+    /// The child's descriptors for [`Step::Hold`].
+    pub held: Vec<AtomicI32>,
     /// Where a parked child waits, and where the parent speaks.
     pub gate: Option<(OwnedFd, OwnedFd)>,
     /// Made for the command; removed with this, if it is not taken out.
@@ -129,12 +132,19 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         pipes,
         gate,
         trees: trees::open(&plan)?,
+        held: plan.steps.iter().flat_map(places).collect(),
         // Removed again if what follows fails: it is dropped then.
         cgroup: command.own_cgroup.as_ref().map(OwnCgroup::make).transpose()?,
         fault: command.fault,
         helper: (plan.way == Way::InPlace && !plan.duties.is_empty()).then(helper_pipe).transpose()?,
         plan,
     })
+}
+
+/// A place for each source that the child holds.
+fn places(step: &Step) -> impl Iterator<Item = AtomicI32> + use<> {
+    let count = if let Step::Hold(sources) = step { sources.len() } else { 0 };
+    (0..count).map(|_| AtomicI32::new(-1))
 }
 
 pub(crate) fn duty(what: &str, errno: Errno) -> Error {

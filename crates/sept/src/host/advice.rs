@@ -289,6 +289,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             )
             .or("do without the user namespace: --share user")
         }
+        Step::Hold(sources) if errno == libc::EMFILE => Advice::new(
+            format!("{} sources of binds are covered by other mounts, and each takes a descriptor until then", sources.len()),
+            "allow more descriptors: ulimit -n",
+        ),
         Step::Mount { source: Source::FileSystem { kind, .. }, .. } if errno == libc::EPERM => Advice::new(
             format!("only some file systems can be mounted in a user namespace, and {} is perhaps none of them", shown(kind)),
             "mount it outside and bind it",

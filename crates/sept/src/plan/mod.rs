@@ -8,6 +8,7 @@ mod options;
 mod privileges;
 mod root;
 mod source;
+mod sources;
 pub mod step;
 
 use std::ffi::{CString, OsStr};

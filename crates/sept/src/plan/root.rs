@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::mount::{Access, Bind, Create, Device, DeviceType, Mount, MountKind, Propagation, Upper};
 use crate::namespace::Namespace;
 use crate::plan::options::{change, id_map};
+use crate::plan::sources::Sources;
 use crate::plan::step::{Attributes, Change, Source, Step, UpperDir};
 use crate::plan::{below, path};
 use crate::sys::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
@@ -41,6 +42,9 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
     if propagation != Propagation::Unchanged {
         steps.push(Step::Propagate(propagation));
     }
+    // Before all that covers or restricts: a source is what the caller sees there.
+    let first = steps.len();
+    let mut sources = Sources::new(command);
     // Read-only before the own mounts: a tmpfs of the command's own stays writable.
     match &command.root {
         Some(dir) => {
@@ -53,7 +57,11 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
     chroot(command, steps)?;
     // Before the pivot: the kernel gives proc and sysfs only to who still sees the host's.
     for mount in &command.mounts {
-        lower(command, host, mount, steps)?;
+        lower(command, host, mount, &mut sources, steps)?;
+        sources.cover(&mount.target);
+    }
+    if !sources.held.is_empty() {
+        steps.insert(first, Step::Hold(sources.held));
     }
     for (mount, line) in &command.interpreters {
         let file = path("binfmt_misc", &below(mount, "register"))?;
@@ -76,7 +84,13 @@ fn chroot(command: &Command, steps: &mut Vec<Step>) -> Result<(), Error> {
     Ok(())
 }
 
-fn lower(command: &Command, host: &Host, mount: &Mount, steps: &mut Vec<Step>) -> Result<(), Error> {
+fn lower(
+    command: &Command,
+    host: &Host,
+    mount: &Mount,
+    sources: &mut Sources,
+    steps: &mut Vec<Step>,
+) -> Result<(), Error> {
     if !mount.target.is_absolute() {
         return Err(Error::invalid_with(
             format!("the mount point {:?} is not an absolute path", mount.target),
@@ -101,21 +115,20 @@ fn lower(command: &Command, host: &Host, mount: &Mount, steps: &mut Vec<Step>) -
     let source = match &mount.kind {
         MountKind::Bind { source, access } => {
             let reach = mount.options.as_ref().and_then(|options| options.reach);
-            Source::Bind {
-                path: path("the source of a bind", source)?,
-                access: *access,
-                recursive: reach != Some(Bind::One),
-                id_map: id_map(command, host, mount, steps)?,
-            }
+            let (path, recursive) = (path("the source of a bind", source)?, reach != Some(Bind::One));
+            let id_map = id_map(command, host, mount, steps)?;
+            let held = if id_map.is_some() { None } else { sources.hold(&path, recursive) };
+            Source::Bind { path, access: *access, recursive, id_map, held }
         }
         MountKind::Data { fd, mode, access } => Source::Data { fd: *fd, mode: *mode, access: *access },
-        MountKind::Device { source, device } => Source::Device {
-            path: path("a device", source)?,
-            device: *device,
+        MountKind::Device { source, device } => {
+            let path = path("a device", source)?;
             // A named pipe takes no right; a device none that a user namespace could give.
-            make: device.kind == DeviceType::Fifo
-                || host.can_make_devices() && !command.namespaces.contains(Namespace::User),
-        },
+            let make = device.kind == DeviceType::Fifo
+                || host.can_make_devices() && !command.namespaces.contains(Namespace::User);
+            let held = if make { None } else { sources.hold(&path, true) };
+            Source::Device { path, device: *device, make, held }
+        }
         MountKind::FileSystem { kind, source } => Source::FileSystem {
             kind: path("the type of a file system", Path::new(kind))?,
             source: source
@@ -127,9 +140,13 @@ fn lower(command: &Command, host: &Host, mount: &Mount, steps: &mut Vec<Step>) -
         MountKind::Overlay { lower, upper } => overlay(command, lower, upper)?,
         MountKind::Proc => proc_source(command)?,
         MountKind::Sysfs if command.namespaces.contains(Namespace::Net) => Source::Sysfs,
-        MountKind::Sysfs => {
-            Source::Bind { path: c"/sys".to_owned(), access: Access::ReadOnly, recursive: true, id_map: None }
-        }
+        MountKind::Sysfs => Source::Bind {
+            path: c"/sys".to_owned(),
+            access: Access::ReadOnly,
+            recursive: true,
+            id_map: None,
+            held: None,
+        },
         MountKind::Mqueue => Source::Mqueue,
         MountKind::BinfmtMisc => Source::BinfmtMisc,
         MountKind::Dev => return dev(command, &mount.target, target, steps),
@@ -229,7 +246,7 @@ fn dev(command: &Command, base: &Path, target: CString, steps: &mut Vec<Step>) -
         let path = path("a device", &below(Path::new("/dev"), name))?;
         let kind = DeviceType::Character;
         let device = Device { kind, major, minor, mode: 0o666, uid: 0, gid: 0 };
-        mount(Source::Device { path, device, make: false }, NOSUID | NOEXEC, name)?;
+        mount(Source::Device { path, device, make: false, held: None }, NOSUID | NOEXEC, name)?;
     }
     mount(Source::Devpts, NOSUID | NOEXEC, "pts")?;
     mount(tmpfs(0o1777, None)?, NOSUID | NODEV, "shm")?;

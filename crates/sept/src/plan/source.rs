@@ -47,6 +47,8 @@ pub enum Source {
         recursive: bool,
         /// How its owners are mapped. Such a tree is opened by the caller, before the clone.
         id_map: Option<IdMapped>,
+        /// Which of the trees it is that were opened before anything was mounted.
+        held: Option<usize>,
     },
     /// A file of its own with what a descriptor has.
     Data {
@@ -65,6 +67,8 @@ pub enum Source {
         device: Device,
         /// Whether it is made where that can be, instead of bound.
         make: bool,
+        /// As of a bind.
+        held: Option<usize>,
     },
     /// A new file system of this type.
     FileSystem {
@@ -123,7 +127,7 @@ fn access_in_words(access: Access) -> &'static str {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind { path, access, recursive, id_map } => {
+            Self::Bind { path, access, recursive, id_map, .. } => {
                 write!(f, "bind {}{}", shown(path), access_in_words(*access))?;
                 f.write_str(if *recursive { "" } else { " alone" })?;
                 match id_map {

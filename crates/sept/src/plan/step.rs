@@ -59,6 +59,9 @@ pub enum Step {
     Propagate(Propagation),
     /// Makes every mount that is there read-only.
     ReadOnlyAll,
+    /// Clones the trees of mounts at these paths before anything covers them; each with whether it takes along what is
+    /// mounted below.
+    Hold(Vec<(CString, bool)>),
     /// Clones the tree of mounts at this directory, to become the root.
     CloneRoot {
         /// The directory, as the caller names it.
@@ -281,6 +284,10 @@ impl fmt::Display for Step {
             Self::Propagate(Propagation::Slave) => f.write_str("make all mounts slaves"),
             Self::Propagate(Propagation::Shared) => f.write_str("make all mounts shared"),
             Self::Propagate(Propagation::Unchanged) => f.write_str("leave the propagation of mounts"),
+            Self::Hold(sources) => {
+                f.write_str("open before they are covered:")?;
+                sources.iter().try_for_each(|(path, _)| write!(f, " {}", shown(path)))
+            }
             Self::ReadOnlyAll => f.write_str("make all mounts read-only"),
             Self::CloneRoot { dir, read_only: false } => write!(f, "clone the tree at {}", shown(dir)),
             Self::CloneRoot { dir, read_only: true } => {

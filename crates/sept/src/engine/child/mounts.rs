@@ -34,6 +34,11 @@ impl Child<'_> {
     ) -> Result {
         let fresh = |kind: &CStr, options: &[_]| new_fs(kind, kind, options, change);
         let mount = match source {
+            Source::Bind { recursive, held: Some(held), .. } => {
+                let tree = self.held(*held)?;
+                set(tree.as_fd(), change, if *recursive { Reach::Tree } else { Reach::One })?;
+                tree
+            }
             Source::Bind { path, recursive, id_map, .. } => {
                 self.bind(path, *recursive, id_map.as_ref(), change)?
             }
@@ -41,6 +46,7 @@ impl Child<'_> {
             Source::Device { device, make: true, .. } if self.make_node(device, target, create)? => {
                 return Ok(());
             }
+            Source::Device { device, held: Some(held), .. } => checked(self.held(*held)?, device, change)?,
             Source::Device { path, device, .. } => open_device(path, device, change)?,
             Source::Tmpfs { mode, size } => self.tmpfs(mode, size.as_deref(), change)?,
             Source::FileSystem { kind, source } => {
@@ -290,7 +296,10 @@ fn open_changed(path: &CStr, change: &Change, reach: Reach) -> Result<OwnedFd> {
 
 /// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
 pub(super) fn open_device(path: &CStr, device: &Device, change: &Change) -> Result<OwnedFd> {
-    let tree = open_tree(path, Reach::Tree)?;
+    checked(open_tree(path, Reach::Tree)?, device, change)
+}
+
+fn checked(tree: OwnedFd, device: &Device, change: &Change) -> Result<OwnedFd> {
     verify(&tree, device)?;
     set(tree.as_fd(), change, Reach::Tree)?;
     Ok(tree)

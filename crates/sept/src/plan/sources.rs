@@ -1,0 +1,99 @@
+//! Which sources of binds must be opened before anything is mounted: those that another mount of the command covers, or lies in.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::command::Command;
+
+/// The mount points so far, as the caller names them, and the sources that are held.
+pub(super) struct Sources {
+    root: PathBuf,
+    /// Each with a slash at its end.
+    covered: BTreeSet<Vec<u8>>,
+    all: bool,
+    pub held: Vec<(CString, bool)>,
+}
+
+impl Sources {
+    pub(super) fn new(command: &Command) -> Self {
+        let root = command.root.clone().unwrap_or_else(|| PathBuf::from("/"));
+        // With all mounts read-only, a source that is opened afterwards would be read-only, too.
+        let all = command.read_only && command.root.is_none();
+        Self { root, covered: BTreeSet::new(), all, held: Vec::new() }
+    }
+
+    /// Something lies at this path inside from now on.
+    pub(super) fn cover(&mut self, target: &Path) {
+        let inside = target.strip_prefix("/").unwrap_or(target);
+        self.covered.insert(plain(&self.root.join(inside)));
+    }
+
+    /// Its place among those that are held, if this source must be.
+    pub(super) fn hold(&mut self, source: &CString, recursive: bool) -> Option<usize> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(source.as_bytes()));
+        // A path from the working directory on is not looked into: the plan does not know that.
+        if !path.is_absolute() || !(self.all || self.is_touched(&plain(path))) {
+            return None;
+        }
+        self.held.push((source.clone(), recursive));
+        Some(self.held.len() - 1)
+    }
+
+    fn is_touched(&self, source: &[u8]) -> bool {
+        let below = self.covered.range(source.to_vec()..).next().is_some_and(|one| one.starts_with(source));
+        let ends = source.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
+        below || ends.filter_map(|end| source.get(..end)).any(|above| self.covered.contains(above))
+    }
+}
+
+/// Without `.`, `..` and repeated slashes, and with one at the end. Links are not followed: this is a plan.
+fn plain(path: &Path) -> Vec<u8> {
+    let mut text = vec![b'/'];
+    let mut ends = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => {
+                ends.push(text.len());
+                text.extend_from_slice(name.as_bytes());
+                text.push(b'/');
+            }
+            Component::ParentDir => text.truncate(ends.pop().unwrap_or(1)),
+            _ => {}
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_that_are_covered_or_lie_around_a_mount_are_held() {
+        let hold = |root: Option<&str>, targets: &[&str], source: &str| {
+            let mut command = Command::new("true");
+            root.map(|root| command.root(root));
+            let mut sources = Sources::new(&command);
+            targets.iter().for_each(|target| sources.cover(Path::new(target)));
+            sources.hold(&CString::new(source).expect("a path"), true).is_some()
+        };
+        for (source, held) in [
+            ("/home/a", true),
+            ("/home", true),
+            ("/", true),
+            ("/homes", false),
+            ("/hom", false),
+            ("/x/../home//a/.", true),
+            ("/usr", false),
+            ("home", false),
+        ] {
+            assert_eq!(hold(None, &["/proc", "/home"], source), held, "{source}");
+        }
+        assert!(!hold(None, &[], "/"));
+        assert!(hold(None, &["/a/b"], "/a") && hold(None, &["/a/b"], "/a/b/c"));
+        assert!(hold(Some("/srv"), &["/home"], "/srv") && hold(Some("/srv"), &["/home"], "/srv/home/x"));
+        assert!(!hold(Some("/srv"), &["/home"], "/home") && !hold(Some("/srv"), &["/home"], "/srv/usr"));
+    }
+}
