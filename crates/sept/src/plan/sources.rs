@@ -12,6 +12,10 @@ pub(super) struct Sources {
     root: PathBuf,
     /// Each with a slash at its end.
     covered: BTreeSet<Vec<u8>>,
+    /// Those that are not among them yet: most plans never need to look.
+    fresh: Vec<Vec<u8>>,
+    /// The first names of all.
+    tops: BTreeSet<Vec<u8>>,
     all: bool,
     pub held: Vec<(CString, bool)>,
 }
@@ -21,13 +25,19 @@ impl Sources {
         let root = command.root.clone().unwrap_or_else(|| PathBuf::from("/"));
         // With all mounts read-only, a source that is opened afterwards would be read-only, too.
         let all = command.read_only && command.root.is_none();
-        Self { root, covered: BTreeSet::new(), all, held: Vec::new() }
+        let (covered, tops) = (BTreeSet::new(), BTreeSet::new());
+        Self { root, covered, fresh: Vec::new(), tops, all, held: Vec::new() }
     }
 
     /// Something lies at this path inside from now on.
     pub(super) fn cover(&mut self, target: &Path) {
         let inside = target.strip_prefix("/").unwrap_or(target);
-        self.covered.insert(plain(&self.root.join(inside)));
+        let path = if self.root == Path::new("/") { plain(target) } else { plain(&self.root.join(inside)) };
+        let top = top(&path);
+        if !self.tops.contains(top) {
+            self.tops.insert(top.to_vec());
+        }
+        self.fresh.push(path);
     }
 
     /// Its place among those that are held, if this source must be.
@@ -41,7 +51,11 @@ impl Sources {
         Some(self.held.len() - 1)
     }
 
-    fn is_touched(&self, source: &[u8]) -> bool {
+    fn is_touched(&mut self, source: &[u8]) -> bool {
+        if source != b"/" && !self.tops.contains(top(source)) && !self.tops.contains(b"".as_slice()) {
+            return false;
+        }
+        self.covered.extend(self.fresh.drain(..));
         let below = self.covered.range(source.to_vec()..).next().is_some_and(|one| one.starts_with(source));
         let ends = source.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
         below || ends.filter_map(|end| source.get(..end)).any(|above| self.covered.contains(above))
@@ -50,6 +64,16 @@ impl Sources {
 
 /// Without `.`, `..` and repeated slashes, and with one at the end. Links are not followed: this is a plan.
 fn plain(path: &Path) -> Vec<u8> {
+    let bytes = path.as_os_str().as_bytes();
+    let dotted = bytes.windows(2).any(|two| two == b"//" || two == b"/.");
+    if bytes.starts_with(b"/") && !dotted {
+        let mut text = Vec::with_capacity(bytes.len() + 1);
+        text.extend_from_slice(bytes);
+        if !bytes.ends_with(b"/") {
+            text.push(b'/');
+        }
+        return text;
+    }
     let mut text = vec![b'/'];
     let mut ends = Vec::new();
     for component in path.components() {
@@ -64,6 +88,11 @@ fn plain(path: &Path) -> Vec<u8> {
         }
     }
     text
+}
+
+/// The first name of a plain path.
+fn top(path: &[u8]) -> &[u8] {
+    path.split(|byte| *byte == b'/').nth(1).unwrap_or_default()
 }
 
 #[cfg(test)]
