@@ -242,6 +242,18 @@ fn a_source_is_what_the_host_has_there() {
 }
 
 #[test]
+fn too_few_descriptors_for_covered_sources_are_told() {
+    let binds = (0..40).map(|n| format!("--bind /etc/passwd /etc/{n}")).collect::<Vec<_>>().join(" ");
+    let line = format!("ulimit -n 24; {} run --tmpfs /etc {binds} ls /etc", common::path());
+    let output = Command::new("sh").args(["-c", &line]).output().expect("sh starts");
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("40 sources of binds are covered"), "{}", stderr(&output));
+    let line = line.replace("ulimit -n 24", "ulimit -n 64");
+    let output = Command::new("sh").args(["-c", &line]).output().expect("sh starts");
+    assert_eq!(stdout(&output).lines().count(), 40);
+}
+
+#[test]
 fn propagation_is_set_for_one_mount_or_all_below() {
     let scratch = Scratch::new();
     let (outer, inner) = nested(&scratch);
@@ -396,6 +408,10 @@ fn options_that_do_not_fit_are_refused() {
     refused(&["--options", "nofail", "--tmpfs", "/mnt"], "silently");
     refused(&["--options", "nonsense=1", "--tmpfs", "/mnt"], "does not take one of its options");
     refused(&["--fs", "no-such-fs", "none", "/mnt"], "no file system no-such-fs");
+    let ext4 = std::fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.contains("ext4"));
+    if ext4 {
+        refused(&["--fs", "ext4", "/dev/null", "/mnt"], "only some file systems");
+    }
     refused(&["--options", "X-mount.idmap=0:0:0", "--bind", "/usr", "/mnt"], "maps nothing");
     refused(&["--fs", "tmpfs", "none", "relative"], "not an absolute path");
 }

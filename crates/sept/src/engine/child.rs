@@ -6,6 +6,7 @@
 
 mod files;
 mod mounts;
+mod older;
 mod place;
 mod rights;
 
@@ -16,7 +17,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, WaitOptions};
 use rustix::thread::futex;
@@ -29,7 +30,7 @@ use crate::mount::Create;
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::Way;
 use crate::plan::step::{Source, Step};
-use crate::sys::{self, Attributes, CloneRequest, Instruction, Reach, attr};
+use crate::sys::{self, CloneRequest, Instruction, Reach};
 
 type Result<T = ()> = std::result::Result<T, Errno>;
 
@@ -219,7 +220,7 @@ impl Child<'_> {
             }
             Step::Propagate(propagation) => files::propagate(*propagation),
             Step::Hold(sources) => self.hold(sources),
-            Step::ReadOnlyAll => sys::mount_setattr(CWD, c"/", Attributes::set(attr::RDONLY), Reach::Tree),
+            Step::ReadOnlyAll => self.read_only_all(),
             Step::CloneRoot { dir, read_only } => self.clone_root(dir, *read_only),
             Step::Mount { source, change, target, create } => {
                 let from = match source {

@@ -22,7 +22,7 @@ use crate::mount::Mount;
 use crate::namespace::Namespace;
 use crate::plan::step::{Source, Step, UpperDir, shown};
 use crate::plan::{Plan, Way};
-use crate::sys::{Shared, Stack, Strings};
+use crate::sys::{self, Shared, Stack, Strings};
 
 /// A plan with all memory and descriptors that it takes.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub(crate) struct Prepared {
     pub pipes: [Option<OwnedFd>; 3],
     /// Trees of mounts whose owners are mapped; the child attaches them.
     pub trees: Vec<OwnedFd>,
+    /// Whether the kernel has no mount_setattr(2), and some mount would need it.
+    pub older: bool,
     /// The child's descriptors for [`Step::Hold`].
     pub held: Vec<AtomicI32>,
     /// Where a parked child waits, and where the parent speaks.
@@ -132,6 +134,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         pipes,
         gate,
         trees: trees::open(&plan)?,
+        older: plan.steps.iter().any(takes_attributes) && !sys::has_mount_setattr(),
         held: plan.steps.iter().flat_map(places).collect(),
         // Removed again if what follows fails: it is dropped then.
         cgroup: command.own_cgroup.as_ref().map(OwnCgroup::make).transpose()?,
@@ -139,6 +142,18 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         helper: (plan.way == Way::InPlace && !plan.duties.is_empty()).then(helper_pipe).transpose()?,
         plan,
     })
+}
+
+fn takes_attributes(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Mount { .. }
+            | Step::Remount { .. }
+            | Step::RemountReadOnly(_)
+            | Step::Mask(_)
+            | Step::ReadOnlyAll
+            | Step::CloneRoot { .. }
+    )
 }
 
 /// A place for each source that the child holds.

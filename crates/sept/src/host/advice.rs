@@ -405,7 +405,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             Advice::new("the clock would be negative, or too far in the future", "use a smaller offset")
         }
         Step::Mount { .. } | Step::ReadOnlyAll | Step::CloneRoot { .. } if errno == libc::ENOSYS => {
-            Advice::new("mount attributes need Linux 5.12", "use a newer kernel")
+            Advice::new(
+                "mounts are made by fsopen, open_tree and move_mount (Linux 5.2), and placed by openat2 (5.6): the kernel, or a seccomp filter, has not all of them",
+                "use a newer kernel, or a filter that knows them",
+            )
         }
         _ => Advice::default(),
     }

@@ -36,7 +36,7 @@ impl Child<'_> {
         let mount = match source {
             Source::Bind { recursive, held: Some(held), .. } => {
                 let tree = self.held(*held)?;
-                set(tree.as_fd(), change, if *recursive { Reach::Tree } else { Reach::One })?;
+                self.set(tree.as_fd(), change, if *recursive { Reach::Tree } else { Reach::One })?;
                 tree
             }
             Source::Bind { path, recursive, id_map, .. } => {
@@ -46,8 +46,10 @@ impl Child<'_> {
             Source::Device { device, make: true, .. } if self.make_node(device, target, create)? => {
                 return Ok(());
             }
-            Source::Device { device, held: Some(held), .. } => checked(self.held(*held)?, device, change)?,
-            Source::Device { path, device, .. } => open_device(path, device, change)?,
+            Source::Device { device, held: Some(held), .. } => {
+                self.checked(self.held(*held)?, device, change)?
+            }
+            Source::Device { path, device, .. } => self.open_device(path, device, change)?,
             Source::Tmpfs { mode, size } => self.tmpfs(mode, size.as_deref(), change)?,
             Source::FileSystem { kind, source } => {
                 let mount = new_fs(kind, source.as_deref().unwrap_or(kind), &[], change)?;
@@ -66,7 +68,15 @@ impl Child<'_> {
             Source::BinfmtMisc => fresh(c"binfmt_misc", &[])?,
             Source::Mqueue => fresh(c"mqueue", &[])?,
         };
-        self.put(mount.as_fd(), target, create)
+        let reach =
+            if matches!(source, Source::Bind { recursive: true, .. }) { Reach::Tree } else { Reach::One };
+        let propagation = change.all.then(change.top).propagation;
+        let shows = matches!(source, Source::Bind { .. } | Source::Data { .. } | Source::Device { .. });
+        if !shows && propagation != 0 {
+            self.set_some(mount.as_fd(), Attributes { propagation, ..Attributes::NONE }, Reach::One)?;
+        }
+        self.put(mount.as_fd(), target, create)?;
+        if shows || propagation != 0 { self.settle(mount.as_fd(), change, reach) } else { Ok(()) }
     }
 
     fn bind(
@@ -77,10 +87,10 @@ impl Child<'_> {
         change: &Change,
     ) -> Result<OwnedFd> {
         let reach = if recursive { Reach::Tree } else { Reach::One };
-        let Some(map) = id_map else { return open_changed(path, change, reach) };
+        let Some(map) = id_map else { return self.open_changed(path, change, reach) };
         let tree = self.prepared.trees.get(map.tree).ok_or(Errno::BADF)?;
         let tree = rustix::io::fcntl_dupfd_cloexec(tree, 0)?;
-        set(tree.as_fd(), change, reach)?;
+        self.set(tree.as_fd(), change, reach)?;
         Ok(tree)
     }
 
@@ -124,7 +134,7 @@ impl Child<'_> {
             }
             mount => mount?,
         };
-        set(mount.as_fd(), change, Reach::One)?;
+        self.set(mount.as_fd(), change, Reach::One)?;
         Ok(mount)
     }
 
@@ -162,7 +172,7 @@ impl Child<'_> {
             configure(fs.as_fd(), change)?;
             rustix::mount::fsconfig_reconfigure(fs.as_fd())?;
         }
-        set(place.as_fd(), change, Reach::Tree)
+        self.change(place.as_fd(), change, Reach::Tree)
     }
 
     /// The directories are given by descriptor, `/proc/self/fd/N`: a path with a colon or a comma is no other path then.
@@ -221,19 +231,56 @@ impl Child<'_> {
         }
         Ok(mount)
     }
-}
 
-/// Sets what was asked for on a mount that is not attached yet.
-fn set(mount: BorrowedFd<'_>, change: &Change, reach: Reach) -> Result {
-    if reach == Reach::One {
-        return set_some(mount, change.all.then(change.top), Reach::One);
+    /// Sets what was asked for on a mount that is not attached yet.
+    pub(super) fn set(&self, mount: BorrowedFd<'_>, change: &Change, reach: Reach) -> Result {
+        if reach == Reach::One {
+            return self.set_some(mount, change.all.then(change.top), Reach::One);
+        }
+        self.set_some(mount, change.all, Reach::Tree)?;
+        self.set_some(mount, change.top, Reach::One)
     }
-    set_some(mount, change.all, Reach::Tree)?;
-    set_some(mount, change.top, Reach::One)
-}
 
-fn set_some(mount: BorrowedFd<'_>, change: Attributes, reach: Reach) -> Result {
-    if change == Attributes::NONE { Ok(()) } else { sys::mount_setattr(mount, c"", change, reach) }
+    fn set_some(&self, mount: BorrowedFd<'_>, change: Attributes, reach: Reach) -> Result {
+        if change == Attributes::NONE {
+            return Ok(());
+        }
+        match sys::mount_setattr(mount, c"", change, reach) {
+            // `settle` does it.
+            Err(Errno::NOSYS) if self.prepared.older => Ok(()),
+            done => done,
+        }
+    }
+
+    /// A copy with attributes of its own: in one call since Linux 6.15, which counts where binds are many.
+    fn open_changed(&self, path: &CStr, change: &Change, reach: Reach) -> Result<OwnedFd> {
+        if reach == Reach::Tree && change.top == Attributes::NONE && change.all != Attributes::NONE {
+            // A filter may refuse what it does not know, with whatever errno: the calls of old then say what is wrong.
+            if let Ok(tree) = sys::open_tree_attr(path, change.all, reach) {
+                return Ok(tree);
+            }
+        }
+        let tree = open_tree(path, reach)?;
+        self.set(tree.as_fd(), change, reach)?;
+        Ok(tree)
+    }
+
+    /// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
+    pub(super) fn open_device(&self, path: &CStr, device: &Device, change: &Change) -> Result<OwnedFd> {
+        self.checked(open_tree(path, Reach::Tree)?, device, change)
+    }
+
+    fn checked(&self, tree: OwnedFd, device: &Device, change: &Change) -> Result<OwnedFd> {
+        verify(&tree, device)?;
+        self.set(tree.as_fd(), change, Reach::Tree)?;
+        Ok(tree)
+    }
+
+    /// The same of a mount that is attached.
+    pub(super) fn change(&self, mount: BorrowedFd<'_>, change: &Change, reach: Reach) -> Result {
+        self.set(mount, change, reach)?;
+        self.settle(mount, change, reach)
+    }
 }
 
 /// A new file system, mounted nowhere yet.
@@ -258,9 +305,7 @@ fn created(fs: BorrowedFd<'_>, change: &Change) -> Result<OwnedFd> {
     rustix::mount::fsconfig_create(fs)?;
     let all = change.all.then(change.top);
     let attributes = MountAttrFlags::from_bits_retain(all.set as u32);
-    let mount = rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    set_some(mount.as_fd(), Attributes { propagation: all.propagation, ..Attributes::NONE }, Reach::One)?;
-    Ok(mount)
+    rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 fn configure(fs: BorrowedFd<'_>, change: &Change) -> Result {
@@ -279,30 +324,6 @@ pub(super) fn open_tree(path: &CStr, reach: Reach) -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let below = if reach == Reach::Tree { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
     rustix::mount::open_tree(CWD, path, flags | below)
-}
-
-/// A copy with attributes of its own: in one call since Linux 6.15, which counts where binds are many.
-fn open_changed(path: &CStr, change: &Change, reach: Reach) -> Result<OwnedFd> {
-    if reach == Reach::Tree && change.top == Attributes::NONE && change.all != Attributes::NONE {
-        // A filter may refuse what it does not know, with whatever errno: the calls of old then say what is wrong.
-        if let Ok(tree) = sys::open_tree_attr(path, change.all, reach) {
-            return Ok(tree);
-        }
-    }
-    let tree = open_tree(path, reach)?;
-    set(tree.as_fd(), change, reach)?;
-    Ok(tree)
-}
-
-/// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
-pub(super) fn open_device(path: &CStr, device: &Device, change: &Change) -> Result<OwnedFd> {
-    checked(open_tree(path, Reach::Tree)?, device, change)
-}
-
-fn checked(tree: OwnedFd, device: &Device, change: &Change) -> Result<OwnedFd> {
-    verify(&tree, device)?;
-    set(tree.as_fd(), change, Reach::Tree)?;
-    Ok(tree)
 }
 
 fn kind_and_number(device: &Device) -> (FileType, u64) {
@@ -327,7 +348,11 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
 }
 
 /// `/proc/self/fd/N` and what is below, written by hand: nothing here may allocate.
-fn descriptor_path<'b>(buffer: &'b mut [u8; 40], fd: BorrowedFd<'_>, below: &[u8]) -> Result<&'b CStr> {
+pub(super) fn descriptor_path<'b>(
+    buffer: &'b mut [u8; 40],
+    fd: BorrowedFd<'_>,
+    below: &[u8],
+) -> Result<&'b CStr> {
     let (mut digits, mut first, mut number) = ([0_u8; 10], 10, fd.as_raw_fd() as u32);
     while first == 10 || number > 0 {
         first -= 1;
