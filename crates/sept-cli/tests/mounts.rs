@@ -242,6 +242,35 @@ fn a_source_is_what_the_host_has_there() {
 }
 
 #[test]
+fn what_covers_a_directory_counts_for_what_comes_after() {
+    let line = ["--tmpfs", "/mnt", "--dir", "/mnt/a/x", "--mask", "/mnt/a", "--dir", "/mnt/a/y"];
+    refused(&line, "nothing is made on the host unasked");
+    let line = [
+        "--tmpfs", "/mnt", "--dir", "/mnt/a/x", "--tmpfs", "/mnt/a", "--dir", "/mnt/a/y", "--tmpfs",
+        "/mnt/a/z",
+    ];
+    assert_eq!(stdout(&run(&[line.as_slice(), &["ls", "/mnt/a"]].concat())), "y\nz");
+    // By way of a link, too.
+    let line = [
+        "--tmpfs",
+        "/mnt",
+        "--dir",
+        "/mnt/a",
+        "--symlink",
+        "a",
+        "/mnt/b",
+        "--tmpfs",
+        "/mnt/b",
+        "--dir",
+        "/mnt/a/y",
+    ];
+    assert_eq!(
+        stdout(&run(&[line.as_slice(), &["ls", "/mnt/a", "/mnt/b"]].concat())),
+        "/mnt/a:\ny\n\n/mnt/b:\ny"
+    );
+}
+
+#[test]
 fn too_few_descriptors_for_covered_sources_are_told() {
     let binds = (0..40).map(|n| format!("--bind /etc/passwd /etc/{n}")).collect::<Vec<_>>().join(" ");
     let line = format!("ulimit -n 24; {} run --tmpfs /etc {binds} ls /etc", common::path());
