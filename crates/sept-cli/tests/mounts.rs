@@ -191,6 +191,8 @@ fn nested(scratch: &Scratch) -> (String, String) {
 fn read_only_reaches_below_only_if_it_says_so() {
     let scratch = Scratch::new();
     let (outer, inner) = nested(&scratch);
+    let sept = common::path();
+    let around = ["--tmpfs", &inner, &sept, "run", "--share", "user"];
     let script = "touch /mnt/x 2>/dev/null && echo top; touch /mnt/inner/x 2>/dev/null && echo below; true";
     for (words, option, writable) in [
         ("ro", "--bind", "below"),
@@ -205,14 +207,79 @@ fn read_only_reaches_below_only_if_it_says_so() {
         ("bind", "--bind", "top\nbelow"),
         ("bind,ro", "--bind", ""),
     ] {
-        let line = ["--tmpfs", &inner, "--options", words, option, &outer, "/mnt", "sh", "-c", script];
-        assert_eq!(stdout(&run(&line)), writable, "{option} with {words}");
+        let line = ["--options", words, option, &outer, "/mnt", "sh", "-c", script];
+        assert_eq!(stdout(&run(&[around.as_slice(), &line].concat())), writable, "{option} with {words}");
     }
-    let line = ["--tmpfs", &inner, "--options", "bind", "--bind", &outer, "/mnt"];
+    let line = [around.as_slice(), &["--options", "bind", "--bind", &outer, "/mnt"]].concat();
     assert_eq!(mountinfo(&line, "/mnt/inner").len(), 0);
-    let line = ["--tmpfs", &inner, "--options", "rbind,rnoexec", "--bind", &outer, "/mnt"];
+    let line = [around.as_slice(), &["--options", "rbind,rnoexec", "--bind", &outer, "/mnt"]].concat();
     assert!(attributes(&line, "/mnt/inner").contains("noexec"));
+    // Across the border of a user namespace, what a mount covers stays covered.
+    let line = [&around[..4], &["--options", "bind", "--bind", &outer, "/mnt"]].concat();
+    refused(&line, "rbind instead of bind");
     assert!(std::path::Path::new(&format!("{outer}/x")).exists());
+}
+
+#[test]
+fn a_source_is_what_the_host_has_there() {
+    let scratch = Scratch::new();
+    let (outer, inner) = nested(&scratch);
+    std::fs::write(format!("{inner}/file"), "").expect("a file can be made");
+    // Whatever was mounted on it, above it or below it before.
+    for (covered, source, file) in
+        [(&inner, &inner, "/mnt/file"), (&outer, &inner, "/mnt/file"), (&inner, &outer, "/mnt/inner/file")]
+    {
+        let line = ["--tmpfs", covered, "--ro-bind", source, "/mnt", "ls", file];
+        assert_eq!(stdout(&run(&line)), file, "{source} after {covered}");
+    }
+    let script = format!("touch /mnt/made && ! touch {inner}/other 2>/dev/null");
+    let output = run(&["--read-only", "--bind", &inner, "/mnt", "sh", "-c", &script]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(std::path::Path::new(&format!("{inner}/made")).exists());
+    let line =
+        ["--tmpfs", "/dev", "--device", "/dev/full", "--bind-try", "/dev/null", "/dev/null", "ls", "/dev"];
+    assert_eq!(stdout(&run(&line)), "full\nnull");
+}
+
+#[test]
+fn what_covers_a_directory_counts_for_what_comes_after() {
+    let line = ["--tmpfs", "/mnt", "--dir", "/mnt/a/x", "--mask", "/mnt/a", "--dir", "/mnt/a/y"];
+    refused(&line, "nothing is made on the host unasked");
+    let line = [
+        "--tmpfs", "/mnt", "--dir", "/mnt/a/x", "--tmpfs", "/mnt/a", "--dir", "/mnt/a/y", "--tmpfs",
+        "/mnt/a/z",
+    ];
+    assert_eq!(stdout(&run(&[line.as_slice(), &["ls", "/mnt/a"]].concat())), "y\nz");
+    // By way of a link, too.
+    let line = [
+        "--tmpfs",
+        "/mnt",
+        "--dir",
+        "/mnt/a",
+        "--symlink",
+        "a",
+        "/mnt/b",
+        "--tmpfs",
+        "/mnt/b",
+        "--dir",
+        "/mnt/a/y",
+    ];
+    assert_eq!(
+        stdout(&run(&[line.as_slice(), &["ls", "/mnt/a", "/mnt/b"]].concat())),
+        "/mnt/a:\ny\n\n/mnt/b:\ny"
+    );
+}
+
+#[test]
+fn too_few_descriptors_for_covered_sources_are_told() {
+    let binds = (0..40).map(|n| format!("--bind /etc/passwd /etc/{n}")).collect::<Vec<_>>().join(" ");
+    let line = format!("ulimit -n 24; {} run --tmpfs /etc {binds} ls /etc", common::path());
+    let output = Command::new("sh").args(["-c", &line]).output().expect("sh starts");
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("40 sources of binds are covered"), "{}", stderr(&output));
+    let line = line.replace("ulimit -n 24", "ulimit -n 64");
+    let output = Command::new("sh").args(["-c", &line]).output().expect("sh starts");
+    assert_eq!(stdout(&output).lines().count(), 40);
 }
 
 #[test]
@@ -370,6 +437,10 @@ fn options_that_do_not_fit_are_refused() {
     refused(&["--options", "nofail", "--tmpfs", "/mnt"], "silently");
     refused(&["--options", "nonsense=1", "--tmpfs", "/mnt"], "does not take one of its options");
     refused(&["--fs", "no-such-fs", "none", "/mnt"], "no file system no-such-fs");
+    let ext4 = std::fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.contains("ext4"));
+    if ext4 {
+        refused(&["--fs", "ext4", "/dev/null", "/mnt"], "only some file systems");
+    }
     refused(&["--options", "X-mount.idmap=0:0:0", "--bind", "/usr", "/mnt"], "maps nothing");
     refused(&["--fs", "tmpfs", "none", "relative"], "not an absolute path");
 }

@@ -533,7 +533,7 @@ impl Command {
         self
     }
 
-    /// Adds a mount; they are made in the order given.
+    /// Adds a mount; they are made in the order given. Sources of binds are what the caller sees at the beginning.
     pub fn mount(&mut self, mount: Mount) -> &mut Self {
         self.mounts.push(mount);
         self

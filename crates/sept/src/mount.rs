@@ -61,7 +61,7 @@ pub enum Upper {
 pub enum Access {
     /// Read and write; device files don't work, set-user-ID bits count for nothing.
     ReadWrite,
-    /// Read only, submounts included (mount_setattr(2), Linux 5.12).
+    /// Read only, submounts included.
     ReadOnly,
     /// As `ReadWrite`, and device files work.
     Devices,

@@ -184,7 +184,7 @@ fn mounts_say_what_is_set_on_them() {
     assert_eq!(
         printed(&command, &root()),
         "clone: new mount\n 1. make all mounts private\n \
-         2. find what mounts may cover: /dev/net/tun\n \
+         2. open before they are covered: /dev/net/tun\n \
          3. bind /usr read-only alone on /a (bind,rnoexec)\n \
          4. bind /usr, users mapped 0 1000 10, groups 0 0 4294967295 on /b\n \
          5. mount tmpfs on /c (size=1M,nosuid)\n 6. remount /c (ro)\n \

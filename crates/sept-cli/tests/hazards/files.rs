@@ -271,11 +271,12 @@ fn no_mount_is_made_first_and_restricted_afterwards() {
     }
     let calls = calls(&[&[path().as_str()], bind.as_slice()].concat());
     // open_tree_attr(2) makes and restricts in one; an older strace knows its number only.
-    let at = calls.lines().position(|line| {
+    let restricts = |line: &&str| {
         line.contains("open_tree_attr")
             || line.contains("syscall_0x1d3")
             || line.contains("mount_setattr(") && line.contains("|MOUNT_ATTR_NOSUID")
-    });
-    let after = at.and_then(|at| calls.lines().nth(at + 1)).unwrap_or_default();
+    };
+    let concerns = |line: &&str| restricts(line) || line.contains("move_mount(") || line.contains(" mount(");
+    let after = calls.lines().filter(concerns).skip_while(|line| !restricts(line)).nth(1).unwrap_or_default();
     assert!(after.contains("move_mount"), "{calls}");
 }

@@ -6,17 +6,18 @@
 
 mod files;
 mod mounts;
+mod older;
 mod place;
 mod rights;
 
 use std::convert::Infallible;
-use std::ffi::{CStr, c_void};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::{CStr, CString, c_void};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, WaitOptions};
 use rustix::thread::futex;
@@ -27,9 +28,9 @@ use crate::engine::prepare::Prepared;
 use crate::engine::wire;
 use crate::mount::Create;
 use crate::namespace::{Namespace, Namespaces};
-use crate::plan::step::{Source, Step};
-use crate::plan::{MOST_HELD, Way};
-use crate::sys::{self, Attributes, CloneRequest, Instruction, Reach, attr};
+use crate::plan::Way;
+use crate::plan::step::{Held, Source, Step};
+use crate::sys::{self, CloneRequest, Instruction, Reach};
 
 type Result<T = ()> = std::result::Result<T, Errno>;
 
@@ -46,8 +47,6 @@ struct Child<'a> {
     own: [u64; MOST_OWN],
     own_count: usize,
     at_root: bool,
-    /// What was opened before mounts covered it, or why it could not be.
-    held: [Option<(&'a CStr, Result<OwnedFd>)>; MOST_HELD],
 }
 
 /// Clones the child. Boxed, so that it stays where it is; the caller keeps it until the child has left this memory:
@@ -156,15 +155,7 @@ const AT_ROOT: u32 = u32::MAX;
 
 impl<'a> Child<'a> {
     fn new(prepared: &'a Prepared) -> Self {
-        Self {
-            prepared,
-            root: None,
-            near: None,
-            own: [0; MOST_OWN],
-            own_count: 0,
-            at_root: false,
-            held: [const { None }; MOST_HELD],
-        }
+        Self { prepared, root: None, near: None, own: [0; MOST_OWN], own_count: 0, at_root: false }
     }
 }
 
@@ -205,7 +196,7 @@ impl<'a> Child<'a> {
         sys::exit(125)
     }
 
-    fn step(&mut self, step: &'a Step) -> Result {
+    fn step(&mut self, step: &Step) -> Result {
         match step {
             Step::DieWithParent(signal) => self.die_with_parent(*signal),
             Step::Hide => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
@@ -229,7 +220,8 @@ impl<'a> Child<'a> {
                 sys::loopback_up(socket.as_fd())
             }
             Step::Propagate(propagation) => files::propagate(*propagation),
-            Step::ReadOnlyAll => sys::mount_setattr(CWD, c"/", Attributes::set(attr::RDONLY), Reach::Tree),
+            Step::Hold(sources) => self.hold(sources),
+            Step::ReadOnlyAll => self.read_only_all(),
             Step::CloneRoot { dir, read_only } => self.clone_root(dir, *read_only),
             Step::Mount { source, change, target, create } => {
                 let from = match source {
@@ -247,7 +239,6 @@ impl<'a> Child<'a> {
                 self.write_file(from, at, *mode, *create)
             }
             Step::ChangeMode { at, mode, create } => self.change_mode(at, *mode, *create),
-            Step::Hold(paths) => self.hold(paths),
             Step::Mask(at) => self.mask(at),
             Step::RemountReadOnly(at) => self.remount_read_only(at),
             Step::Symlink { to, at } => {
@@ -305,6 +296,45 @@ impl<'a> Child<'a> {
             Step::Park => self.park(),
             Step::Exec(_) => self.exec(),
         }
+    }
+
+    /// Opens what later steps take. What can't be opened is told by the step that wants it.
+    fn hold(&self, sources: &[(CString, Held)]) -> Result {
+        for ((path, kind), held) in sources.iter().zip(&self.prepared.held) {
+            let opened = match kind {
+                Held::Tree => mounts::open_tree(path, Reach::Tree),
+                Held::One => mounts::open_tree(path, Reach::One),
+                Held::Place => rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
+            };
+            let fd = opened.map_or_else(|errno| -errno.raw_os_error(), IntoRawFd::into_raw_fd);
+            held.store(fd, Release);
+        }
+        Ok(())
+    }
+
+    /// A tree that is held; once.
+    fn held(&self, n: usize) -> Result<OwnedFd> {
+        let fd = self.prepared.held.get(n).map_or(-libc::EBADF, |held| held.swap(-libc::EBADF, AcqRel));
+        if fd < 0 {
+            return Err(Errno::from_raw_os_error(-fd));
+        }
+        // SAFETY: `hold` gave up this descriptor of this process; the swap hands it out once.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// A place that is held, if this one is.
+    fn place(&self, path: &CStr) -> Option<Result<BorrowedFd<'_>>> {
+        let held = self.prepared.plan.steps.iter().find_map(|step| match step {
+            Step::Hold(sources) => Some(sources),
+            _ => None,
+        });
+        let is_it = |(source, kind): &(CString, Held)| *kind == Held::Place && source.as_c_str() == path;
+        let fd = self.prepared.held.get(held?.iter().position(is_it)?)?.load(Acquire);
+        if fd < 0 {
+            return Some(Err(Errno::from_raw_os_error(-fd)));
+        }
+        // SAFETY: `hold` opened it, and nothing closes a place but exec.
+        Some(Ok(unsafe { BorrowedFd::borrow_raw(fd) }))
     }
 
     /// 0 is whoever writes it.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::AtomicI32;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -22,7 +23,7 @@ use crate::mount::Mount;
 use crate::namespace::Namespace;
 use crate::plan::step::{Source, Step, UpperDir, shown};
 use crate::plan::{Plan, Way};
-use crate::sys::{Shared, Stack, Strings};
+use crate::sys::{self, Shared, Stack, Strings};
 
 /// A plan with all memory and descriptors that it takes.
 #[derive(Debug)]
@@ -54,6 +55,10 @@ pub(crate) struct Prepared {
     pub pipes: [Option<OwnedFd>; 3],
     /// Trees of mounts whose owners are mapped; the child attaches them.
     pub trees: Vec<OwnedFd>,
+    /// Whether the kernel has no mount_setattr(2), and some mount would need it.
+    pub older: bool,
+    /// The child's descriptors for [`Step::Hold`].
+    pub held: Vec<AtomicI32>,
     /// Where a parked child waits, and where the parent speaks.
     pub gate: Option<(OwnedFd, OwnedFd)>,
     /// By which a seccomp listener comes.
@@ -134,12 +139,32 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         gate,
         trees: trees::open(&plan)?,
         listener: Passage::prepare(command)?,
+        older: plan.steps.iter().any(takes_attributes) && !sys::has_mount_setattr(),
+        held: plan.steps.iter().flat_map(places).collect(),
         // Removed again if what follows fails: it is dropped then.
         cgroup: command.own_cgroup.as_ref().map(OwnCgroup::make).transpose()?,
         fault: command.fault,
         helper: (plan.way == Way::InPlace && !plan.duties.is_empty()).then(helper_pipe).transpose()?,
         plan,
     })
+}
+
+fn takes_attributes(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Mount { .. }
+            | Step::Remount { .. }
+            | Step::RemountReadOnly(_)
+            | Step::Mask(_)
+            | Step::ReadOnlyAll
+            | Step::CloneRoot { .. }
+    )
+}
+
+/// A place for each source that the child holds.
+fn places(step: &Step) -> impl Iterator<Item = AtomicI32> + use<> {
+    let count = if let Step::Hold(sources) = step { sources.len() } else { 0 };
+    (0..count).map(|_| AtomicI32::new(-libc::EBADF))
 }
 
 pub(crate) fn duty(what: &str, errno: Errno) -> Error {

@@ -297,6 +297,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             )
             .or("do without the user namespace: --share user")
         }
+        Step::Hold(sources) if errno == libc::EMFILE => Advice::new(
+            format!("{} sources of binds are covered by other mounts, and each takes a descriptor until then", sources.len()),
+            "allow more descriptors: ulimit -n",
+        ),
         Step::Mount { source: Source::FileSystem { kind, .. }, .. } if errno == libc::EPERM => Advice::new(
             format!("only some file systems can be mounted in a user namespace, and {} is perhaps none of them", shown(kind)),
             "mount it outside and bind it",
@@ -434,7 +438,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             Advice::new("the clock would be negative, or too far in the future", "use a smaller offset")
         }
         Step::Mount { .. } | Step::ReadOnlyAll | Step::CloneRoot { .. } if errno == libc::ENOSYS => {
-            Advice::new("mount attributes need Linux 5.12", "use a newer kernel")
+            Advice::new(
+                "mounts are made by fsopen, open_tree and move_mount (Linux 5.2), and placed by openat2 (5.6): the kernel, or a seccomp filter, has not all of them",
+                "use a newer kernel, or a filter that knows them",
+            )
         }
         _ => Advice::default(),
     }

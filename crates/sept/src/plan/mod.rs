@@ -9,6 +9,7 @@ mod options;
 mod privileges;
 mod root;
 mod source;
+mod sources;
 pub mod step;
 
 use std::ffi::{CString, OsStr};
@@ -23,7 +24,7 @@ use crate::host::Host;
 use crate::layer::Layer;
 use crate::mount::Propagation;
 use crate::namespace::{Namespace, Namespaces};
-pub(crate) use root::{MOST_HELD, NULL};
+pub(crate) use root::NULL;
 use step::Step;
 
 /// What will be done, in order. [`Display`](fmt::Display) prints it as a numbered list.

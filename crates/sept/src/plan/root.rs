@@ -1,8 +1,6 @@
 //! Mounts and the root: what is lowered to which steps.
 
-use std::collections::HashSet;
-use std::ffi::{CStr, CString, OsStr};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
 
 use crate::command::{Chroot, Command};
@@ -11,7 +9,8 @@ use crate::host::Host;
 use crate::mount::{Access, Bind, Create, Device, DeviceType, Mount, MountKind, Propagation, Upper};
 use crate::namespace::Namespace;
 use crate::plan::options::{change, id_map};
-use crate::plan::step::{Attributes, Change, Source, Step, UpperDir};
+use crate::plan::sources::Sources;
+use crate::plan::step::{Attributes, Change, Held, Source, Step, UpperDir};
 use crate::plan::{below, path};
 use crate::sys::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
 
@@ -44,6 +43,9 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
         steps.push(Step::Propagate(propagation));
     }
     let own_root = own_root(command);
+    // Before all that covers or restricts: a source is what the caller sees there.
+    let first = steps.len();
+    let mut sources = Sources::new(own_root, command.mounts.len());
     // Read-only before the own mounts: a tmpfs of the command's own stays writable.
     match own_root {
         Some(dir) => {
@@ -55,12 +57,13 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
     // Before the mounts, whose paths are then those inside it.
     chroot(command, steps)?;
     // Before the pivot: the kernel gives proc and sysfs only to who still sees the host's.
-    let mut mounts = Vec::with_capacity(command.mounts.len());
     for mount in &command.mounts {
-        lower(command, host, mount, &mut mounts)?;
+        lower(command, host, mount, &mut sources, steps)?;
+        sources.cover(&mount.target);
     }
-    steps.extend(hold(own_root, &mounts)?);
-    steps.append(&mut mounts);
+    if !sources.held.is_empty() {
+        steps.insert(first, Step::Hold(sources.held));
+    }
     for (mount, line) in &command.interpreters {
         let file = path("binfmt_misc", &below(mount, "register"))?;
         let line =
@@ -86,67 +89,8 @@ fn own_root(command: &Command) -> Option<&Path> {
     command.root.as_deref().or(cloned.then_some(Path::new("/")))
 }
 
-/// More than this are not opened beforehand.
-pub(crate) const MOST_HELD: usize = 64;
-
-/// The sources of binds are those outside: not what an earlier mount has put over them.
-fn hold(own_root: Option<&Path>, mounts: &[Step]) -> Result<Option<Step>, Error> {
-    // A root of its own covers nothing of the host's but itself; a clone of all of it, nothing.
-    if own_root == Some(Path::new("/")) {
-        return Ok(None);
-    }
-    let base = own_root.unwrap_or(Path::new("/"));
-    let (mut targets, mut seen) = (HashSet::new(), HashSet::new());
-    let (mut all, mut covered) = (Vec::new(), Vec::new());
-    for step in mounts {
-        let (Step::Mount { target, .. } | Step::Mask(target)) = step else { continue };
-        for source in sources(step).filter(|_| !targets.is_empty()) {
-            if !seen.insert(source) {
-                continue;
-            }
-            if as_path(source).ancestors().any(|above| targets.contains(above)) {
-                covered.push(source);
-            }
-            all.push(source);
-        }
-        targets.insert(base.join(as_path(target).strip_prefix("/").unwrap_or(Path::new(""))));
-    }
-    // By its words alone a path does not tell whether it is covered: a link may lead there. So all of them, if they are few.
-    let held = if own_root.is_none() && all.len() <= MOST_HELD { all } else { covered };
-    if held.len() > MOST_HELD {
-        return Err(Error::invalid_with(
-            format!("more than {MOST_HELD} sources of binds are covered by mounts that are made before"),
-            Advice { why: vec![], fix: vec!["give those binds first".to_owned()] },
-        ));
-    }
-    let held: Vec<CString> = held.into_iter().map(CStr::to_owned).collect();
-    Ok(Some(held).filter(|held| !held.is_empty()).map(Step::Hold))
-}
-
-/// The paths outside that a step looks up.
-fn sources(step: &Step) -> impl Iterator<Item = &CStr> {
-    let (one, lower, upper): (Option<&CStr>, &[CString], _) = match step {
-        // Those with mapped owners are opened by the caller.
-        Step::Mount {
-            source: Source::Bind { path, id_map: None, .. } | Source::Device { path, .. }, ..
-        } => (Some(path), &[], &UpperDir::None),
-        Step::Mount { source: Source::Overlay { lower, upper, .. }, .. } => (None, lower, upper),
-        Step::Mask(_) => (Some(NULL), &[], &UpperDir::None),
-        _ => (None, &[], &UpperDir::None),
-    };
-    let upper = match upper {
-        UpperDir::Directory(upper, work) => [Some(upper.as_c_str()), Some(work.as_c_str())],
-        UpperDir::None | UpperDir::Tmpfs => [None, None],
-    };
-    one.into_iter().chain(lower.iter().map(CString::as_c_str)).chain(upper.into_iter().flatten())
-}
-
 /// What masks a file.
 pub(crate) const NULL: &CStr = c"/dev/null";
-
-fn as_path(path: &CStr) -> &Path {
-    Path::new(OsStr::from_bytes(path.to_bytes()))
-}
 
 fn chroot(command: &Command, steps: &mut Vec<Step>) -> Result<(), Error> {
     match &command.chroot {
@@ -157,7 +101,13 @@ fn chroot(command: &Command, steps: &mut Vec<Step>) -> Result<(), Error> {
     Ok(())
 }
 
-fn lower(command: &Command, host: &Host, mount: &Mount, steps: &mut Vec<Step>) -> Result<(), Error> {
+fn lower(
+    command: &Command,
+    host: &Host,
+    mount: &Mount,
+    sources: &mut Sources,
+    steps: &mut Vec<Step>,
+) -> Result<(), Error> {
     if !mount.target.is_absolute() {
         return Err(Error::invalid_with(
             format!("the mount point {:?} is not an absolute path", mount.target),
@@ -175,6 +125,9 @@ fn lower(command: &Command, host: &Host, mount: &Mount, steps: &mut Vec<Step>) -
         steps.push(Step::Remount { at: target, change });
         return Ok(());
     }
+    if mount.kind == MountKind::Mask {
+        sources.hold_place(NULL);
+    }
     if let Some(step) = alter(command, mount, &target)? {
         steps.push(step);
         return Ok(());
@@ -182,21 +135,24 @@ fn lower(command: &Command, host: &Host, mount: &Mount, steps: &mut Vec<Step>) -
     let source = match &mount.kind {
         MountKind::Bind { source, access } => {
             let reach = mount.options.as_ref().and_then(|options| options.reach);
-            Source::Bind {
-                path: path("the source of a bind", source)?,
-                access: *access,
-                recursive: reach != Some(Bind::One),
-                id_map: id_map(command, host, mount, steps)?,
-            }
+            let (path, recursive) = (path("the source of a bind", source)?, reach != Some(Bind::One));
+            let id_map = id_map(command, host, mount, steps)?;
+            let held = if id_map.is_some() {
+                None
+            } else {
+                sources.hold(&path, if recursive { Held::Tree } else { Held::One })
+            };
+            Source::Bind { path, access: *access, recursive, id_map, held }
         }
         MountKind::Data { fd, mode, access } => Source::Data { fd: *fd, mode: *mode, access: *access },
-        MountKind::Device { source, device } => Source::Device {
-            path: path("a device", source)?,
-            device: *device,
+        MountKind::Device { source, device } => {
+            let path = path("a device", source)?;
             // A named pipe takes no right; a device none that a user namespace could give.
-            make: device.kind == DeviceType::Fifo
-                || host.can_make_devices() && !command.namespaces.contains(Namespace::User),
-        },
+            let make = device.kind == DeviceType::Fifo
+                || host.can_make_devices() && !command.namespaces.contains(Namespace::User);
+            sources.hold_place(&path);
+            Source::Device { path, device: *device, make }
+        }
         MountKind::FileSystem { kind, source } => Source::FileSystem {
             kind: path("the type of a file system", Path::new(kind))?,
             source: source
@@ -205,15 +161,19 @@ fn lower(command: &Command, host: &Host, mount: &Mount, steps: &mut Vec<Step>) -
                 .transpose()?,
         },
         MountKind::Tmpfs { mode, size } => tmpfs(*mode, *size)?,
-        MountKind::Overlay { lower, upper } => overlay(command, lower, upper)?,
+        MountKind::Overlay { lower, upper } => overlay(command, lower, upper, sources)?,
         MountKind::Proc => proc_source(command)?,
         MountKind::Sysfs if command.namespaces.contains(Namespace::Net) => Source::Sysfs,
-        MountKind::Sysfs => {
-            Source::Bind { path: c"/sys".to_owned(), access: Access::ReadOnly, recursive: true, id_map: None }
-        }
+        MountKind::Sysfs => Source::Bind {
+            path: c"/sys".to_owned(),
+            access: Access::ReadOnly,
+            recursive: true,
+            id_map: None,
+            held: None,
+        },
         MountKind::Mqueue => Source::Mqueue,
         MountKind::BinfmtMisc => Source::BinfmtMisc,
-        MountKind::Dev => return dev(command, &mount.target, target, steps),
+        MountKind::Dev => return dev(command, &mount.target, target, sources, steps),
         // `alter` has taken the others.
         _ => return Ok(()),
     };
@@ -261,7 +221,12 @@ fn tmpfs(mode: u32, size: Option<u64>) -> Result<Source, Error> {
     Ok(Source::Tmpfs { mode: number(format!("{mode:o}"))?, size })
 }
 
-fn overlay(command: &Command, lower: &[PathBuf], upper: &Upper) -> Result<Source, Error> {
+fn overlay(
+    command: &Command,
+    lower: &[PathBuf],
+    upper: &Upper,
+    sources: &mut Sources,
+) -> Result<Source, Error> {
     if lower.is_empty() {
         return Err(Error::invalid_with(
             "an overlay needs at least one directory below",
@@ -274,9 +239,13 @@ fn overlay(command: &Command, lower: &[PathBuf], upper: &Upper) -> Result<Source
             Advice::new("overlayfs merges nothing into one", "show the one: --ro-bind, Access::ReadOnly"),
         ));
     }
-    let dir = |dir: &PathBuf| path("a directory of an overlay", dir);
+    let mut dir = |dir: &PathBuf| {
+        let path = path("a directory of an overlay", dir)?;
+        sources.hold_place(&path);
+        Ok::<_, Error>(path)
+    };
     Ok(Source::Overlay {
-        lower: lower.iter().map(dir).collect::<Result<_, _>>()?,
+        lower: lower.iter().map(&mut dir).collect::<Result<_, _>>()?,
         upper: match upper {
             Upper::None => UpperDir::None,
             Upper::Tmpfs => UpperDir::Tmpfs,
@@ -303,7 +272,15 @@ fn proc_source(command: &Command) -> Result<Source, Error> {
 }
 
 /// A tmpfs with the few devices that programs expect, an own devpts, and the links to descriptors.
-fn dev(command: &Command, base: &Path, target: CString, steps: &mut Vec<Step>) -> Result<(), Error> {
+fn dev(
+    command: &Command,
+    base: &Path,
+    target: CString,
+    sources: &mut Sources,
+    steps: &mut Vec<Step>,
+) -> Result<(), Error> {
+    // It covers itself.
+    sources.cover(base);
     let with = |set| Change { all: Attributes::set(set), ..Change::default() };
     let (source, create) = (tmpfs(0o755, None)?, command.create);
     steps.push(Step::Mount { source, change: with(NOSUID | NODEV), target, create });
@@ -316,6 +293,7 @@ fn dev(command: &Command, base: &Path, target: CString, steps: &mut Vec<Step>) -
         let path = path("a device", &below(Path::new("/dev"), name))?;
         let kind = DeviceType::Character;
         let device = Device { kind, major, minor, mode: 0o666, uid: 0, gid: 0 };
+        sources.hold_place(&path);
         mount(Source::Device { path, device, make: false }, NOSUID | NOEXEC, name)?;
     }
     mount(Source::Devpts, NOSUID | NOEXEC, "pts")?;

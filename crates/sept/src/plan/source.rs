@@ -20,6 +20,17 @@ pub struct Change {
     pub words: String,
 }
 
+/// How a source is opened before anything is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// As a tree of mounts that is attached nowhere, to be attached once.
+    Tree,
+    /// The same of one mount alone.
+    One,
+    /// As a place, from which later steps go on.
+    Place,
+}
+
 /// How the owners of a bind's files are mapped: lines for `uid_map` and `gid_map` of the user namespace that is the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdMapped {
@@ -47,6 +58,8 @@ pub enum Source {
         recursive: bool,
         /// How its owners are mapped. Such a tree is opened by the caller, before the clone.
         id_map: Option<IdMapped>,
+        /// Which of the trees it is that were opened before anything was mounted.
+        held: Option<usize>,
     },
     /// A file of its own with what a descriptor has.
     Data {
@@ -123,7 +136,7 @@ fn access_in_words(access: Access) -> &'static str {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind { path, access, recursive, id_map } => {
+            Self::Bind { path, access, recursive, id_map, .. } => {
                 write!(f, "bind {}{}", shown(path), access_in_words(*access))?;
                 f.write_str(if *recursive { "" } else { " alone" })?;
                 match id_map {

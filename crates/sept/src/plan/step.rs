@@ -13,7 +13,7 @@ use crate::namespace::Namespaces;
 use crate::rlimit::Rlimit;
 use crate::seccomp::Filter;
 
-pub use crate::plan::source::{Change, IdMapped, Source, UpperDir};
+pub use crate::plan::source::{Change, Held, IdMapped, Source, UpperDir};
 pub use crate::sys::Attributes;
 
 /// One step of the child.
@@ -59,6 +59,8 @@ pub enum Step {
     Propagate(Propagation),
     /// Makes every mount that is there read-only.
     ReadOnlyAll,
+    /// Opens these paths outside before anything covers them. What is not there is told by the step that wants it.
+    Hold(Vec<(CString, Held)>),
     /// Clones the tree of mounts at this directory, to become the root.
     CloneRoot {
         /// The directory, as the caller names it.
@@ -115,8 +117,6 @@ pub enum Step {
     },
     /// Covers what is there with nothing.
     Mask(CString),
-    /// Opens what later steps bind, while it is not covered yet. What is not there is told by the step that wants it.
-    Hold(Vec<CString>),
     /// Makes the mounts at and below a place read-only.
     RemountReadOnly(CString),
     /// Changes the mount at a place, and its file system where there is data for that.
@@ -290,6 +290,10 @@ impl fmt::Display for Step {
             Self::Propagate(Propagation::Slave) => f.write_str("make all mounts slaves"),
             Self::Propagate(Propagation::Shared) => f.write_str("make all mounts shared"),
             Self::Propagate(Propagation::Unchanged) => f.write_str("leave the propagation of mounts"),
+            Self::Hold(sources) => {
+                f.write_str("open before they are covered:")?;
+                sources.iter().try_for_each(|(path, _)| write!(f, " {}", shown(path)))
+            }
             Self::ReadOnlyAll => f.write_str("make all mounts read-only"),
             Self::CloneRoot { dir, read_only: false } => write!(f, "clone the tree at {}", shown(dir)),
             Self::CloneRoot { dir, read_only: true } => {
@@ -310,10 +314,6 @@ impl fmt::Display for Step {
                 write!(f, "make {} ({mode:04o}) of descriptor {fd}", shown(at))
             }
             Self::ChangeMode { at, mode, .. } => write!(f, "change the mode of {} to {mode:04o}", shown(at)),
-            Self::Hold(paths) => {
-                let paths: Vec<String> = paths.iter().map(shown).collect();
-                write!(f, "find what mounts may cover: {}", paths.join(", "))
-            }
             Self::Mask(at) => write!(f, "mask {}", shown(at)),
             Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
             Self::Symlink { to, at } => write!(f, "link {} to {}", shown(at), shown(to)),

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 pub(crate) use bpf::{BpfInstruction, attach_device_program, load_device_program};
 pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_user_namespace};
 pub use mount::Attributes;
-pub(crate) use mount::{Reach, attr, mount_idmap, mount_setattr, open_tree_attr};
+pub(crate) use mount::{Reach, attr, has_mount_setattr, mount_idmap, mount_setattr, open_tree_attr};
 pub(crate) use page::Shared;
 use raw::{check, syscall};
 

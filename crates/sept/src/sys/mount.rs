@@ -72,6 +72,12 @@ pub(crate) fn mount_setattr(
     set_mount(fd, path, &[change.set, change.clear, change.propagation, 0], reach)
 }
 
+/// Whether the kernel, and whatever filter there is, has mount_setattr(2).
+pub(crate) fn has_mount_setattr() -> bool {
+    // SAFETY: the addresses are null and the size is 0, which a kernel that has the call refuses.
+    check(unsafe { syscall(libc::SYS_mount_setattr, [usize::MAX, 0, 0, 0, 0, 0]) }) != Err(Errno::NOSYS)
+}
+
 /// mount_setattr(2) with MOUNT_ATTR_IDMAP, since Linux 5.12, of a mount that is attached nowhere.
 pub(crate) fn mount_idmap(mount: BorrowedFd<'_>, user: BorrowedFd<'_>, reach: Reach) -> Result<(), Errno> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;

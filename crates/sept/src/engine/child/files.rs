@@ -16,6 +16,7 @@ use crate::sys::{self, Attributes, Reach, attr};
 
 /// What an empty directory that covers another one has.
 const EMPTY: Change = only(attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::RDONLY);
+const READ_ONLY: Change = only(attr::RDONLY);
 const DEVICE: Change = only(attr::NOSUID | attr::NOEXEC);
 const NULL: Device = Device { kind: DeviceType::Character, major: 1, minor: 3, mode: 0o666, uid: 0, gid: 0 };
 
@@ -25,14 +26,17 @@ const fn only(set: u64) -> Change {
 
 impl Child<'_> {
     pub(super) fn clone_root(&mut self, dir: &CStr, read_only: bool) -> Result {
-        let tree = open_tree(CWD, dir, Reach::Tree)?;
+        let tree = open_tree(dir, Reach::Tree)?;
         if read_only {
-            sys::mount_setattr(tree.as_fd(), c"", Attributes::set(attr::RDONLY), Reach::Tree)?;
+            self.set(tree.as_fd(), &READ_ONLY, Reach::Tree)?;
         }
         // pivot_root wants a mount point: the clone is put over the directory that it is a clone of.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let place = rustix::fs::open(dir, flags, Mode::empty())?;
         attach(tree.as_fd(), place.as_fd())?;
+        if read_only {
+            self.settle(tree.as_fd(), &READ_ONLY, Reach::Tree)?;
+        }
         (self.root, self.near) = (Some(tree), None);
         Ok(())
     }
@@ -86,18 +90,26 @@ impl Child<'_> {
             found => found?,
         };
         let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
-        let nothing = if directory {
-            new_fs(c"tmpfs", c"tmpfs", &[(c"mode", Some(c"0555")), (c"size", Some(c"0"))], &EMPTY)?
-        } else {
-            self.open_device(plan::NULL, &NULL, &DEVICE)?
-        };
         self.near = None;
-        attach(nothing.as_fd(), place.as_fd())
+        if directory {
+            let options = [(c"mode", Some(c"0555")), (c"size", Some(c"0"))];
+            let nothing = new_fs(c"tmpfs", c"tmpfs", &options, &EMPTY)?;
+            return attach(nothing.as_fd(), place.as_fd());
+        }
+        let nothing = self.open_device(plan::NULL, &NULL, &DEVICE)?;
+        attach(nothing.as_fd(), place.as_fd())?;
+        self.settle(nothing.as_fd(), &DEVICE, Reach::One)
     }
 
     pub(super) fn remount_read_only(&mut self, at: &CStr) -> Result {
         let place = self.resolve(at)?;
-        sys::mount_setattr(place.as_fd(), c"", Attributes::set(attr::RDONLY), Reach::Tree)
+        self.change(place.as_fd(), &READ_ONLY, Reach::Tree)
+    }
+
+    pub(super) fn read_only_all(&self) -> Result {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(c"/", flags, Mode::empty())?;
+        self.change(root.as_fd(), &READ_ONLY, Reach::Tree)
     }
 
     /// A path inside. Links can't lead out of the root; EAGAIN comes from renames meanwhile.

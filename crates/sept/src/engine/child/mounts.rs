@@ -23,7 +23,7 @@ const PLAIN: Change = Change {
     words: String::new(),
 };
 
-impl<'a> Child<'a> {
+impl Child<'_> {
     /// `from` is the descriptor of a [`Source::Data`].
     pub(super) fn mount(
         &mut self,
@@ -34,6 +34,11 @@ impl<'a> Child<'a> {
     ) -> Result {
         let fresh = |kind: &CStr, options: &[_]| new_fs(kind, kind, options, change);
         let mount = match source {
+            Source::Bind { recursive, held: Some(held), .. } => {
+                let tree = self.held(*held)?;
+                self.set(tree.as_fd(), change, if *recursive { Reach::Tree } else { Reach::One })?;
+                tree
+            }
             Source::Bind { path, recursive, id_map, .. } => {
                 self.bind(path, *recursive, id_map.as_ref(), change)?
             }
@@ -60,7 +65,15 @@ impl<'a> Child<'a> {
             Source::BinfmtMisc => fresh(c"binfmt_misc", &[])?,
             Source::Mqueue => fresh(c"mqueue", &[])?,
         };
-        self.put(mount.as_fd(), target, create)
+        let reach =
+            if matches!(source, Source::Bind { recursive: true, .. }) { Reach::Tree } else { Reach::One };
+        let propagation = change.all.then(change.top).propagation;
+        let shows = matches!(source, Source::Bind { .. } | Source::Data { .. } | Source::Device { .. });
+        if !shows && propagation != 0 {
+            self.set_some(mount.as_fd(), Attributes { propagation, ..Attributes::NONE }, Reach::One)?;
+        }
+        self.put(mount.as_fd(), target, create)?;
+        if shows || propagation != 0 { self.settle(mount.as_fd(), change, reach) } else { Ok(()) }
     }
 
     fn bind(
@@ -74,58 +87,17 @@ impl<'a> Child<'a> {
         let Some(map) = id_map else { return self.open_changed(path, change, reach) };
         let tree = self.prepared.trees.get(map.tree).ok_or(Errno::BADF)?;
         let tree = rustix::io::fcntl_dupfd_cloexec(tree, 0)?;
-        set(tree.as_fd(), change, reach)?;
-        Ok(tree)
-    }
-
-    pub(super) fn hold(&mut self, paths: &'a [CString]) -> Result {
-        for (place, path) in self.held.iter_mut().zip(paths) {
-            let flags = OFlags::PATH | OFlags::CLOEXEC;
-            *place = Some((path, rustix::fs::open(path, flags, Mode::empty())));
-        }
-        Ok(())
-    }
-
-    /// A copy of the mount at a path outside, or of all at and below it; held or not.
-    fn open_tree(&self, path: &CStr, reach: Reach) -> Result<OwnedFd> {
-        match self.held.iter().flatten().find(|(held, _)| *held == path) {
-            Some((_, Ok(fd))) => open_tree(fd.as_fd(), c"", reach),
-            Some((_, Err(errno))) => Err(*errno),
-            None => open_tree(CWD, path, reach),
-        }
-    }
-
-    /// A copy with attributes of its own: in one call since Linux 6.15, which counts where binds are many.
-    fn open_changed(&self, path: &CStr, change: &Change, reach: Reach) -> Result<OwnedFd> {
-        let held = self.held.iter().flatten().any(|(held, _)| *held == path);
-        let plain = change.top == Attributes::NONE && change.all != Attributes::NONE;
-        if !held && reach == Reach::Tree && plain {
-            // A filter may refuse what it does not know, with whatever errno: the calls of old then say what is wrong.
-            if let Ok(tree) = sys::open_tree_attr(path, change.all, reach) {
-                return Ok(tree);
-            }
-        }
-        let tree = self.open_tree(path, reach)?;
-        set(tree.as_fd(), change, reach)?;
+        self.set(tree.as_fd(), change, reach)?;
         Ok(tree)
     }
 
     /// A directory outside, held or not.
     fn open_directory(&self, path: &CStr) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match self.held.iter().flatten().find(|(held, _)| *held == path) {
-            Some((_, Ok(fd))) => rustix::fs::openat(fd, c".", flags, Mode::empty()),
-            Some((_, Err(errno))) => Err(*errno),
+        match self.place(path) {
+            Some(held) => rustix::fs::openat(held?, c".", flags, Mode::empty()),
             None => rustix::fs::open(path, flags, Mode::empty()),
         }
-    }
-
-    /// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
-    pub(super) fn open_device(&self, path: &CStr, device: &Device, change: &Change) -> Result<OwnedFd> {
-        let tree = self.open_tree(path, Reach::Tree)?;
-        verify(&tree, device)?;
-        set(tree.as_fd(), change, Reach::Tree)?;
-        Ok(tree)
     }
 
     fn tmpfs(&mut self, mode: &CStr, size: Option<&CStr>, change: &Change) -> Result<OwnedFd> {
@@ -168,7 +140,7 @@ impl<'a> Child<'a> {
             }
             mount => mount?,
         };
-        set(mount.as_fd(), change, Reach::One)?;
+        self.set(mount.as_fd(), change, Reach::One)?;
         Ok(mount)
     }
 
@@ -206,7 +178,7 @@ impl<'a> Child<'a> {
             configure(fs.as_fd(), change)?;
             rustix::mount::fsconfig_reconfigure(fs.as_fd())?;
         }
-        set(place.as_fd(), change, Reach::Tree)
+        self.change(place.as_fd(), change, Reach::Tree)
     }
 
     /// The directories are given by descriptor, `/proc/self/fd/N`: a path with a colon or a comma is no other path then.
@@ -264,19 +236,56 @@ impl<'a> Child<'a> {
         }
         Ok(mount)
     }
-}
 
-/// Sets what was asked for on a mount that is not attached yet.
-fn set(mount: BorrowedFd<'_>, change: &Change, reach: Reach) -> Result {
-    if reach == Reach::One {
-        return set_some(mount, change.all.then(change.top), Reach::One);
+    /// Sets what was asked for on a mount that is not attached yet.
+    pub(super) fn set(&self, mount: BorrowedFd<'_>, change: &Change, reach: Reach) -> Result {
+        if reach == Reach::One {
+            return self.set_some(mount, change.all.then(change.top), Reach::One);
+        }
+        self.set_some(mount, change.all, Reach::Tree)?;
+        self.set_some(mount, change.top, Reach::One)
     }
-    set_some(mount, change.all, Reach::Tree)?;
-    set_some(mount, change.top, Reach::One)
-}
 
-fn set_some(mount: BorrowedFd<'_>, change: Attributes, reach: Reach) -> Result {
-    if change == Attributes::NONE { Ok(()) } else { sys::mount_setattr(mount, c"", change, reach) }
+    fn set_some(&self, mount: BorrowedFd<'_>, change: Attributes, reach: Reach) -> Result {
+        if change == Attributes::NONE {
+            return Ok(());
+        }
+        match sys::mount_setattr(mount, c"", change, reach) {
+            // `settle` does it.
+            Err(Errno::NOSYS) if self.prepared.older => Ok(()),
+            done => done,
+        }
+    }
+
+    /// A copy with attributes of its own: in one call since Linux 6.15, which counts where binds are many.
+    fn open_changed(&self, path: &CStr, change: &Change, reach: Reach) -> Result<OwnedFd> {
+        if reach == Reach::Tree && change.top == Attributes::NONE && change.all != Attributes::NONE {
+            // A filter may refuse what it does not know, with whatever errno: the calls of old then say what is wrong.
+            if let Ok(tree) = sys::open_tree_attr(path, change.all, reach) {
+                return Ok(tree);
+            }
+        }
+        let tree = open_tree(path, reach)?;
+        self.set(tree.as_fd(), change, reach)?;
+        Ok(tree)
+    }
+
+    /// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
+    pub(super) fn open_device(&self, path: &CStr, device: &Device, change: &Change) -> Result<OwnedFd> {
+        let tree = match self.place(path) {
+            Some(held) => open_tree_at(held?, c"", Reach::Tree)?,
+            None => open_tree(path, Reach::Tree)?,
+        };
+        verify(&tree, device)?;
+        self.set(tree.as_fd(), change, Reach::Tree)?;
+        Ok(tree)
+    }
+
+    /// The same of a mount that is attached.
+    pub(super) fn change(&self, mount: BorrowedFd<'_>, change: &Change, reach: Reach) -> Result {
+        self.set(mount, change, reach)?;
+        self.settle(mount, change, reach)
+    }
 }
 
 /// A new file system, mounted nowhere yet.
@@ -301,9 +310,7 @@ fn created(fs: BorrowedFd<'_>, change: &Change) -> Result<OwnedFd> {
     rustix::mount::fsconfig_create(fs)?;
     let all = change.all.then(change.top);
     let attributes = MountAttrFlags::from_bits_retain(all.set as u32);
-    let mount = rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    set_some(mount.as_fd(), Attributes { propagation: all.propagation, ..Attributes::NONE }, Reach::One)?;
-    Ok(mount)
+    rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 fn configure(fs: BorrowedFd<'_>, change: &Change) -> Result {
@@ -318,7 +325,11 @@ fn configure_one(fs: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> Result
 }
 
 /// A copy of the mount at `path`, or of all at and below it: a user namespace refuses to uncover what lies below.
-pub(super) fn open_tree(base: BorrowedFd<'_>, path: &CStr, reach: Reach) -> Result<OwnedFd> {
+pub(super) fn open_tree(path: &CStr, reach: Reach) -> Result<OwnedFd> {
+    open_tree_at(CWD, path, reach)
+}
+
+fn open_tree_at(base: BorrowedFd<'_>, path: &CStr, reach: Reach) -> Result<OwnedFd> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let below = if reach == Reach::Tree { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
@@ -347,7 +358,11 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
 }
 
 /// `/proc/self/fd/N` and what is below, written by hand: nothing here may allocate.
-fn descriptor_path<'b>(buffer: &'b mut [u8; 40], fd: BorrowedFd<'_>, below: &[u8]) -> Result<&'b CStr> {
+pub(super) fn descriptor_path<'b>(
+    buffer: &'b mut [u8; 40],
+    fd: BorrowedFd<'_>,
+    below: &[u8],
+) -> Result<&'b CStr> {
     let (mut digits, mut first, mut number) = ([0_u8; 10], 10, fd.as_raw_fd() as u32);
     while first == 10 || number > 0 {
         first -= 1;
