@@ -293,3 +293,12 @@ fn the_plan_shows_the_asking_filter_last() {
     assert!(at("filter system calls: default") < at("filter system calls, and ask the parent: asking"));
     assert!(at("and ask the parent") < at("execute true"));
 }
+
+#[test]
+fn a_flag_that_the_kernel_does_not_know_is_named() {
+    let mut command = shell("true", asking(&["mkdir"], Flags::WAIT_KILLABLE_RECV));
+    let step = command.plan().expect("a plan").steps.len() - 1;
+    let error = command.inject_fault(step, libc::EINVAL).spawn().expect_err("it is refused");
+    let said = error.to_string() + &error.advice().map(|advice| advice.fix.join(" ")).unwrap_or_default();
+    assert!(said.contains("leave the flags out: wait-killable-recv"), "{said}");
+}
