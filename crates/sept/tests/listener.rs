@@ -108,8 +108,9 @@ fn a_descriptor_is_put_into_the_command_as_the_answer() {
     let path = scratch.0.join("content");
     std::fs::write(&path, "from the listener\n").expect("the file can be made");
     let file: OwnedFd = File::open(&path).expect("the file can be opened").into();
-    // 40 is put in beside, and does not last over the next exec.
-    let script = "cat /no/such/file; test -e /proc/self/fd/40 && echo lasted; echo end";
+    // 40 is put in beside, and does not last over the next exec; the shell itself opens what it reads from.
+    let script =
+        "read line </no/such/file; echo $line; sh -c 'test -e /proc/self/fd/40 && echo lasted'; echo end";
     let child = shell(script, asking(&["openat"], Flags::NONE)).spawn().expect("it starts");
     let mut added = Vec::new();
     let output = answered(child, |listener, call| {
