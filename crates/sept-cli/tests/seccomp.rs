@@ -235,6 +235,7 @@ fn a_policy_that_is_not_understood_says_where_and_what_was_meant() {
         ("\n\ndefalt = 'allow'".to_owned(), "line 3, column 1", "perhaps default was meant"),
         ("default = 'alow'".to_owned(), "line 1, column 11", "perhaps allow was meant"),
         ("default = 3".to_owned(), "line 1, column 11", "text in quotes"),
+        ("base = 'default'\nname = \"\\u001b[2J\"".to_owned(), "line 2, column 8", "control characters"),
         ("base = 'podman'".to_owned(), "line 1, column 8", "none, default or strict"),
         ("base = 'default'\nflags = ['lgo']".to_owned(), "line 2, column 10", "perhaps log was meant"),
         ("base = 'default'\nrules = 3".to_owned(), "line 2, column 9", "is a list"),
