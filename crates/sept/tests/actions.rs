@@ -152,7 +152,7 @@ fn a_traced_call_is_the_tracers_and_fails_without_one() {
 
     let mut child = command.spawn().expect("it starts");
     let pid = child.id() as i32;
-    let ptrace = |request: libc::c_uint, data: usize| {
+    let ptrace = |request, data: usize| {
         // SAFETY: the requests below take numbers, or an address of a number that lives across the call.
         let answer = unsafe { libc::ptrace(request, pid, 0_usize, data) };
         assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());

@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use sept::seccomp::{Action, Policy, Rule};
 use sept::{Command, Mount, Namespace};
 
 struct Guard;
@@ -63,6 +64,10 @@ fn the_child_never_allocates() {
     assert!(rich().init().status().expect("it runs with a reaper").success());
     let parked = rich().park().expect("it parks");
     assert!(parked.start().expect("it starts").wait().expect("it ends").success());
+    let rule = Rule { calls: vec!["execve".into()], conditions: vec![], action: Action::Notify };
+    let asking = Policy { rules: vec![rule], ..Policy::container() }.compile().expect("it compiles");
+    let mut asked = rich().seccomp(asking).seccomp_listener().spawn().expect("it starts with a listener");
+    assert!(asked.wait().expect("it ends").success());
     let missing = Command::new("/no/such/program").unshare(Namespace::ALL).map_root().status();
     assert_eq!(missing.expect_err("there is none").exit_code(), 127);
     let refused = rich().mount(Mount::tmpfs("/no/such/place")).status();

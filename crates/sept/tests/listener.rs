@@ -108,8 +108,9 @@ fn a_descriptor_is_put_into_the_command_as_the_answer() {
     let path = scratch.0.join("content");
     std::fs::write(&path, "from the listener\n").expect("the file can be made");
     let file: OwnedFd = File::open(&path).expect("the file can be opened").into();
-    // 40 is put in beside, and does not last over the next exec.
-    let script = "cat /no/such/file; test -e /proc/self/fd/40 && echo lasted; echo end";
+    // 40 is put in beside, and does not last over the next exec; the shell itself opens what it reads from.
+    let script =
+        "read line </no/such/file; echo $line; sh -c 'test -e /proc/self/fd/40 && echo lasted'; echo end";
     let child = shell(script, asking(&["openat"], Flags::NONE)).spawn().expect("it starts");
     let mut added = Vec::new();
     let output = answered(child, |listener, call| {
@@ -292,4 +293,13 @@ fn the_plan_shows_the_asking_filter_last() {
     let at = |words: &str| plan.find(words).unwrap_or_else(|| panic!("{words} in {plan}"));
     assert!(at("filter system calls: default") < at("filter system calls, and ask the parent: asking"));
     assert!(at("and ask the parent") < at("execute true"));
+}
+
+#[test]
+fn a_flag_that_the_kernel_does_not_know_is_named() {
+    let mut command = shell("true", asking(&["mkdir"], Flags::WAIT_KILLABLE_RECV));
+    let step = command.plan().expect("a plan").steps.len() - 1;
+    let error = command.inject_fault(step, libc::EINVAL).spawn().expect_err("it is refused");
+    let said = error.to_string() + &error.advice().map(|advice| advice.fix.join(" ")).unwrap_or_default();
+    assert!(said.contains("leave the flags out: wait-killable-recv"), "{said}");
 }

@@ -3,7 +3,7 @@
 use sept::seccomp::{Action, Flags, abis, group, groups};
 
 use super::{Profile, condition, errno, near};
-use crate::failure::Failure;
+use crate::failure::{Failure, printable};
 
 /// How wide a line of names is at most.
 const WIDTH: usize = 100;
@@ -11,7 +11,7 @@ const WIDTH: usize = 100;
 /// What happens with which calls, in the order in which it is looked at.
 pub fn policy(profile: &Profile) -> String {
     let policy = &profile.policy;
-    let mut text = format!("{}\n", policy.name);
+    let mut text = format!("{}\n", printable(&policy.name));
     let known = |call: &str| call.starts_with('@') || abis().iter().any(|abi| abi.number(call).is_some());
     for rule in &policy.rules {
         let calls: Vec<&str> = rule.calls.iter().map(AsRef::as_ref).filter(|call| known(call)).collect();
@@ -39,7 +39,7 @@ pub fn policy(profile: &Profile) -> String {
         text.push_str("    (tsync says nothing here: a command begins with one thread)\n");
     }
     if let Some(agent) = &profile.agent {
-        text.push_str(&format!("  the listener is {}\n", agent.path.display()));
+        text.push_str(&format!("  the listener is {}\n", printable(&agent.path.to_string_lossy())));
     }
     text
 }

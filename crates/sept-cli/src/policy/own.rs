@@ -42,7 +42,13 @@ impl Place<'_> {
     fn policy(&self, name: &str, table: &DeTable<'_>) -> Result<Policy> {
         self.keys(table, &["name", "base", "default", "unknown", "flags", "rules"])?;
         let mut policy = self.base(table)?;
-        policy.name = self.string(table, "name")?.map_or(name, |(name, _)| name).to_owned();
+        policy.name = match self.string(table, "name")? {
+            // It is printed in plans and errors.
+            Some((name, span)) if name.is_empty() || name.chars().any(char::is_control) => {
+                return Err(self.error(span, "a name has letters, and no control characters"));
+            }
+            named => named.map_or(name, |(name, _)| name).to_owned(),
+        };
         if let Some((word, span)) = self.string(table, "unknown")? {
             policy.unknown = self.action(word, span)?;
         }
