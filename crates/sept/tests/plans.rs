@@ -166,3 +166,24 @@ fn rights_go_in_an_order_in_which_each_is_still_there() {
     let old = Host { landlock_abi: Some(3), ..host };
     assert!(command.plan_for(&old).is_err_and(|error| error.to_string().contains("takes its ABI 6")));
 }
+
+/// setresuid(2) takes the greatest number for "as it is": root would stay root.
+#[test]
+fn the_number_that_is_no_id_is_refused() {
+    let commands: [fn(&mut Command); 3] = [
+        |command| {
+            command.uid(u32::MAX);
+        },
+        |command| {
+            command.gid(u32::MAX);
+        },
+        |command| {
+            command.groups([0, u32::MAX]);
+        },
+    ];
+    for set in commands {
+        let mut command = Command::new("true");
+        set(&mut command);
+        assert!(matches!(command.plan(), Err(sept::Error::Invalid { .. })));
+    }
+}
