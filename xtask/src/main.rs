@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 cargo xtask test            format, lints, all tests as this user and (as root) as an ordinary one, docs
+cargo xtask test --all      the same, with a minute for each fuzz target instead of a second
 cargo xtask dist            one static executable in target/dist/bin, manual pages and completions beside it
 cargo xtask bench [--quick] compare starts with the installed peers, in one run
 ";
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["test"] => test::run(),
+        ["test"] => test::run(test::Extent::Usual),
+        ["test", "--all"] => test::run(test::Extent::All),
         ["dist"] => dist::run().map(drop),
         ["bench", ..] if cfg!(debug_assertions) => optimized(&words),
         ["bench"] => bench::run(200),

@@ -35,7 +35,14 @@ struct Totals {
     skipped: Vec<String>,
 }
 
-pub fn run() -> Result {
+/// How much is tested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    Usual,
+    All,
+}
+
+pub fn run(extent: Extent) -> Result {
     let user = prepare()?;
     let before = Snapshot::take();
     let mut totals = Totals::default();
@@ -50,6 +57,7 @@ pub fn run() -> Result {
     if let Some(user) = user {
         step("tests as an ordinary user", || as_user(&user, &mut totals))?;
     }
+    step("fuzz targets", || fuzz(extent))?;
     step("documentation", || {
         let mut doc = Command::new("cargo");
         sh(doc
@@ -94,6 +102,14 @@ fn step(name: &str, mut work: impl FnMut() -> Result) -> Result {
         begun.elapsed().as_secs_f64()
     );
     done
+}
+
+/// Each target for a second, or a minute.
+fn fuzz(extent: Extent) -> Result {
+    let seconds = if extent == Extent::All { "60" } else { "1" };
+    let mut targets = Command::new("cargo");
+    targets.args(["run", "--quiet", "--locked", "--package", "sept-fuzz"]).env("SEPT_FUZZ_SECONDS", seconds);
+    sh(targets.current_dir(root()))
 }
 
 fn cargo(args: &[&str]) -> Result {

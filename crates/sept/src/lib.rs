@@ -23,6 +23,9 @@ mod command;
 mod engine;
 mod error;
 pub mod executable;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod host;
 mod id_map;
 mod landlock;

@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 8] = [
     &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],
     &["plan", "plan::step", "plan::ids", "plan::join", "plan::privileges", "plan::root", "host::advice"],
     &["engine", "engine::cgroup", "engine::prepare", "engine::child", "engine::parent", "engine::in_place"],
-    &["process", "lib"],
+    &["process", "lib", "fuzz"],
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -99,7 +99,7 @@ fn parent(cgroup: &Cgroup, mount: &Path, own: Option<&str>) -> Result<PathBuf, E
 }
 
 /// The path for a controller in the text of `/proc/self/cgroup`; of version 2 for none.
-fn own(text: &str, controller: Option<Controller>) -> Option<&str> {
+pub(crate) fn own(text: &str, controller: Option<Controller>) -> Option<&str> {
     text.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (names, path) = (fields.next()?, fields.next()?);

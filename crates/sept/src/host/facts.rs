@@ -97,6 +97,11 @@ fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
         errno: error.raw_os_error(),
         advice: Advice::new("a proc file system must be mounted on /proc", "mount -t proc proc /proc"),
     })?;
+    Ok(parse_map(&text))
+}
+
+/// The lines of a map, without those that are none.
+pub(crate) fn parse_map(text: &str) -> Vec<IdRange> {
     let parse = |line: &str| {
         let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
         match (numbers.next(), numbers.next(), numbers.next()) {
@@ -106,5 +111,5 @@ fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
             _ => None,
         }
     };
-    Ok(text.lines().filter_map(parse).collect())
+    text.lines().filter_map(parse).collect()
 }
