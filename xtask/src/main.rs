@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 cargo xtask test            format, lints, all tests as this user and (as root) as an ordinary one, docs
-cargo xtask test --all      the same, and what takes more to be installed: container engines
+cargo xtask test --all      the same, container engines, and a minute for each fuzz target
 cargo xtask dist            one static executable in target/dist/bin, manual pages and completions beside it
 cargo xtask bench [--quick] compare starts with the installed peers, in one run; --binds, --spaced: only that part
 ";
@@ -26,8 +26,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["test"] => test::run(),
-        ["test", "--all"] => test::run_all(),
+        ["test"] => test::run(test::Extent::Plain),
+        ["test", "--all"] => test::run(test::Extent::All),
         ["dist"] => dist::run().map(drop),
         ["bench", ..] if cfg!(debug_assertions) => optimized(&words),
         ["bench"] => bench::run(200),

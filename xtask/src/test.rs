@@ -35,16 +35,17 @@ struct Totals {
     skipped: Vec<String>,
 }
 
-/// The suite, with what takes more to be installed.
-pub fn run_all() -> Result {
-    engines::install()?;
-    run()?;
-    let before = Snapshot::take();
-    step("container engines, with the static executable", engines::test)?;
-    before.compare()
+/// How much is tested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    Plain,
+    All,
 }
 
-pub fn run() -> Result {
+pub fn run(extent: Extent) -> Result {
+    if extent == Extent::All {
+        engines::install()?;
+    }
     let user = prepare()?;
     let before = Snapshot::take();
     let mut totals = Totals::default();
@@ -58,6 +59,10 @@ pub fn run() -> Result {
     })?;
     if let Some(user) = user {
         step("tests as an ordinary user", || as_user(&user, &mut totals))?;
+    }
+    step("fuzz targets", || fuzz(extent))?;
+    if extent == Extent::All {
+        step("container engines, with the static executable", engines::test)?;
     }
     step("documentation", || {
         let mut doc = Command::new("cargo");
@@ -103,6 +108,14 @@ fn step(name: &str, mut work: impl FnMut() -> Result) -> Result {
         begun.elapsed().as_secs_f64()
     );
     done
+}
+
+/// Each target for a second, or a minute.
+fn fuzz(extent: Extent) -> Result {
+    let seconds = if extent == Extent::All { "60" } else { "1" };
+    let mut targets = Command::new("cargo");
+    targets.args(["run", "--quiet", "--locked", "--package", "sept-fuzz"]).env("SEPT_FUZZ_SECONDS", seconds);
+    sh(targets.current_dir(root()))
 }
 
 fn cargo(args: &[&str]) -> Result {

@@ -31,7 +31,7 @@ pub struct Profile {
 }
 
 /// `default`, `strict`, or the file of one.
-fn find(name: &OsStr) -> Result<Profile, Failure> {
+pub fn find(name: &OsStr) -> Result<Profile, Failure> {
     match name.to_str() {
         Some("default") => return Ok(Profile { policy: Policy::container(), agent: None }),
         Some("strict") => return Ok(Profile { policy: Policy::strict(), agent: None }),

@@ -338,7 +338,8 @@ fn apply(
         Id::UserParent => request.enter.user_parent = true,
         Id::NetSocket => {
             let fd = values.parsed(|text| {
-                text.parse().map_err(|_| "the number of a descriptor of TARGET is wanted".to_owned())
+                let fd = sept::parse_id(text).and_then(|fd| i32::try_from(fd).ok());
+                fd.ok_or_else(|| "the number of a descriptor of TARGET is wanted".to_owned())
             })?;
             request.enter.net_socket = Some(fd);
         }

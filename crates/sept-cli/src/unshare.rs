@@ -148,7 +148,8 @@ fn with_single(single: Option<IdRange>, ranges: Vec<IdRange>) -> Vec<IdRange> {
             IdRange { count: below, ..range },
             IdRange {
                 inside: single.inside + 1,
-                outside: range.outside + below,
+                // Past the last id it is no map, which is said later.
+                outside: range.outside.saturating_add(below),
                 count: range.count - below - 1,
             },
         ];

@@ -263,7 +263,7 @@ fn watched(tampered: &str) -> String {
     let script = "echo ready; while :; do for p in /proc/[0-9]*; do n=${p#/proc/}; [ $n = 1 ] && continue; \
                   read c 2>/dev/null <$p/comm || continue; case $c in sept|[0-9]*) ;; *) continue;; esac; saw=; \
                   head -c 1 $p/environ >/dev/null 2>&1 && saw=memory; readlink $p/exe >/dev/null 2>&1 && saw=\"$saw exe\"; \
-                  read c 2>/dev/null <$p/comm; case $c in sept|[0-9]*) [ -n \"$saw\" ] && echo \"$saw\";; esac; done; done";
+                  c=; read c 2>/dev/null <$p/comm; case $c in sept|[0-9]*) [ -n \"$saw\" ] && echo \"$saw\";; esac; done; done";
     let mut watcher = sept();
     watcher.args(["run", "sh", "-c", script]).stdout(Stdio::piped());
     let mut watcher = watcher.spawn().expect("sept starts");

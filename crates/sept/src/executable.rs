@@ -17,14 +17,27 @@ use crate::sys::{self, Attributes, Reach, attr};
 const OWN: &str = "/proc/self/exe";
 
 /// The executable, to be started again by `/proc/self/fd/N` so that nobody can write to it: on a read-only mount that is
-/// nowhere else, or, without the right to mount, a sealed copy in memory. None where there is no need: this user can't
-/// write to it, nor can those inside, or it is such a copy already. open_tree(2), memfd_create(2).
+/// nowhere else, or, without the right to mount, a sealed copy in memory. None where there is no need: it is root's, and this
+/// user neither root nor allowed to write to it, or it is such a copy already. open_tree(2), memfd_create(2).
 ///
 /// # Errors
-/// [`Error::Duty`] where neither can be made, or `/proc` is not there.
+/// [`Error::Duty`] where neither can be made, or there is no procfs on `/proc`.
 pub fn unwritable() -> Result<Option<OwnedFd>, Error> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    let proc = rustix::fs::statfs("/proc").map_err(|errno| failed(&errno.into()))?;
+    if proc.f_type as u64 != PROC_SUPER_MAGIC {
+        return Err(Error::Duty {
+            what: "use /proc".to_owned(),
+            errno: None,
+            advice: Advice::new("no proc file system is mounted there", "mount -t proc proc /proc"),
+            layer: None,
+        });
+    }
     match rustix::fs::access(OWN, Access::WRITE_OK) {
-        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => return Ok(None),
+        Err(Errno::ROFS) => return Ok(None),
+        // Whoever owns it may allow it to himself, and root inside may write what belongs to any id that is mapped.
+        Err(Errno::ACCESS | Errno::PERM) if is_roots()? => return Ok(None),
+        Err(Errno::ACCESS | Errno::PERM) => {}
         // ETXTBSY is said by open(2) only.
         answer => answer.map_err(|errno| failed(&errno.into()))?,
     }
@@ -36,6 +49,12 @@ pub fn unwritable() -> Result<Option<OwnedFd>, Error> {
         Ok(tree) => Ok(Some(tree)),
         Err(_) => sealed(own).map(Some).map_err(|error| failed(&error)),
     }
+}
+
+/// Whether it belongs to root, and this process does not.
+fn is_roots() -> Result<bool, Error> {
+    let stat = rustix::fs::stat(OWN).map_err(|errno| failed(&errno.into()))?;
+    Ok(stat.st_uid == 0 && !rustix::process::geteuid().is_root())
 }
 
 fn failed(error: &io::Error) -> Error {

@@ -18,7 +18,7 @@ impl IdRange {
     /// The id inside which `outside` is mapped to.
     pub fn inside_of(&self, outside: u32) -> Option<u32> {
         let offset = outside.checked_sub(self.outside)?;
-        (offset < self.count).then(|| self.inside + offset)
+        (offset < self.count).then(|| self.inside.checked_add(offset)).flatten()
     }
 }
 
@@ -39,7 +39,7 @@ impl FromStr for IdRange {
         let mut numbers = [0_u32; 3];
         let mut parts = text.split(separator);
         for number in &mut numbers {
-            *number = parse_id(parts.next().ok_or_else(malformed)?).ok_or_else(malformed)?;
+            *number = parse_number(parts.next().ok_or_else(malformed)?).ok_or_else(malformed)?;
         }
         if parts.next().is_some() {
             return Err(malformed());
@@ -50,8 +50,14 @@ impl FromStr for IdRange {
     }
 }
 
-/// A decimal id: digits only, no sign, no blank, below 2^32.
+/// A decimal id: digits only, no sign, no blank, from 0 to 4294967294. The number after that is -1, which setresuid(2) takes
+/// for "as it is".
 pub fn parse_id(text: &str) -> Option<u32> {
+    parse_number(text).filter(|id| *id != u32::MAX)
+}
+
+/// A decimal number: digits only, below 2^32. A count may be as great as that.
+pub(crate) fn parse_number(text: &str) -> Option<u32> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -110,7 +116,8 @@ pub enum SubIds {
     KeepId,
 }
 
-/// The maps that `layout` makes of the caller's own id and its subordinate ranges (start, count).
+/// The maps that `layout` makes of the caller's own id and its subordinate ranges (start, count). What has no room below
+/// the last id ends behind it, and is no map: `check` says so.
 pub fn with_subids(layout: SubIds, own: u32, ranges: &[(u32, u32)]) -> Vec<IdRange> {
     let mut maps = Vec::with_capacity(ranges.len() + 2);
     match layout {
@@ -119,7 +126,7 @@ pub fn with_subids(layout: SubIds, own: u32, ranges: &[(u32, u32)]) -> Vec<IdRan
             let mut inside = 1;
             for &(outside, count) in ranges {
                 maps.push(IdRange { inside, outside, count });
-                inside += count;
+                inside = inside.saturating_add(count);
             }
         }
         SubIds::KeepId => {
@@ -129,12 +136,12 @@ pub fn with_subids(layout: SubIds, own: u32, ranges: &[(u32, u32)]) -> Vec<IdRan
                 let (mut outside, mut left) = (start, count);
                 while left > 0 {
                     if inside == own {
-                        inside += 1;
+                        inside = inside.saturating_add(1);
                     }
                     let take = if inside < own { left.min(own - inside) } else { left };
                     maps.push(IdRange { inside, outside, count: take });
-                    inside += take;
-                    outside += take;
+                    inside = inside.saturating_add(take);
+                    outside = outside.saturating_add(take);
                     left -= take;
                 }
             }

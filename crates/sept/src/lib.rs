@@ -24,6 +24,9 @@ mod engine;
 mod error;
 pub mod executable;
 mod fallback;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod host;
 mod id_map;
 mod landlock;

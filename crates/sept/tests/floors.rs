@@ -41,7 +41,7 @@ const FLOORS: [&[&str]; 8] = [
         "engine::in_place",
         "engine::listener",
     ],
-    &["process", "fallback", "lib"],
+    &["process", "fallback", "lib", "fuzz"],
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

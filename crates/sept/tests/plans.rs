@@ -194,3 +194,24 @@ fn mounts_say_what_is_set_on_them() {
     command.unshare([Namespace::User]).map_root();
     assert!(printed(&command, &user()).contains("bind device /dev/net/tun on /e"));
 }
+
+/// setresuid(2) takes the greatest number for "as it is": root would stay root.
+#[test]
+fn the_number_that_is_no_id_is_refused() {
+    let commands: [fn(&mut Command); 3] = [
+        |command| {
+            command.uid(u32::MAX);
+        },
+        |command| {
+            command.gid(u32::MAX);
+        },
+        |command| {
+            command.groups([0, u32::MAX]);
+        },
+    ];
+    for set in commands {
+        let mut command = Command::new("true");
+        set(&mut command);
+        assert!(matches!(command.plan(), Err(sept::Error::Invalid { .. })));
+    }
+}

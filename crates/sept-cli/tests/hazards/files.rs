@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::{Scratch, host, need, path, run, stderr, stdout};
+use crate::common::{Scratch, host, is_root, need, path, run, stderr, stdout};
 use crate::root_of;
 
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
@@ -279,4 +279,40 @@ fn no_mount_is_made_first_and_restricted_afterwards() {
     let concerns = |line: &&str| restricts(line) || line.contains("move_mount(") || line.contains(" mount(");
     let after = calls.lines().filter(concerns).skip_while(|line| !restricts(line)).nth(1).unwrap_or_default();
     assert!(after.contains("move_mount"), "{calls}");
+}
+
+/// A handle that is made up names any file of the file system that the root is a part of.
+#[test]
+fn no_file_outside_of_a_root_is_opened_by_a_handle() {
+    let test = "no_file_outside_of_a_root_is_opened_by_a_handle";
+    if !is_root() {
+        eprintln!("skipped: {test}: only root may open by handles at all");
+        return;
+    }
+    if !need(test, &["perl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    // The handle of a directory, with the number of another one put into it.
+    let attack = format!(
+        "my ($at, $inode) = @ARGV; open(my $mount, '<', $at); my $id = pack('I', 0); my $path = \"$at\\0\"; \
+         my $handle = pack('II', 128, 0) . (\"\\0\" x 128); \
+         syscall({}, -100, $path, $handle, $id, 0) == 0 or die 'no handles'; my ($length) = unpack('I', $handle); \
+         $handle = substr($handle, 0, 8 + $length); substr($handle, 8, 8) = pack('II', $inode, 0) if $length == 8; \
+         print syscall({}, fileno($mount), $handle, 0200000) >= 0 ? 'opened' : 'refused'",
+        libc::SYS_name_to_handle_at,
+        libc::SYS_open_by_handle_at
+    );
+    let outside = scratch.path("outside");
+    std::fs::create_dir(&outside).expect("a directory can be made");
+    let inode =
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&outside).expect("it is there")).to_string();
+    let (open, scratch) = (host("perl", &["-e", &attack, &root, &inode]), scratch.0.display().to_string());
+    if open != "opened" {
+        eprintln!("skipped: {test}: the file system of {scratch} has no such handles");
+        return;
+    }
+    let line = ["--root", &root, "--ro-bind", "/usr", "/usr", "perl", "-e", &attack, "/", &inode];
+    assert_ne!(stdout(&run(&line)), "opened");
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::common::{Scratch, Waiting, host, is_root, need, path};
+use crate::common::{Scratch, Waiting, host, is_root, need, path, sept, stderr};
 
 /// CVE-2014-8989: a file that denies a group, and a process that would drop the group.
 #[test]
@@ -96,4 +96,30 @@ fn capability_sets_are_empty_where_nobody_asked() {
     assert!(same.iter().zip(caller).all(|(own, callers)| own & !callers == 0), "{same:x?}");
     assert_eq!(sets(&[&sept, "run", "--cap-drop", "all"]), [0; 5]);
     assert_eq!(sets(&[&sept, "run", "--share", "user", "--cap-drop", "all"]), [0; 5]);
+}
+
+/// CVE-2026-30892 and its kin: a word for an id that comes to be another one. The number before 2^32 is -1, by which
+/// setresuid(2) leaves the user as it is.
+#[test]
+fn an_id_is_that_number_or_an_error() {
+    let id = |option: &str, id: &str| {
+        let output = sept().args(["run", option, id, "true"]).output().expect("sept starts");
+        (output.status.code(), stderr(&output))
+    };
+    for option in ["-S", "-G", "--groups", "--map-user", "--map-group"] {
+        for word in ["4294967295", "4294967296", "-1", "+1", "1 ", " 1", "0x1", "1e3", "", "1\n", "\u{661}"] {
+            let (code, said) = id(option, word);
+            assert!(code == Some(125) && !said.contains("panicked"), "{option} {word:?}: {said}");
+        }
+    }
+    for line in
+        ["0:4294967290:10000", "4294967290:0:10000", "0:0:4294967296", "0:0:0", "0:0:-1", "0:0", "0:0:1:1"]
+    {
+        for words in [["run", "--map-users"], ["unshare", "--map-users"]] {
+            let output =
+                sept().args(words).args([line, "--map-user", "5000", "true"]).output().expect("sept starts");
+            assert_eq!(output.status.code(), Some(125), "{words:?} {line}: {}", stderr(&output));
+            assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+        }
+    }
 }

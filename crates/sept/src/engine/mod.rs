@@ -1,6 +1,6 @@
 //! Doing it: what is prepared before the clone, the clone, the child's side and the parent's.
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod child;
 mod in_place;
 mod listener;

@@ -104,6 +104,11 @@ fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
         advice: Advice::new("a proc file system must be mounted on /proc", "mount -t proc proc /proc"),
         layer: None,
     })?;
+    Ok(parse_map(&text))
+}
+
+/// The lines of a map, without those that are none.
+pub(crate) fn parse_map(text: &str) -> Vec<IdRange> {
     let parse = |line: &str| {
         let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
         match (numbers.next(), numbers.next(), numbers.next()) {
@@ -113,5 +118,5 @@ fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
             _ => None,
         }
     };
-    Ok(text.lines().filter_map(parse).collect())
+    text.lines().filter_map(parse).collect()
 }

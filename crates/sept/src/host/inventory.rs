@@ -162,7 +162,7 @@ fn link(dir: BorrowedFd<'_>, name: &CStr) -> Option<(Namespace, u64)> {
     parse(buffer.get(..length)?)
 }
 
-fn parse(link: &[u8]) -> Option<(Namespace, u64)> {
+pub(crate) fn parse(link: &[u8]) -> Option<(Namespace, u64)> {
     let text = std::str::from_utf8(link.strip_suffix(b"]")?).ok()?;
     let (kind, number) = text.split_once(":[")?;
     let kind = Namespace::ALL.into_iter().find(|known| known.link() == kind)?;
@@ -274,11 +274,7 @@ impl Table {
         for pid in seers {
             let text = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
             for line in String::from_utf8_lossy(&text).lines() {
-                let Some((fields, _)) = line.split_once(" - nsfs ") else { continue };
-                let mut fields = fields.split(' ').skip(3);
-                let (Some(root), Some(path)) = (fields.next(), fields.next()) else { continue };
-                let Some((kind, inode)) = parse(root.as_bytes()) else { continue };
-                let path = PathBuf::from(unescaped(path));
+                let Some((kind, inode, path)) = bound(line) else { continue };
                 let place = || Place::Inside { pid, path: path.clone() };
                 let entry = self.entry(kind, inode, place);
                 entry.holders.push(Holder::Mount { pid, path });
@@ -359,6 +355,15 @@ impl Table {
 
 fn id_of(file: Option<&NamespaceFile>) -> io::Result<Option<NamespaceId>> {
     file.map(NamespaceFile::id).transpose()
+}
+
+/// The namespace that a line of mountinfo binds somewhere, and where.
+pub(crate) fn bound(line: &str) -> Option<(Namespace, u64, PathBuf)> {
+    let (fields, _) = line.split_once(" - nsfs ")?;
+    let mut fields = fields.split(' ').skip(3);
+    let (root, path) = (fields.next()?, fields.next()?);
+    let (kind, inode) = parse(root.as_bytes())?;
+    Some((kind, inode, PathBuf::from(unescaped(path))))
 }
 
 /// The octal escapes of proc_pid_mountinfo(5).

@@ -1,11 +1,11 @@
 //! Reading this host. Nothing here changes anything.
 
 pub(crate) mod advice;
-mod facts;
-mod inventory;
+pub(crate) mod facts;
+pub(crate) mod inventory;
 pub(crate) mod joins;
 pub mod probe;
-mod subid;
+pub(crate) mod subid;
 
 pub use crate::target::pid_in_proc;
 pub use facts::{Host, own_maps};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::error::{Advice, Error};
-use crate::id_map::parse_id;
+use crate::id_map::{parse_id, parse_number};
 
 type Ranges = Vec<(u32, u32)>;
 
@@ -45,12 +45,12 @@ fn missing(file: &str, kind: &str, uid: u32, name: Option<&str>) -> Error {
 }
 
 /// The ranges that belong to this user, by name or by number. A malformed line is passed over, as newuidmap does.
-fn parse(text: &str, uid: u32, name: Option<&str>) -> Ranges {
+pub(crate) fn parse(text: &str, uid: u32, name: Option<&str>) -> Ranges {
     let line = |line: &str| {
         let mut fields = line.trim().split(':');
         let (owner, first, count) = (fields.next()?, fields.next()?, fields.next()?);
         let ours = Some(owner) == name || parse_id(owner) == Some(uid);
-        let (first, count) = (parse_id(first)?, parse_id(count)?);
+        let (first, count) = (parse_id(first)?, parse_number(count)?);
         (ours && count > 0 && fields.next().is_none() && first.checked_add(count).is_some())
             .then_some((first, count))
     };

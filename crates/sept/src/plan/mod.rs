@@ -352,6 +352,10 @@ fn validate(command: &Command) -> Result<(), Error> {
             )));
         }
     }
+    let ids = command.uid.iter().chain(&command.gid).chain(command.groups.iter().flatten());
+    if ids.into_iter().any(|id| *id == u32::MAX) {
+        return Err(Error::invalid("4294967295 is no id: the kernel takes it for \"as it is\""));
+    }
     if command.groups.as_ref().is_some_and(|groups| groups.len() > MOST_GROUPS) {
         return Err(Error::invalid(format!("more than {MOST_GROUPS} supplementary groups were asked for")));
     }

@@ -18,6 +18,8 @@ use crate::error::{Advice, Error, describe};
 use crate::layer::Layer;
 use crate::sys;
 use place::Hierarchies;
+#[cfg(feature = "fuzz")]
+pub(crate) use place::own;
 
 /// Ours begin with this. The rest is only there to be different.
 const PREFIX: &str = "sept-";

@@ -46,19 +46,6 @@ impl Hierarchies {
         (magic(&mount) == Some(CGROUP_SUPER_MAGIC)).then_some(mount)
     }
 
-    /// This process's path for a controller; of version 2 for none.
-    fn own(&self, controller: Option<Controller>) -> Option<&Path> {
-        self.own.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (names, path) = (fields.next()?, fields.next()?);
-            let fits = match controller {
-                Some(controller) => names.split(',').any(|name| name == controller.name()),
-                None => names.is_empty(),
-            };
-            fits.then_some(Path::new(path))
-        })
-    }
-
     /// The directory below which ours is made, in the hierarchy mounted there. The path in `/proc/self/cgroup` need not
     /// be below what is mounted: then it is the top of that.
     pub(super) fn parent(
@@ -70,7 +57,7 @@ impl Hierarchies {
         let below = |path: &Path| mount.join(path.strip_prefix("/").unwrap_or(path));
         let leads_out = |path: &Path| path.components().any(|part| part == Component::ParentDir);
         let Some(named) = &cgroup.parent else {
-            let own = self.own(controller).filter(|path| !leads_out(path)).map(below);
+            let own = own(&self.own, controller).map(Path::new).filter(|path| !leads_out(path)).map(below);
             return Ok(own.filter(|own| own.join("cgroup.procs").exists()).unwrap_or(mount.to_path_buf()));
         };
         if leads_out(named) {
@@ -85,6 +72,19 @@ impl Hierarchies {
         }
         Ok(dir)
     }
+}
+
+/// The path for a controller in the text of `/proc/self/cgroup`; of version 2 for none.
+pub(crate) fn own(text: &str, controller: Option<Controller>) -> Option<&str> {
+    text.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (names, path) = (fields.next()?, fields.next()?);
+        match controller {
+            Some(controller) => names.split(',').any(|name| name == controller.name()),
+            None => names.is_empty(),
+        }
+        .then_some(path)
+    })
 }
 
 /// A controller that can't be had; in this directory of version 2, where there is one.
