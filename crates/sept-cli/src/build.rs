@@ -298,7 +298,8 @@ fn process(request: &Request, set: Namespaces, command: &mut Command) {
     if set.contains(Namespace::Net) && !request.no_loopback {
         command.loopback();
     }
-    if request.new_session {
+    // Without job control nobody needs it in the caller's process group, where a signal to the group reaches outside.
+    if request.new_session || (!request.tty && !has_controlling_terminal()) {
         command.new_session();
     }
     if request.init {
@@ -326,7 +327,7 @@ fn shares_terminal() -> bool {
 }
 
 /// It can be typed into also where no standard stream is a terminal.
-fn has_controlling_terminal() -> bool {
+pub fn has_controlling_terminal() -> bool {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = rustix::fs::open("/dev/tty", flags, Mode::empty());

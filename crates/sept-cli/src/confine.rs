@@ -249,22 +249,21 @@ pub fn landlock(request: &Request, set: Namespaces, host: &Host, no_new_privs: b
             None => rules.no_ports.push(*access),
         }
     }
-    let joins = |kind| request.join.iter().any(|(joined, _)| *joined == kind);
-    let shares_pids = !set.contains(Namespace::Pid) && !joins(Namespace::Pid);
-    let shared = match (set.contains(Namespace::Net), shares_pids) {
-        (true, false) => vec![],
-        (true, true) => vec![Scope::Signals],
-        (false, _) => vec![Scope::AbstractSockets, Scope::Signals],
-    };
+    let (net, joins_pid) =
+        (set.contains(Namespace::Net), request.join.iter().any(|(kind, _)| *kind == Namespace::Pid));
+    let of_default = [(!net, Scope::AbstractSockets), (!net || !joins_pid, Scope::Signals)];
+    let of_default: Vec<Scope> =
+        of_default.into_iter().filter_map(|(is, scope)| is.then_some(scope)).collect();
     rules.scopes = match &asked.scopes {
         Some(scopes) => scopes.clone(),
-        // The host's network has abstract sockets that no file guards; and who shares its process ids, sept itself within
-        // reach. Where the kernel can keep them out, it does; the plan and the report say whether.
+        // The host's network has abstract sockets that no file guards. And a process group has members outside whatever
+        // the pid namespace: a signal to its own would reach sept and the caller's script. Where the kernel can keep them out,
+        // it does; the plan and the report say whether.
         None if (no_new_privs || has_admin(set, host))
-            && !shared.is_empty()
+            && !of_default.is_empty()
             && sept::host::probe::landlock_abi().is_ok_and(|abi| abi >= 6) =>
         {
-            shared
+            of_default
         }
         None => Vec::new(),
     };

@@ -31,6 +31,10 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     let mut command = build(&request, target.as_ref(), &joined)?;
     let other_pids = joined.differs(Namespace::Pid)?;
     let fork = other_pids && !request.enter.no_fork;
+    // As for `run`.
+    if fork && !crate::build::has_controlling_terminal() {
+        command.new_session();
+    }
     if let Some(format) = request.plan {
         let plan = if fork { command.plan()? } else { command.plan_in_place()? };
         return print_plan(&plan, format);

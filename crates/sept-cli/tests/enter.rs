@@ -265,7 +265,8 @@ fn watched(tampered: &str) -> String {
                   head -c 1 $p/environ >/dev/null 2>&1 && saw=memory; readlink $p/exe >/dev/null 2>&1 && saw=\"$saw exe\"; \
                   c=; read c 2>/dev/null <$p/comm; case $c in sept|[0-9]*) [ -n \"$saw\" ] && echo \"$saw\";; esac; done; done";
     let mut watcher = sept();
-    watcher.args(["run", "sh", "-c", script]).stdout(Stdio::piped());
+    // A domain of Landlock would be a guard of its own.
+    watcher.args(["run", "--landlock-scope", "none", "sh", "-c", script]).stdout(Stdio::piped());
     let mut watcher = watcher.spawn().expect("sept starts");
     let mut out = watcher.stdout.take().expect("output is piped");
     let mut ready = [0; 6];
@@ -291,7 +292,14 @@ fn nobody_inside_can_open_who_enters() {
         return;
     }
     // The kernel is kept from hearing that the process hides: then it is seen, so the watcher can see.
-    let unhidden = watched("inject=prctl:retval=0");
+    // On a machine with much to do it may take more than one look.
+    let mut unhidden = String::new();
+    for _ in 0..10 {
+        unhidden.push_str(&watched("inject=prctl:retval=0"));
+        if unhidden.contains("memory") && unhidden.contains("exe") {
+            break;
+        }
+    }
     assert!(unhidden.contains("memory") && unhidden.contains("exe"), "{unhidden:?}");
     assert_eq!(watched("inject=prctl:delay_enter=1"), "", "what was seen of sept");
 }

@@ -350,7 +350,7 @@ static OPTIONS: &[Opt] = &[
         "landlock-scope",
         &["KIND[,KIND]|none"],
         CONFINE,
-        "Landlock: keep abstract-sockets, signals inside (default where network, or for signals pids, are the host's)",
+        "Landlock: keep abstract-sockets (default where the network is the host's), signals (default) inside",
     ),
     opt(
         Id::NewKeyring,

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::common::{children, host, need, run, sept, soon, stdout};
+use crate::common::{Scratch, Waiting, children, host, need, on_terminal, path, run, sept, soon, stdout};
 
 fn numbers() -> [i64; 2] {
     [libc::SYS_prctl, libc::SYS_ptrace]
@@ -74,4 +74,39 @@ fn who_shares_process_ids_gets_at_no_process_outside() {
         "signal",
         "another user namespace is no guard against that"
     );
+}
+
+/// A process group has members on both sides of a pid namespace, and whose PID 1 sends to it is immune.
+#[test]
+fn a_signal_to_ones_own_process_group_reaches_nobody_outside() {
+    if !need("a_signal_to_ones_own_process_group_reaches_nobody_outside", &["perl", "script", "setsid"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let [attack, caller] = ["attack.pl", "caller.sh"].map(|name| scratch.path(name));
+    let text = format!("syscall({}, 1, 0); kill(9, 0); print \"tried\\n\";", numbers()[0]);
+    std::fs::write(&attack, text).expect("a file can be made");
+    std::fs::write(&caller, format!("\"$@\" perl {attack}; echo the caller is there\n"))
+        .expect("a file can be made");
+    let target = Waiting::new(&[]);
+    let (sept, enter) = (path(), format!("enter {}", target.inside()));
+    // Without a terminal, and on one, where job control needs the group.
+    let without = |words: &str| {
+        let mut caller_of = std::process::Command::new("setsid");
+        let words = words.split(' ').collect::<Vec<_>>();
+        let output = caller_of.args(["-w", "sh", &caller, &sept]).args(words).stdin(Stdio::null()).output();
+        String::from_utf8_lossy(&output.expect("setsid starts").stdout).contains("the caller is there")
+    };
+    let with = |words: &str| {
+        let output = on_terminal(&format!("sh {caller} {sept} {words}")).output().expect("script starts");
+        String::from_utf8_lossy(&output.stdout).contains("the caller is there")
+    };
+    assert!(!with("run --landlock-scope none"), "it works");
+    for words in ["run", "run --init", "run --share net", "run -U -n", "run --namespaces none --no-new-privs"]
+    {
+        assert!(with(words) && without(words), "{words}");
+    }
+    for words in ["run --landlock-scope none", "run --init --landlock-scope none", &enter] {
+        assert!(without(words), "{words}");
+    }
 }

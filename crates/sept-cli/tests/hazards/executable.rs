@@ -25,7 +25,9 @@ const GRAB: &str = r#"
         for my $pid (grep { /^\d+$/ && $_ != $$ } readdir $all) {
             last if @held > 50;
             open(my $exe, "<", "/proc/$pid/exe") or next;
-            push @held, $exe if -s $exe == $size;
+            -s $exe == $size or next;
+            push @held, $exe;
+            open(my $got, ">", "/got");
         }
     }
     my $said = @held ? "grabbed" : "saw nothing";
@@ -46,14 +48,23 @@ fn grabbed(wrap: &[&str]) -> (String, bool) {
     host("chmod", &["755", &evil]);
     let size = std::fs::metadata(&victim).expect("it is there").len().to_string();
     let mut jail = sept();
-    jail.args(["run", "--root", &root, "--ro-bind", "/usr", "/usr", "perl", "-e", GRAB, &size]);
+    // In a domain of Landlock it could look at nobody outside of that; not every kernel has those.
+    jail.args(["run", "--landlock-scope", "none", "--root", &root, "--ro-bind", "/usr", "/usr"]);
+    jail.args(["perl", "-e", GRAB, &size]);
     let mut jail = jail.stdout(Stdio::piped()).spawn().expect("sept starts");
     let mut said = BufReader::new(jail.stdout.take().expect("output is piped"));
     let mut line = String::new();
     said.read_line(&mut line).expect("it is ready");
     let pid = children(jail.id()).first().copied().expect("the command").to_string();
     let words = [wrap, &[&victim, "enter", &pid, "/evil"]].concat();
-    for _ in 0..15 {
+    // Until it was seen, and a few times more.
+    let got = format!("{root}/got");
+    let mut more = 5;
+    for _ in 0..200 {
+        more -= i32::from(std::path::Path::new(&got).exists());
+        if more == 0 {
+            break;
+        }
         let output = Command::new(words[0]).args(&words[1..]).output().expect("it starts");
         assert!(stderr(&output).contains("no command /evil"), "{}", stderr(&output));
     }
@@ -143,7 +154,7 @@ const REACH: &str = r#"
 
 fn reached(words: &dyn Fn(&str) -> Vec<String>, tampered: &str) -> String {
     let mut inside = sept();
-    inside.args(["run", "perl", "-e", REACH]).stdout(Stdio::piped());
+    inside.args(["run", "--landlock-scope", "none", "perl", "-e", REACH]).stdout(Stdio::piped());
     let mut inside = inside.spawn().expect("sept starts");
     let mut said = inside.stdout.take().expect("output is piped");
     said.read_exact(&mut [0; 6]).expect("it is ready");
@@ -175,8 +186,9 @@ fn who_comes_in_is_not_to_be_traced() {
         words.push("true".to_owned());
         words
     };
-    let unhidden = reached(&enter, "inject=prctl:retval=0");
-    assert!(unhidden.contains("memory descriptor"), "{unhidden:?}");
+    // On a machine with much to do it may take more than one look.
+    let seen = (0..10).any(|_| reached(&enter, "inject=prctl:retval=0").contains("memory descriptor"));
+    assert!(seen, "unhidden it is to be traced");
     for words in [&enter as &dyn Fn(&str) -> Vec<String>, &join] {
         assert_eq!(reached(words, "inject=prctl:delay_enter=1"), "");
     }
