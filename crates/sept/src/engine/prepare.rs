@@ -55,6 +55,8 @@ pub(crate) struct Prepared {
     pub pipes: [Option<OwnedFd>; 3],
     /// Trees of mounts whose owners are mapped; the child attaches them.
     pub trees: Vec<OwnedFd>,
+    /// For each step, whether it is known to mount a directory.
+    pub directories: Vec<bool>,
     /// Whether the kernel has no mount_setattr(2), and some mount would need it.
     pub older: bool,
     /// The child's descriptors for [`Step::Hold`].
@@ -81,7 +83,7 @@ pub(crate) struct HelperPipe {
 
 /// Prepares `plan`.
 pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Result<Prepared, Error> {
-    check_sources(&plan)?;
+    let directories = check_sources(&plan)?;
     check_directory(command)?;
     let (mut stdio, mut pipes) = ([None, None, None], [None, None, None]);
     for (n, wanted) in command.stdio.iter().enumerate() {
@@ -139,6 +141,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         gate,
         trees: trees::open(&plan)?,
         listener: Passage::prepare(command)?,
+        directories,
         older: plan.steps.iter().any(takes_attributes) && !sys::has_mount_setattr(),
         held: plan.steps.iter().flat_map(places).collect(),
         // Removed again if what follows fails: it is dropped then.
@@ -212,10 +215,11 @@ pub(super) fn open_proc() -> Result<OwnedFd, Error> {
     })
 }
 
-/// The sources of binds must be there before anything is touched.
-fn check_sources(plan: &Plan) -> Result<(), Error> {
+/// The sources of binds must be there before anything is touched. Which steps bind a directory.
+fn check_sources(plan: &Plan) -> Result<Vec<bool>, Error> {
+    let mut directories = vec![false; plan.steps.len()];
     let mut last = None;
-    for step in &plan.steps {
+    for (at, step) in plan.steps.iter().enumerate() {
         let (what, path) = match step {
             Step::Mount { source: Source::Bind { path, .. }, .. } => ("bind", path),
             Step::CloneRoot { dir, .. } => ("use as root", dir),
@@ -226,10 +230,10 @@ fn check_sources(plan: &Plan) -> Result<(), Error> {
             _ => continue,
         };
         // Many binds of one source are looked at once.
-        if what == "bind" && last == Some(path) {
+        if let Some((_, directory)) = last.filter(|(before, _)| what == "bind" && *before == path) {
+            directories[at] = directory;
             continue;
         }
-        last = Some(path);
         let refused =
             |errno: i32| Error::invalid(format!("cannot {what} {}: {}", shown(path), describe(errno)));
         let stat = rustix::fs::stat(path.as_c_str()).map_err(|errno| refused(errno.raw_os_error()))?;
@@ -237,8 +241,10 @@ fn check_sources(plan: &Plan) -> Result<(), Error> {
         if matches!(step, Step::CloneRoot { .. }) && !directory {
             return Err(refused(libc::ENOTDIR));
         }
+        directories[at] = directory;
+        last = Some((path, directory));
     }
-    Ok(())
+    Ok(directories)
 }
 
 fn check_overlay(lower: &[CString], upper: &UpperDir) -> Result<(), Error> {

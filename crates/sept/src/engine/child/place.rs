@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::Acquire;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -32,11 +33,10 @@ impl Near {
         self.path.get(..self.length) == Some(path)
     }
 
-    /// Attaches a mount at a name in it. False if that leads elsewhere, or is missing.
-    fn attach(&self, mount: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
+    /// Attaches a mount, perhaps known to be a directory, at a name in it. False if that leads elsewhere, or is missing.
+    fn attach(&self, mount: BorrowedFd<'_>, name: &CStr, known: bool) -> Result<bool> {
         if self.own {
-            let directory = FileType::from_raw_mode(rustix::fs::fstat(mount)?.st_mode).is_dir();
-            match make(self.directory.as_fd(), name, directory) {
+            match make(self.directory.as_fd(), name, known || is_directory(mount)?) {
                 // Made a moment ago in a file system that nobody else has: no link, and needs no descriptor.
                 Ok(()) => {
                     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -60,16 +60,17 @@ impl Child<'_> {
     pub(super) fn put(&mut self, mount: BorrowedFd<'_>, target: &CStr, create: Create) -> Result {
         let (path, name) = split(target)?;
         if !matches!(name.to_bytes(), b"" | b"." | b"..") && self.look_near(path).is_ok() {
+            let at = self.prepared.control.step.load(Acquire) as usize;
+            let known = self.prepared.directories.get(at) == Some(&true);
             let near = self.near.as_ref().ok_or(Errno::BADF)?;
-            if near.attach(mount, name)? {
+            if near.attach(mount, name, known)? {
                 return Ok(());
             }
         }
         self.near = None;
         let place = match self.resolve(target) {
             Err(Errno::NOENT) => {
-                let directory = FileType::from_raw_mode(rustix::fs::fstat(mount)?.st_mode).is_dir();
-                self.make_mount_point(target, create, directory)?;
+                self.make_mount_point(target, create, is_directory(mount)?)?;
                 self.resolve(target)?
             }
             found => found?,
@@ -151,6 +152,10 @@ impl Child<'_> {
         }
         Ok(())
     }
+}
+
+fn is_directory(mount: BorrowedFd<'_>) -> Result<bool> {
+    rustix::fs::fstat(mount).map(|found| FileType::from_raw_mode(found.st_mode).is_dir())
 }
 
 /// What stands before the last slash, and the name after it.
