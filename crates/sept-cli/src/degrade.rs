@@ -98,6 +98,12 @@ fn dispensable(request: &Request) -> Vec<Layer> {
         .collect()
 }
 
+/// Whether a limit may be missing: then the start itself tells whether it is.
+pub fn may_lack_limits(request: &Request) -> bool {
+    let is_limit = |layer: &Layer| matches!(layer, Layer::Limits | Layer::Memory | Layer::Cpus | Layer::Pids);
+    request.if_possible.iter().any(is_limit)
+}
+
 /// The error, and how to go on without what failed where that can be.
 pub fn explain(request: &Request, error: Error) -> Failure {
     let Some(layer) = error.layer() else { return error.into() };
@@ -110,7 +116,9 @@ pub fn explain(request: &Request, error: Error) -> Failure {
             failure.why(format!("--{option} needs the {kind} namespace, so that it is not given up"))
         };
     }
-    let declared = request.if_possible.contains(&layer);
+    let by_limits = matches!(layer, Layer::Memory | Layer::Cpus | Layer::Pids)
+        && request.if_possible.contains(&Layer::Limits);
+    let declared = by_limits || request.if_possible.contains(&layer);
     if declared { failure } else { failure.fix(format!("go on without it: --if-possible {layer}")) }
 }
 

@@ -34,7 +34,7 @@ fn enforced(plan: &Plan) -> Value {
         _ => None,
     });
     let filters = plan.steps.iter().filter_map(|step| match step {
-        Step::Seccomp(filter) => Some(filter.name.as_str()),
+        Step::Seccomp(filter) | Step::SeccompListener(filter) => Some(filter.name.as_str()),
         Step::RefuseTerminalInjection => Some("terminal injection"),
         _ => None,
     });

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use lexopt::Parser;
-use sept::{Command, Layer, Namespace, Namespaces, Stdio, Target};
+use sept::{Command, Namespace, Namespaces, Stdio, Target};
 
 use crate::build::{self, Built};
 use crate::degrade;
@@ -38,7 +38,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     let mut report = Report::open(&request)?;
     // Without a scope the library finds out itself that it may make no cgroup, and does without.
     if let Err(failure) = request.limits.place(&mut command)
-        && !request.if_possible.contains(&Layer::Limits)
+        && !degrade::may_lack_limits(&request)
     {
         report.failed(&failure, &[])?;
         return Err(failure);

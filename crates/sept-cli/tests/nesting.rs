@@ -344,6 +344,12 @@ fn limits_are_given_up_where_cgroups_are_not_to_be_had() {
         let output = inner(&["--if-possible", declared, "--report-fd", "1"]);
         assert_eq!(layers(&report(&output)), ["memory", "pids"]);
     }
+    // What is left is still asked for, and rules for devices are no matter of how much.
+    for more in [["--cgroup-conf", "memory.high=1G"], ["--device-cgroup-rule", "c 10:229 r"]] {
+        let declared = ["--if-possible", if more[0] == "--cgroup-conf" { "memory,pids" } else { "limits" }];
+        let refused = inner(&[declared, more].concat());
+        assert_eq!(refused.status.code(), Some(125), "{more:?}: {}", stderr(&refused));
+    }
 }
 
 #[test]
@@ -372,10 +378,14 @@ fn inside_bubblewrap() {
     if !need("inside_bubblewrap", &["bwrap"]) {
         return;
     }
+    let lab = Lab::new();
+    // Not all of the host's tree: pins come and go there, and bwrap goes through its mounts one by one.
+    let base = "--unshare-all --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib \
+                --symlink usr/lib64 /lib64 --dev /dev --proc /proc";
     let bwrap = |more: &[&str], options: &[&str]| {
         let mut command = std::process::Command::new("bwrap");
-        command.args(["--dev-bind", "/", "/", "--unshare-all", "--proc", "/proc"]).args(more);
-        command.arg(path()).arg("run").args(options).args(["sh", "-c", "echo $$"]);
+        command.args(base.split_whitespace()).arg("--ro-bind").arg(&lab.tools.0).arg("/opt").args(more);
+        command.args(["/opt/sept", "run"]).args(options).args(["sh", "-c", "echo $$"]);
         command.output().expect("bwrap starts")
     };
     // As root it covers parts of the proc that it mounts.

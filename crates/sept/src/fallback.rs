@@ -134,6 +134,8 @@ impl Command {
             Layer::Proc => self.give_up_proc(why),
             Layer::Sys => self.give_up_sys(why),
             Layer::Landlock => self.give_up_landlock(why),
+            // Somebody waits to be asked.
+            Layer::Seccomp if self.seccomp_listener => false,
             Layer::Seccomp => {
                 self.filters.clear();
                 self.refuse_terminal_injection = false;
@@ -279,6 +281,11 @@ impl Command {
 
     fn give_up_limits(&mut self, layer: Layer, why: String) -> bool {
         let Some(cgroup) = &self.own_cgroup else { return false };
+        // Which devices may be used is no limit on how much, and who wants to freeze needs the cgroup.
+        let stays = |controller| matches!(controller, Controller::Devices | Controller::Freezer);
+        if cgroup.controllers().any(stays) {
+            return false;
+        }
         let of = |controller| match controller {
             Controller::Memory => Layer::Memory,
             Controller::Cpu => Layer::Cpus,
@@ -298,7 +305,9 @@ impl Command {
             return false;
         }
         let left = lacking.into_iter().fold(cgroup.clone(), Cgroup::without);
-        self.own_cgroup = Some(left).filter(|left| left.controllers().next().is_some());
+        let all = layer == Layer::Limits;
+        let limits = |left: &Cgroup| left.controllers().next().is_some() || left.named().next().is_some();
+        self.own_cgroup = Some(left).filter(|left| !all && limits(left));
         gone.into_iter().all(|one| self.record(one, why.clone(), one.without()))
     }
 

@@ -4,6 +4,7 @@ use sept::{Command, Landlock, Layer, Mount, Namespace, PathAccess, Plan, PortAcc
 
 const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
+const EMFILE: i32 = 24;
 
 fn command() -> Command {
     let mut command = Command::new("true");
@@ -81,12 +82,14 @@ fn what_another_request_rests_on_stays() {
 }
 
 #[test]
-fn what_is_not_there_is_no_missing_layer() {
-    let mut command = command();
-    let at = step(&command.plan().expect("a plan"), "mount proc");
-    command.inject_fault(at, ENOENT).if_possible(Layer::all());
-    let error = command.status().expect_err("the step fails");
-    assert_eq!((error.layer(), layers(&command)), (None, vec![]));
+fn what_is_not_there_and_what_is_used_up_is_no_missing_layer() {
+    for errno in [ENOENT, EMFILE] {
+        let mut command = command();
+        let at = step(&command.plan().expect("a plan"), "mount proc");
+        command.inject_fault(at, errno).if_possible(Layer::all());
+        let error = command.status().expect_err("the step fails");
+        assert_eq!((error.layer(), layers(&command)), (None, vec![]));
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) fn of_step(step: &Step, errno: i32) -> Option<Layer> {
     }
 }
 
-/// Not for want of memory or processes; and what is not where the request says is the request's mistake, not a layer
+/// Not for want of memory, processes or descriptors; and what is not where the request says is the request's mistake, not a layer
 /// that the host lacks.
 pub(crate) fn is_refusal(errno: i32) -> bool {
     !matches!(
@@ -49,6 +49,8 @@ pub(crate) fn is_refusal(errno: i32) -> bool {
             | libc::ENOMEM
             | libc::EAGAIN
             | libc::EINTR
+            | libc::EMFILE
+            | libc::ENFILE
     )
 }
 
