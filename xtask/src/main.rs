@@ -5,6 +5,7 @@ mod dist;
 mod leftovers;
 mod limit;
 mod test;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -27,7 +28,8 @@ fn main() -> ExitCode {
         ["bench", ..] if cfg!(debug_assertions) => optimized(&words),
         ["bench"] => bench::run(200),
         ["bench", "--quick"] => bench::run(40),
-        _ => Err(format!("usage:\n{USAGE}")),
+        ["vm", words @ ..] => vm::main(words),
+        _ => Err(format!("usage:\n{USAGE}{}", vm::USAGE)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
