@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
-cargo xtask test            format, lints, all tests as this user and (as root) as an ordinary one, docs
+cargo xtask test [--all]    format, lints, all tests as this user, (as root) as an ordinary one and with a second
+                            kernel, docs; --all: with every guest, built however long that takes
 cargo xtask dist            one static executable in target/dist/bin, manual pages and completions beside it
 cargo xtask bench [--quick] compare starts with the installed peers, in one run
 ";
@@ -23,7 +24,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["test"] => test::run(),
+        ["test"] => test::run(test::Extent::Plain),
+        ["test", "--all"] => test::run(test::Extent::All),
         ["dist"] => dist::run().map(drop),
         ["bench", ..] if cfg!(debug_assertions) => optimized(&words),
         ["bench"] => bench::run(200),

@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::leftovers::Snapshot;
-use crate::{Result, Scratch, has, is_root, output, root, sh, target};
+use crate::{Result, Scratch, has, is_root, output, root, sh, target, vm};
 
 /// A program that tests need, its Debian package, and for what.
 const NEEDED: [(&str, &str, &str); 10] = [
@@ -38,10 +38,20 @@ pub struct Totals {
     pub skipped: Vec<String>,
 }
 
-pub fn run() -> Result {
+/// How much of it is to be run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What everybody runs: with one other kernel, where its guest is there or can be had in time.
+    Plain,
+    /// With every guest, however long it takes to build them.
+    All,
+}
+
+pub fn run(extent: Extent) -> Result {
+    let begun = Instant::now();
     let user = prepare()?;
     let before = Snapshot::take();
-    let mut totals = Totals::default();
+    let (mut totals, mut guests) = (Totals::default(), Totals::default());
     step("format", || cargo(&["fmt", "--all", "--check"]))?;
     step("lints", || cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("build", || cargo(&["build", "--locked", "--workspace", "--all-targets"]))?;
@@ -53,6 +63,12 @@ pub fn run() -> Result {
     if let Some(user) = user {
         step("tests as an ordinary user", || as_user(&user, &mut totals))?;
     }
+    match extent {
+        Extent::Plain => {
+            step("tests with a second kernel", || second_kernel(begun, &mut totals, &mut guests))?
+        }
+        Extent::All => step("tests with other kernels", || vm::every(&mut guests))?,
+    }
     step("documentation", || {
         let mut doc = Command::new("cargo");
         sh(doc
@@ -61,7 +77,27 @@ pub fn run() -> Result {
             .current_dir(root()))
     })?;
     step("nothing left behind", || before.compare())?;
-    judge(&[(&totals, SKIPS)])
+    judge(&[(&totals, SKIPS), (&guests, vm::SKIPS)])
+}
+
+/// A guest takes about two minutes to build. After this time that is left out, so that the whole ends in time.
+const LATE: Duration = Duration::from_secs(20 * 60);
+
+/// The tests in a guest with another kernel; where there can be none, a skip with the reason.
+fn second_kernel(begun: Instant, totals: &mut Totals, guests: &mut Totals) -> Result {
+    let mut skip = |why: &str| totals.skipped.push(format!("second_kernel: {why}"));
+    if begun.elapsed() > LATE && !vm::is_built(vm::Release::Bookworm) {
+        skip("no time is left to build the guest: cargo xtask vm build");
+        return Ok(());
+    }
+    match vm::ready(vm::Release::Bookworm) {
+        Ok(guest) => vm::test(vm::Release::Bookworm, &guest, guests),
+        Err(why) => {
+            eprintln!("{why}");
+            skip(&format!("the guest can't be had: {}", why.lines().next().unwrap_or_default()));
+            Ok(())
+        }
+    }
 }
 
 /// The closing lines of runs, each with the file of the skips that it may have; an unexpected one fails.

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::test::Totals;
 use crate::{Result, Scratch, sh};
 use machine::Guest;
+pub use suite::SKIPS;
 
 pub const USAGE: &str = "\
 cargo xtask vm build [--release R]                build the guest with a second kernel, outside of the tree
@@ -35,6 +37,8 @@ pub enum Release {
 }
 
 impl Release {
+    const ALL: [Self; 2] = [Self::Bookworm, Self::Trixie];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
@@ -51,7 +55,7 @@ impl Release {
     }
 
     fn parse(word: &str) -> Result<Self> {
-        [Self::Bookworm, Self::Trixie]
+        Self::ALL
             .into_iter()
             .find(|release| release.name() == word)
             .ok_or_else(|| format!("there is no release {word}; take bookworm or trixie"))
@@ -147,6 +151,22 @@ fn cache() -> Result<PathBuf> {
         .or_else(|| Some(named("XDG_CACHE_HOME")?.join("sept-vm")))
         .or_else(|| Some(named("HOME")?.join(".cache/sept-vm")))
         .ok_or_else(|| "SEPT_VM_CACHE, XDG_CACHE_HOME and HOME are all unset".to_owned())
+}
+
+/// Whether the guest is in the cache.
+pub fn is_built(release: Release) -> bool {
+    let place = cache().and_then(|cache| Ok(cache.join(recipe::key(release)?)));
+    place.is_ok_and(|place| place.is_dir())
+}
+
+/// All tests in this guest.
+pub fn test(release: Release, guest: &Guest, totals: &mut Totals) -> Result {
+    suite::run(release, guest, &suite::TESTS, totals)
+}
+
+/// All tests in every guest.
+pub fn every(totals: &mut Totals) -> Result {
+    Release::ALL.into_iter().try_for_each(|release| test(release, &ready(release)?, totals))
 }
 
 /// The guest, built where it is not there yet.

@@ -56,7 +56,10 @@ fn a_missing_subordinate_range_is_named() {
 fn namespaces_nested_too_deep_are_named() {
     let script =
         r#"n=$1; if [ $n -gt 0 ]; then exec "$0" run -Ur $OPTIONS sh -c "$SCRIPT" "$0" $((n-1)); fi"#;
-    for (options, reason) in [("--landlock-scope none", "32 deep"), ("", "16 times")] {
+    // Without scopes there is no Landlock that could be put on too often.
+    let scopes = sept::host::probe::landlock_abi().is_ok_and(|abi| abi >= 6);
+    let often = if scopes { "16 times" } else { "32 deep" };
+    for (options, reason) in [("--landlock-scope none", "32 deep"), ("", often)] {
         let mut command = sept();
         command.env("SCRIPT", script).env("OPTIONS", options);
         let output = command.args(["run", "sh", "-c", script, &path(), "40"]).output().expect("sept starts");

@@ -16,8 +16,8 @@ iproute2,procps,kmod,busybox-static,hostname,libcap2-bin";
 
 const INIT: &str = include_str!("guest/init");
 const SETUP: &str = include_str!("guest/setup");
-const JOB: &str = include_str!("guest/sept-job");
-const SERVICE: &str = include_str!("guest/sept-job.service");
+const JOB: &str = include_str!("guest/vm-job");
+const SERVICE: &str = include_str!("guest/vm-job.service");
 
 /// Where Debian's packages come from.
 pub fn mirror() -> String {
@@ -46,7 +46,7 @@ pub fn make(release: Release, place: &Path) -> Result {
     }
     let root = place.join("root");
     debootstrap(release, place, &root)?;
-    for (name, text) in [("setup", SETUP), ("init", INIT), ("sept-job", JOB), ("sept-job.service", SERVICE)] {
+    for (name, text) in [("setup", SETUP), ("init", INIT), ("vm-job", JOB), ("vm-job.service", SERVICE)] {
         fs::write(root.join(name), text).map_err(|error| format!("{name}: {error}"))?;
     }
     // Names are looked up as the host does, while it is being made.

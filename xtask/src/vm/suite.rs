@@ -14,7 +14,7 @@ use crate::{Result, Scratch, has, output, sh, target};
 pub const SKIPS: &str = "xtask/expected-skips-vm.txt";
 
 /// What runs there.
-const TESTS: [&str; 9] =
+pub const TESTS: [&str; 9] =
     ["vm", "mission", "cli", "confine", "limits", "advice", "seccomp", "files", "hazards"];
 
 /// All of it takes minutes where it takes seconds outside.
@@ -33,7 +33,7 @@ pub fn alone(release: Release, names: &[&str]) -> Result {
     told
 }
 
-/// The same as a part of the whole suite.
+/// Runs these tests, as both users, and counts.
 pub fn run(release: Release, guest: &Guest, names: &[&str], totals: &mut Totals) -> Result {
     let job = Scratch::new()?;
     let (sept, tests) = built(release)?;

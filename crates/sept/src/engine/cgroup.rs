@@ -234,15 +234,19 @@ fn pass_on(dir: PathBuf, controllers: &[Controller], may_rise: bool) -> Result<P
     if let Some(lacking) = controllers.iter().find(|controller| !has(&available, controller)) {
         return Err(missing(Some(*lacking)));
     }
+    let rise = || match dir.parent().filter(|above| above.join("cgroup.procs").exists()) {
+        Some(above) => pass_on(above.to_path_buf(), controllers, may_rise),
+        None => Err(missing(controllers.first().copied())),
+    };
+    // The kernel lets one with processes pass pids and cpu on, but then it is threaded, and takes no new process below it.
+    // The top has no type, and may have both.
+    if dir.join("cgroup.type").exists() && !words("cgroup.procs").trim().is_empty() {
+        let what = || format!("pass controllers on from {}", dir.display());
+        return if may_rise { rise() } else { Err(failed(what(), &Errno::BUSY.into())) };
+    }
     for controller in controllers.iter().filter(|controller| !has(&passed, controller)) {
         match write(&dir, "cgroup.subtree_control", &format!("+{}", controller.name())) {
-            Err(Error::Duty { errno: Some(libc::EBUSY), .. }) if may_rise => {
-                let above = dir.parent().filter(|above| above.join("cgroup.procs").exists());
-                return match above {
-                    Some(above) => pass_on(above.to_path_buf(), controllers, may_rise),
-                    None => Err(missing(Some(*controller))),
-                };
-            }
+            Err(Error::Duty { errno: Some(libc::EBUSY), .. }) if may_rise => return rise(),
             done => done?,
         }
     }
