@@ -231,9 +231,18 @@ fn a_deadline_holds_while_set_up_hangs() {
     if !need("a_deadline_holds_while_set_up_hangs", &["strace"]) {
         return;
     }
+    let scratch = Scratch::new();
+    let file = scratch.path("report");
     // The child stops for ever in the middle of its steps.
-    let output = tampered("sethostname:signal=SIGSTOP", &["--timeout", "1", "--hostname", "x", "true"]);
+    let output = tampered(
+        "sethostname:signal=SIGSTOP",
+        &["--timeout", "1", "--hostname", "x", "--report", &file, "true"],
+    );
     assert_eq!(output.status.code(), Some(124), "{}", stderr(&output));
+    let report = std::fs::read_to_string(file).expect("there is a report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("it is not empty");
+    assert_eq!((&report["exit_code"], &report["timed_out"]), (&124.into(), &true.into()));
+    assert_eq!(report["enforced"], serde_json::Value::Null);
 }
 
 /// As nobody, in a root where newuidmap is this script.
