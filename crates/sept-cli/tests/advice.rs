@@ -144,9 +144,8 @@ fn a_missing_elf_interpreter_is_named() {
         eprintln!("skipped: a_missing_elf_interpreter_is_named: true is static");
         return;
     };
-    let name = program[..at].iter().rposition(|byte| *byte == 0).map_or(0, |zero| zero + 1);
-    program[name + 1] = b'X';
-    let missing = program[name..].split(|byte| *byte == 0).next().map(String::from_utf8_lossy);
+    program[at + 1] = b'X';
+    let missing = program[at..].split(|byte| *byte == 0).next().map(String::from_utf8_lossy);
     let missing = missing.expect("the name ends").into_owned();
     let scratch = Scratch::new();
     let file = scratch.path("program");
