@@ -8,13 +8,15 @@ mod leftovers;
 mod limit;
 mod spaced;
 mod test;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
-cargo xtask test            format, lints, all tests as this user and (as root) as an ordinary one, docs
-cargo xtask test --all      the same, container engines, and a minute for each fuzz target
+cargo xtask test [--all]    format, lints, all tests as this user, (as root) as an ordinary one and with a second
+                            kernel, docs; --all: with every guest and in container engines, a minute for each fuzz
+                            target
 cargo xtask dist            one static executable in target/dist/bin, manual pages and completions beside it
 cargo xtask bench [--quick] compare starts with the installed peers, in one run; --binds, --spaced: only that part
 ";
@@ -34,7 +36,8 @@ fn main() -> ExitCode {
         ["bench", "--quick"] => bench::run(40),
         ["bench", "--spaced"] => bench::run_spaced(60),
         ["bench", "--binds"] => bench::only_binds(),
-        _ => Err(format!("usage:\n{USAGE}")),
+        ["vm", words @ ..] => vm::main(words),
+        _ => Err(format!("usage:\n{USAGE}{}", vm::USAGE)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::leftovers::Snapshot;
-use crate::{Result, Scratch, engines, has, is_root, output, root, sh, target};
+use crate::{Result, Scratch, engines, has, is_root, output, root, sh, target, vm};
 
 /// A program that tests need, its Debian package, and for what.
 const NEEDED: [(&str, &str, &str); 10] = [
@@ -27,18 +27,23 @@ const NEEDED: [(&str, &str, &str); 10] = [
 /// The ordinary user of the tests.
 const USER: &str = "septtest";
 
-/// The counts of all test runs.
+/// The skips that a run of the whole suite may have.
+const SKIPS: &str = "xtask/expected-skips.txt";
+
+/// The counts of test runs.
 #[derive(Default)]
-struct Totals {
-    passed: u64,
-    failed: u64,
-    skipped: Vec<String>,
+pub struct Totals {
+    pub passed: u64,
+    pub failed: u64,
+    pub skipped: Vec<String>,
 }
 
-/// How much is tested.
+/// How much of it is to be run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
+    /// What everybody runs: with one other kernel, where its guest is there or can be had in time.
     Plain,
+    /// With every guest, however long it takes to build them.
     All,
 }
 
@@ -46,9 +51,10 @@ pub fn run(extent: Extent) -> Result {
     if extent == Extent::All {
         engines::install()?;
     }
+    let begun = Instant::now();
     let user = prepare()?;
     let before = Snapshot::take();
-    let mut totals = Totals::default();
+    let (mut totals, mut guests) = (Totals::default(), Totals::default());
     step("format", || cargo(&["fmt", "--all", "--check"]))?;
     step("lints", || cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("build", || cargo(&["build", "--locked", "--workspace", "--all-targets"]))?;
@@ -64,6 +70,12 @@ pub fn run(extent: Extent) -> Result {
     if extent == Extent::All {
         step("container engines, with the static executable", engines::test)?;
     }
+    match extent {
+        Extent::Plain => {
+            step("tests with a second kernel", || second_kernel(begun, &mut totals, &mut guests))?
+        }
+        Extent::All => step("tests with other kernels", || vm::every(&mut guests))?,
+    }
     step("documentation", || {
         let mut doc = Command::new("cargo");
         sh(doc
@@ -72,33 +84,58 @@ pub fn run(extent: Extent) -> Result {
             .current_dir(root()))
     })?;
     step("nothing left behind", || before.compare())?;
-    judge(&totals)
+    judge(&[(&totals, SKIPS), (&guests, vm::SKIPS)])
 }
 
-/// The closing lines; an unexpected skip fails.
-fn judge(totals: &Totals) -> Result {
-    let text = fs::read_to_string(root().join("xtask/expected-skips.txt")).unwrap_or_default();
-    let expected: Vec<&str> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let unexpected: Vec<&String> =
-        totals.skipped.iter().filter(|skip| !expected.iter().any(|line| skip.starts_with(line))).collect();
-    for skip in &totals.skipped {
-        println!("skipped: {skip}");
+/// A guest takes about two minutes to build. After this time that is left out, so that the whole ends in time.
+const LATE: Duration = Duration::from_secs(20 * 60);
+
+/// The tests in a guest with another kernel; where there can be none, a skip with the reason.
+fn second_kernel(begun: Instant, totals: &mut Totals, guests: &mut Totals) -> Result {
+    let mut skip = |why: &str| totals.skipped.push(format!("second_kernel: {why}"));
+    if begun.elapsed() > LATE && !vm::is_built(vm::Release::Bookworm) {
+        skip("no time is left to build the guest: cargo xtask vm build");
+        return Ok(());
     }
-    println!("{} passed, {} failed, {} skipped", totals.passed, totals.failed, totals.skipped.len());
-    if totals.failed > 0 {
-        return Err(format!("{} tests failed", totals.failed));
+    match vm::ready(vm::Release::Bookworm) {
+        Ok(guest) => vm::test(vm::Release::Bookworm, &guest, guests),
+        Err(why) => {
+            eprintln!("{why}");
+            skip(&format!("the guest can't be had: {}", why.lines().next().unwrap_or_default()));
+            Ok(())
+        }
     }
-    if !unexpected.is_empty() && is_root() {
-        return Err(format!(
-            "{} tests were skipped that xtask/expected-skips.txt does not name",
-            unexpected.len()
-        ));
-    }
-    Ok(())
 }
 
-fn step(name: &str, mut work: impl FnMut() -> Result) -> Result {
+/// The closing lines of runs, each with the file of the skips that it may have; an unexpected one fails.
+pub fn judge(runs: &[(&Totals, &str)]) -> Result {
+    let mut unexpected = Vec::new();
+    for (totals, file) in runs {
+        let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+        let expected: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        for skip in &totals.skipped {
+            println!("skipped: {skip}");
+            if !expected.iter().any(|line| skip.starts_with(line)) {
+                unexpected.push(*file);
+            }
+        }
+    }
+    let sum = |count: fn(&Totals) -> u64| runs.iter().map(|(totals, _)| count(totals)).sum::<u64>();
+    let (passed, failed) = (sum(|totals| totals.passed), sum(|totals| totals.failed));
+    println!("{passed} passed, {failed} failed, {} skipped", sum(|totals| totals.skipped.len() as u64));
+    if failed > 0 {
+        return Err(format!("{failed} tests failed"));
+    }
+    match unexpected.first() {
+        Some(file) if is_root() => {
+            Err(format!("{} tests were skipped that {file} does not name", unexpected.len()))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub fn step(name: &str, mut work: impl FnMut() -> Result) -> Result {
     println!("== {name}");
     let begun = Instant::now();
     let done = work();
@@ -182,7 +219,7 @@ fn count(command: &mut Command, totals: &mut Totals) -> Result {
     if totals.failed > 0 { Err(format!("{} tests failed", totals.failed)) } else { Ok(()) }
 }
 
-fn note(line: &str, totals: &mut Totals) {
+pub fn note(line: &str, totals: &mut Totals) {
     if let Some(skip) = line.split("skipped: ").nth(1) {
         totals.skipped.push(skip.to_owned());
     }
@@ -208,8 +245,8 @@ fn as_user(user: &str, totals: &mut Totals) -> Result {
     let dir = Scratch::new()?;
     fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
     let sept = copy_into(&dir.0, &target().join("debug/sept"))?;
-    for test in executables()? {
-        let copy = copy_into(&dir.0, &test)?;
+    for test in executables(&[])? {
+        let copy = copy_into(&dir.0, &test.executable)?;
         println!("-- {}", copy.file_name().unwrap_or_default().to_string_lossy());
         // env(1) after setpriv: --reset-env leaves nothing of ours.
         let mut run = Command::new("setpriv");
@@ -220,17 +257,26 @@ fn as_user(user: &str, totals: &mut Totals) -> Result {
     Ok(())
 }
 
-/// The integration tests' executables, by cargo's own word.
-fn executables() -> Result<Vec<PathBuf>> {
+/// A test: its source, and the executable of it.
+pub struct Test {
+    pub source: String,
+    pub executable: PathBuf,
+}
+
+/// The integration tests, by cargo's own word, built with these options.
+pub fn executables(options: &[&str]) -> Result<Vec<Test>> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--locked", "--workspace", "--tests", "--no-run", "--message-format=json"]);
+    cargo.args(options);
     let text = output(cargo.current_dir(root()).stderr(Stdio::null())).ok_or("cargo test --no-run failed")?;
     let field = |line: &str, name: &str| {
         let rest = line.split(&format!("\"{name}\":\"")).nth(1)?;
         Some(rest.split('"').next()?.to_owned())
     };
-    let is_test = |line: &&str| line.contains("\"kind\":[\"test\"]") && line.contains("\"executable\":\"");
+    let test = |line: &str| {
+        Some(Test { source: field(line, "src_path")?, executable: field(line, "executable")?.into() })
+    };
     // floors reads the sources, which are where they are.
-    let found = text.lines().filter(is_test).filter(|line| !line.contains("\"name\":\"floors\""));
-    Ok(found.filter_map(|line| field(line, "executable")).map(PathBuf::from).collect())
+    let tests = text.lines().filter(|line| line.contains("\"kind\":[\"test\"]"));
+    Ok(tests.filter_map(test).filter(|test| !test.source.ends_with("/floors.rs")).collect())
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::degrade;
 use crate::failure::Failure;
 use crate::request::Request;
-use crate::supervise::Outcome;
+use crate::supervise::{Early, Outcome};
 
 /// A plan as JSON.
 pub fn plan_json(plan: &Plan) -> Value {
@@ -107,6 +107,29 @@ impl Report {
             "oom_kills": account.and_then(|account| account.oom_kills),
             "enforced": enforced(plan),
             "missing": missing.iter().map(degrade::missing_json).collect::<Vec<_>>(),
+            "error": Value::Null,
+        }))
+    }
+
+    /// The start took too long, or was ended by a signal: no command has run.
+    pub fn given_up(&mut self, code: u8, early: Option<Early>, wall: Duration) -> Result<(), Failure> {
+        let signal = match early {
+            Some(Early::Signal(signal)) => Some(signal),
+            _ => None,
+        };
+        self.write(&json!({
+            "version": 1,
+            "exit_code": code,
+            "signal": signal,
+            "timed_out": matches!(early, Some(Early::TimedOut)),
+            "wall_seconds": wall.as_secs_f64(),
+            "user_seconds": Value::Null,
+            "system_seconds": Value::Null,
+            "peak_memory_bytes": Value::Null,
+            "peak_memory_why": "the command did not start",
+            "oom_kills": Value::Null,
+            "enforced": Value::Null,
+            "missing": Value::Array(Vec::new()),
             "error": Value::Null,
         }))
     }

@@ -99,7 +99,9 @@ pub fn start_and_wait(
             if leads_job {
                 supervise::restore_terminal();
             }
-            return given_up(&watch, error);
+            let code = given_up(&watch, error)?;
+            report.given_up(code, watch.early, begun.elapsed())?;
+            return Ok(code);
         }
     };
     if !command.missing().is_empty() && report.is_wanted() {

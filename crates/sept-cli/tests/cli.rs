@@ -4,7 +4,7 @@ mod common;
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Scratch, Waiting, host, is_root, namespace_of, path, run, sept, soon, stderr, stdout};
@@ -71,11 +71,23 @@ fn none_makes_no_namespace() {
     }
 }
 
+/// Whether this is what an older kernel makes of clocks that are to be offset, and it is said what to do.
+fn clocks_are_fixed_at_once(output: &Output) -> bool {
+    let said = stderr(output);
+    let fixed = said.contains("cannot set clock offsets") && said.contains("permission denied");
+    assert!(!fixed || said.contains(" fix: have a reaper make the namespace"), "{said}");
+    fixed
+}
+
 #[test]
 fn clocks_are_offset() {
     let uptime = |text: String| text.split('.').next().and_then(|n| n.parse::<u64>().ok()).expect("a number");
     let outside = uptime(host("cat", &["/proc/uptime"]));
-    let inside = uptime(stdout(&run(&["-U", "--boottime", "1000000", "cat", "/proc/uptime"])));
+    let mut output = run(&["-U", "--boottime", "1000000", "cat", "/proc/uptime"]);
+    if clocks_are_fixed_at_once(&output) {
+        output = run(&["-Up", "--init", "--boottime", "1000000", "cat", "/proc/uptime"]);
+    }
+    let inside = uptime(stdout(&output));
     assert!((outside + 1_000_000..outside + 1_000_060).contains(&inside), "{outside} {inside}");
 }
 
@@ -402,7 +414,11 @@ fn a_set_user_id_copy_refuses_to_run() {
         );
         return;
     }
-    let scratch = Scratch::new();
+    let mut scratch = Scratch::new();
+    // A tmpfs on /tmp has no set-user-id programs.
+    if rustix::fs::statvfs(&scratch.0).unwrap().f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
+        scratch = Scratch::below("/var/tmp");
+    }
     let copy = scratch.path("sept");
     // By a program: a copy that this one still has open for writing, in another thread's child, can't be executed.
     host("cp", &[&path(), &copy]);
@@ -424,8 +440,14 @@ fn it_runs_inside_itself() {
 #[test]
 fn the_tour_shows_all_eight() {
     let output = sept().arg("tour").output().unwrap();
-    let text = stdout(&output);
-    for kind in ["user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"] {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut kinds = vec!["user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"];
+    if clocks_are_fixed_at_once(&output) {
+        kinds.pop();
+    } else {
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    for kind in kinds {
         let own = namespace_of("self", kind);
         assert!(text.contains(own.to_str().unwrap()), "the host's {kind} link is shown");
         let shown = text.match_indices(&format!("{kind}:[")).count();

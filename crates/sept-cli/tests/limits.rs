@@ -76,6 +76,19 @@ fn no_more_processes_than_allowed() {
     assert!(stderr(&output).to_lowercase().contains("fork"), "{}", stderr(&output));
 }
 
+/// With version 2 a cgroup that has processes can pass these two on alone, and then takes no process below it.
+#[test]
+fn a_limit_of_processes_or_of_time_alone_is_enough() {
+    let test = "a_limit_of_processes_or_of_time_alone_is_enough";
+    if !rooted(test) {
+        return;
+    }
+    for limit in [["--pids", "20"], ["--cpus", "0.5"]] {
+        let output = run(&[&limit[..], &["echo", "there"]].concat());
+        assert_eq!(common::stdout(&output), "there", "{limit:?}");
+    }
+}
+
 #[test]
 fn inside_it_is_at_the_root_of_its_cgroup_namespace() {
     let test = "inside_it_is_at_the_root_of_its_cgroup_namespace";

@@ -188,7 +188,16 @@ pub struct Scratch(pub PathBuf);
 
 impl Scratch {
     pub fn new() -> Self {
-        let output = host("mktemp", &["-d", "-t", "sept-test-XXXXXXXXXX"]);
+        Self::made(&["-d", "-t", "sept-test-XXXXXXXXXX"])
+    }
+
+    /// Below this directory, not where all others are.
+    pub fn below(dir: &str) -> Self {
+        Self::made(&["-d", "-p", dir, "sept-test-XXXXXXXXXX"])
+    }
+
+    fn made(args: &[&str]) -> Self {
+        let output = host("mktemp", args);
         assert!(Path::new(&output).is_dir(), "mktemp made {output:?}");
         Self(output.into())
     }

@@ -211,6 +211,7 @@ impl<'a> Child<'a> {
                 unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWTIME) }
             }
             Step::OffsetClocks(offsets) => self.write_proc(c"self/timens_offsets", offsets.as_bytes()),
+            Step::JoinTime => self.join_time(),
             Step::AwaitMaps | Step::AwaitParent => self.await_parent(),
             Step::SetHostname(name) => rustix::system::sethostname(name.as_bytes()),
             Step::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes()),
@@ -362,6 +363,13 @@ impl<'a> Child<'a> {
         let file = rustix::fs::openat(proc, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
         // The kernel takes a map in one write or not at all.
         rustix::io::write(&file, content).map(drop)
+    }
+
+    fn join_time(&self) -> Result {
+        let proc = self.prepared.proc.as_ref().ok_or(Errno::BADF)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let namespace = rustix::fs::openat(proc, c"self/ns/time_for_children", flags, Mode::empty())?;
+        sys::setns(namespace.as_fd(), Namespace::Time.flag())
     }
 
     /// At once where the kernel takes a pidfd (Linux 5.8), else one after another.

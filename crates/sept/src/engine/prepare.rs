@@ -100,6 +100,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
                 | Step::MapUid(_)
                 | Step::MapGid(_)
                 | Step::OffsetClocks(_)
+                | Step::JoinTime
                 | Step::SelinuxLabel(_)
                 | Step::ApparmorProfile(_)
         )

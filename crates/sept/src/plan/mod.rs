@@ -289,6 +289,10 @@ fn identity(command: &Command, steps: &mut Vec<Step>) {
         let text = line("monotonic", command.monotonic) + &line("boottime", command.boottime);
         steps.push(Step::OffsetClocks(CString::new(text).unwrap_or_default()));
     }
+    // After the offsets, which are fixed by the first process in it.
+    if steps.contains(&Step::UnshareTime) {
+        steps.push(Step::JoinTime);
+    }
     steps.extend(command.hostname.clone().map(Step::SetHostname));
     steps.extend(command.domainname.clone().map(Step::SetDomainname));
 }

@@ -51,6 +51,8 @@ pub enum Step {
     UnshareTime,
     /// Writes these offsets to `/proc/self/timens_offsets`.
     OffsetClocks(CString),
+    /// setns(2) to that: on older kernels (6.1) no process of shared memory can be made by one that is about to leave its clocks.
+    JoinTime,
     /// sethostname(2).
     SetHostname(CString),
     /// setdomainname(2).
@@ -281,6 +283,7 @@ impl fmt::Display for Step {
             Self::AwaitMaps => f.write_str("wait for the parent to map ids"),
             Self::AwaitParent => f.write_str("wait for the parent"),
             Self::UnshareTime => f.write_str("make a new time namespace for the command"),
+            Self::JoinTime => f.write_str("move to that time namespace"),
             Self::OffsetClocks(offsets) => {
                 write!(f, "set clock offsets: {}", offsets.to_string_lossy().trim_end().replace('\n', ", "))
             }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::{failed, write};
 use crate::cgroup::{Cgroup, Controller};
 use crate::error::{Advice, Error};
@@ -136,15 +138,21 @@ pub(super) fn pass_on(dir: PathBuf, controllers: &[&str], may_rise: bool) -> Res
     if let Some(lacking) = controllers.iter().find(|controller| !has(&available, controller)) {
         return Err(missing(lacking, Some(&dir)));
     }
+    let lacking = controllers.first().copied().unwrap_or_default();
+    let rise = || match dir.parent().filter(|above| above.join("cgroup.procs").exists()) {
+        Some(above) => pass_on(above.to_path_buf(), controllers, may_rise),
+        None => Err(missing(lacking, Some(&dir))),
+    };
+    // The kernel lets one with processes pass pids and cpu on, but then it is threaded, and takes no new process below it.
+    // The top has no type, and may have both.
+    let has_processes = dir.join("cgroup.type").exists() && !words("cgroup.procs").trim().is_empty();
+    if has_processes && !controllers.is_empty() {
+        let what = || format!("pass controllers on from {}", dir.display());
+        return if may_rise { rise() } else { Err(failed(what(), &Errno::BUSY.into())) };
+    }
     for controller in controllers.iter().filter(|controller| !has(&passed, controller)) {
         match write(&dir, "cgroup.subtree_control", &format!("+{controller}")) {
-            Err(Error::Duty { errno: Some(libc::EBUSY), .. }) if may_rise => {
-                let above = dir.parent().filter(|above| above.join("cgroup.procs").exists());
-                return match above {
-                    Some(above) => pass_on(above.to_path_buf(), controllers, may_rise),
-                    None => Err(missing(controller, Some(&dir))),
-                };
-            }
+            Err(Error::Duty { errno: Some(libc::EBUSY), .. }) if may_rise => return rise(),
             done => done?,
         }
     }

@@ -198,19 +198,28 @@ impl Child<'_> {
             )
         };
         rustix::mount::fsconfig_set_string(fs.as_fd(), c"source", c"overlay")?;
-        for dir in lower {
-            let dir = self.open_directory(dir)?;
-            // One after another since Linux 6.8; before, all in one option, of which only one directory fits here.
-            match set(c"lowerdir+", &dir, b"") {
-                Err(Errno::INVAL) if lower.len() == 1 => set(c"lowerdir", &dir, b"")?,
-                done => done?,
+        // Open until it is made: before Linux 6.5 that is when these paths are looked up.
+        let mut layers = [const { None }; MOST_IN_ONE];
+        if lower.len() <= MOST_IN_ONE {
+            for (layer, dir) in layers.iter_mut().zip(lower) {
+                *layer = Some(self.open_directory(dir)?);
+            }
+            let mut buffer = [0_u8; 256];
+            let all = in_one(&mut buffer, layers.iter().flatten())?;
+            rustix::mount::fsconfig_set_string(fs.as_fd(), c"lowerdir", all)?;
+        } else {
+            // One after another: since Linux 6.8.
+            for dir in lower {
+                set(c"lowerdir+", &self.open_directory(dir)?, b"")?;
             }
         }
-        match upper {
-            UpperDir::None => {}
+        let _held = match upper {
+            UpperDir::None => [None, None],
             UpperDir::Directory(upper, work) => {
-                set(c"upperdir", &self.open_directory(upper)?, b"")?;
-                set(c"workdir", &self.open_directory(work)?, b"")?;
+                let (upper, work) = (self.open_directory(upper)?, self.open_directory(work)?);
+                set(c"upperdir", &upper, b"")?;
+                set(c"workdir", &work, b"")?;
+                [Some(upper), Some(work)]
             }
             UpperDir::Tmpfs => {
                 // Attached before it is used: overlayfs takes no directory of a mount that is nowhere. The overlay then
@@ -225,8 +234,9 @@ impl Child<'_> {
                     rustix::fs::mkdirat(&tmpfs, name, Mode::from_raw_mode(0o755))?;
                     set(key, &tmpfs, below)?;
                 }
+                [Some(tmpfs), None]
             }
-        }
+        };
         if user && *upper != UpperDir::None {
             rustix::mount::fsconfig_set_flag(fs.as_fd(), c"userxattr")?;
         }
@@ -350,6 +360,24 @@ fn verify(node: &OwnedFd, device: &Device) -> Result {
     let stat = rustix::fs::fstat(node)?;
     let found = (FileType::from_raw_mode(stat.st_mode), stat.st_rdev);
     if found == kind_and_number(device) { Ok(()) } else { Err(Errno::NODEV) }
+}
+
+/// So many descriptors below 10,000 fit into one option of a mount, which has at most 255 bytes.
+const MOST_IN_ONE: usize = 13;
+
+/// The paths of descriptors, with a colon between two.
+fn in_one<'b, 'fd>(buffer: &'b mut [u8; 256], fds: impl Iterator<Item = &'fd OwnedFd>) -> Result<&'b CStr> {
+    let mut end = 0;
+    for fd in fds {
+        let mut path = [0_u8; 40];
+        let path = descriptor_path(&mut path, fd.as_fd(), b"")?.to_bytes();
+        let colon: &[u8] = if end > 0 { b":" } else { b"" };
+        for part in [colon, path] {
+            buffer.get_mut(end..end + part.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(part);
+            end += part.len();
+        }
+    }
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::NAMETOOLONG)
 }
 
 pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
