@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::{Scratch, Waiting, host, is_root, path, sept, soon, stderr};
+use common::{Scratch, Waiting, host, is_root, path, run, sept, soon, stderr};
 
 /// Whoever the test is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -227,4 +227,31 @@ fn the_users_manager_takes_limits() {
     run.args(["--user", "--scope", "--quiet", "-p", "MemoryMax=50M", "sh", "-c", script]);
     let output = run.stdin(Stdio::null()).output().expect("systemd-run starts");
     assert_eq!(common::stdout(&output), "52428800");
+}
+
+/// By a scope that systemd delegates: to an ordinary user, and to root.
+fn a_scope_limits(test: &str, whom: As) {
+    if !in_guest(test, whom) {
+        return;
+    }
+    let script = "d=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); cat $d/memory.max $d/pids.max; echo $d";
+    let line = ["--cgroup-manager", "systemd", "--share", "cgroup", "--memory", "50M", "--pids", "20"];
+    let said = common::stdout(&run(&[&line[..], &["sh", "-c", script]].concat()));
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(&lines[..2], ["52428800", "20"], "{said}");
+    assert!(lines[2].contains("/sept-") && lines[2].contains(".scope/"), "{said}");
+    soon("the scope is gone with sept", || !Path::new(lines[2]).parent().is_some_and(Path::exists));
+    let output = run(&[&line[..], &["--report-fd", "2", "perl", "-e", "my $x = 'x' x (200 << 20)"]].concat());
+    assert_eq!(output.status.code(), Some(137), "{}", stderr(&output));
+    assert!(stderr(&output).contains("\"oom_kills\":1"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_ordinary_user_gets_limits_by_a_scope_of_systemd() {
+    a_scope_limits("an_ordinary_user_gets_limits_by_a_scope_of_systemd", As::User);
+}
+
+#[test]
+fn root_gets_limits_by_a_scope_of_systemd() {
+    a_scope_limits("root_gets_limits_by_a_scope_of_systemd", As::Root);
 }

@@ -307,7 +307,11 @@ impl<'a> Child<'a> {
                 Held::One => mounts::open_tree(path, Reach::One),
                 Held::Place => rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
             };
-            let fd = opened.map_or_else(|errno| -errno.raw_os_error(), IntoRawFd::into_raw_fd);
+            let fd = match opened {
+                // No fault of this one: those that come after would not be found either.
+                Err(Errno::MFILE | Errno::NFILE) => return Err(Errno::MFILE),
+                opened => opened.map_or_else(|errno| -errno.raw_os_error(), IntoRawFd::into_raw_fd),
+            };
             held.store(fd, Release);
         }
         Ok(())
