@@ -72,7 +72,8 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
     }
     if own_root.is_some() {
         // Nobody asked for another root, so nobody expects another directory.
-        steps.push(Step::PivotRoot { keep_dir: command.root.is_none() });
+        let named = command.dir.as_ref().is_some_and(|dir| dir.is_absolute());
+        steps.push(Step::PivotRoot { keep_dir: command.root.is_none() && !named });
     }
     Ok(())
 }
