@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::leftovers::Snapshot;
 use crate::{Result, Scratch, engines, has, is_root, output, root, sh, target, vm};
@@ -51,7 +51,6 @@ pub fn run(extent: Extent) -> Result {
     if extent == Extent::All {
         engines::install()?;
     }
-    let begun = Instant::now();
     let user = prepare()?;
     let before = Snapshot::take();
     let (mut totals, mut guests) = (Totals::default(), Totals::default());
@@ -70,11 +69,10 @@ pub fn run(extent: Extent) -> Result {
     if extent == Extent::All {
         step("container engines, with the static executable", engines::test)?;
     }
-    match extent {
-        Extent::Plain => {
-            step("tests with a second kernel", || second_kernel(begun, &mut totals, &mut guests))?
-        }
-        Extent::All => step("tests with other kernels", || vm::every(&mut guests))?,
+    if extent == Extent::All {
+        step("tests with other kernels", || vm::every(&mut guests))?;
+    } else {
+        println!("not run: tests with other kernels; `cargo xtask vm test` does, and --all");
     }
     step("documentation", || {
         let mut doc = Command::new("cargo");
@@ -85,26 +83,6 @@ pub fn run(extent: Extent) -> Result {
     })?;
     step("nothing left behind", || before.compare())?;
     judge(&[(&totals, SKIPS), (&guests, vm::SKIPS)])
-}
-
-/// A guest takes about two minutes to build. After this time that is left out, so that the whole ends in time.
-const LATE: Duration = Duration::from_secs(20 * 60);
-
-/// The tests in a guest with another kernel; where there can be none, a skip with the reason.
-fn second_kernel(begun: Instant, totals: &mut Totals, guests: &mut Totals) -> Result {
-    let mut skip = |why: &str| totals.skipped.push(format!("second_kernel: {why}"));
-    if begun.elapsed() > LATE && !vm::is_built(vm::Release::Bookworm) {
-        skip("no time is left to build the guest: cargo xtask vm build");
-        return Ok(());
-    }
-    match vm::ready(vm::Release::Bookworm) {
-        Ok(guest) => vm::test(vm::Release::Bookworm, &guest, guests),
-        Err(why) => {
-            eprintln!("{why}");
-            skip(&format!("the guest can't be had: {}", why.lines().next().unwrap_or_default()));
-            Ok(())
-        }
-    }
 }
 
 /// The closing lines of runs, each with the file of the skips that it may have; an unexpected one fails.

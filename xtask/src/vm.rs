@@ -153,12 +153,6 @@ fn cache() -> Result<PathBuf> {
         .ok_or_else(|| "SEPT_VM_CACHE, XDG_CACHE_HOME and HOME are all unset".to_owned())
 }
 
-/// Whether the guest is in the cache.
-pub fn is_built(release: Release) -> bool {
-    let place = cache().and_then(|cache| Ok(cache.join(recipe::key(release)?)));
-    place.is_ok_and(|place| place.is_dir())
-}
-
 /// All tests in this guest.
 pub fn test(release: Release, guest: &Guest, totals: &mut Totals) -> Result {
     suite::run(release, guest, &suite::TESTS, totals)

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Output;
 
-use common::{Scratch, is_root, need, path, run, sept, stderr, stdout};
+use common::{Scratch, has_scopes, is_root, need, path, run, sept, stderr, stdout};
 
 /// A small file tree of mount points, and the executable outside of it.
 struct Lab {
@@ -98,11 +98,6 @@ fn report(output: &Output) -> serde_json::Value {
 fn layers(report: &serde_json::Value) -> Vec<&str> {
     let list = report["missing"].as_array().expect("a list");
     list.iter().map(|missing| missing["layer"].as_str().expect("a name")).collect()
-}
-
-/// Whether Landlock here can keep abstract sockets and signals inside, as it does by default on a shared network.
-fn has_scopes() -> bool {
-    stdout(&run(&["--share", "net", "--plan", "true"])).contains("Landlock")
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub fn run(release: Release, guest: &Guest, names: &[&str], totals: &mut Totals)
     stripped(&sept, &job.0.join("sept"))?;
     let mut script = "failed=0\n".to_owned();
     for name in names {
-        let source = format!("/sept-cli/tests/{name}.rs");
-        let test = tests.iter().find(|test| test.source.ends_with(&source));
+        let sources = ["", "/main"].map(|file| format!("/sept-cli/tests/{name}{file}.rs"));
+        let test = tests.iter().find(|test| sources.iter().any(|source| test.source.ends_with(source)));
         let test = test.ok_or_else(|| format!("cargo built no test {name}"))?;
         stripped(&test.executable, &job.0.join(name))?;
     }

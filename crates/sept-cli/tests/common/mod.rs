@@ -76,6 +76,11 @@ pub fn need(test: &str, programs: &[&str]) -> bool {
     }
 }
 
+/// Whether Landlock here can keep abstract sockets and signals inside (Linux 6.12), as it does by default.
+pub fn has_scopes() -> bool {
+    stdout(&run(&["--share", "net", "--plan", "true"])).contains("Landlock")
+}
+
 /// A command inside that waits until its standard input is closed.
 pub struct Waiting {
     pub child: Child,

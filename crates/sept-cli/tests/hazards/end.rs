@@ -2,7 +2,9 @@
 
 use std::process::Stdio;
 
-use crate::common::{Scratch, Waiting, children, host, need, on_terminal, path, run, sept, soon, stdout};
+use crate::common::{
+    Scratch, Waiting, children, has_scopes, host, need, on_terminal, path, run, sept, soon, stdout,
+};
 
 fn numbers() -> [i64; 2] {
     [libc::SYS_prctl, libc::SYS_ptrace]
@@ -52,6 +54,12 @@ fn who_shares_process_ids_gets_at_no_process_outside() {
     if !need("who_shares_process_ids_gets_at_no_process_outside", &["perl"]) {
         return;
     }
+    if !has_scopes() {
+        eprintln!(
+            "skipped: who_shares_process_ids_gets_at_no_process_outside: this kernel's Landlock has no scopes"
+        );
+        return;
+    }
     let trace = numbers()[1];
     let attack = format!(
         "my $p = getppid; print kill(0, $p) ? \"signal\" : \"\"; if (syscall({trace}, 0x4206, $p, 0, 0) == 0) {{ print \" trace\" }} \
@@ -80,6 +88,12 @@ fn who_shares_process_ids_gets_at_no_process_outside() {
 #[test]
 fn a_signal_to_ones_own_process_group_reaches_nobody_outside() {
     if !need("a_signal_to_ones_own_process_group_reaches_nobody_outside", &["perl", "script", "setsid"]) {
+        return;
+    }
+    if !has_scopes() {
+        eprintln!(
+            "skipped: a_signal_to_ones_own_process_group_reaches_nobody_outside: this kernel's Landlock has no scopes"
+        );
         return;
     }
     let scratch = Scratch::new();
