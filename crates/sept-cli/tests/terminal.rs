@@ -116,9 +116,6 @@ fn suspended(options: &str) {
     let mut child = with_job_control(&script);
     type_in(&mut child, b"x\n");
     read_until(&mut child, "x\r\nx");
-    // That may have been both terminals' echo; from now on the second is cat's, which then has begun.
-    type_in(&mut child, b"z\n");
-    read_until(&mut child, "z\r\nz");
     type_in(&mut child, b"\x1a");
     // The shell says that the job is stopped, and has the terminal: 128 and SIGSTOP or SIGTSTP.
     let text = read_until(&mut child, "stopped 14");
