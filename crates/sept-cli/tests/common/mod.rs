@@ -214,7 +214,15 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let mut removed = std::fs::remove_dir_all(&self.0);
+        if removed.is_err() {
+            // The kernel's own directory in the work directory of an overlay has mode 0.
+            let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(&self.0).status();
+            removed = std::fs::remove_dir_all(&self.0);
+        }
+        if !std::thread::panicking() {
+            removed.unwrap_or_else(|error| panic!("{} stays: {error}", self.0.display()));
+        }
     }
 }
 
