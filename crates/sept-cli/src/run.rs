@@ -115,7 +115,7 @@ pub fn start_and_wait(
     }
     let supervisor = Supervisor {
         child,
-        watch: &watch,
+        watch: &mut watch,
         relay,
         is_pid_1: around.is_pid_1 && command.namespaces().contains(Namespace::Pid),
         has_init: request.init,

@@ -1,5 +1,6 @@
 //! Standing between the outside and the command: signals, time, the terminal, and the end.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -55,6 +56,8 @@ pub struct Watch {
     pub parent: Option<OwnedFd>,
     /// What came while the command was being started, and made an end of it.
     pub early: Option<Early>,
+    /// What else came by then: Ctrl-Z, say. It is the command's once that runs.
+    kept: VecDeque<Received>,
 }
 
 /// Why a start was given up.
@@ -70,7 +73,7 @@ impl Watch {
         let parent = die_with_parent.then(open_parent).transpose()?;
         let signals = Receiver::new().map_err(|error| Failure::io("cannot receive signals", &error))?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Ok(Self { signals, deadline, parent, early: None })
+        Ok(Self { signals, deadline, parent, early: None, kept: VecDeque::new() })
     }
 
     /// Whether to give up a start that hangs.
@@ -78,6 +81,8 @@ impl Watch {
         while let Ok(Some(received)) = self.signals.next() {
             if matches!(received.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) {
                 self.early = Some(Early::Signal(received.signal));
+            } else {
+                self.kept.push_back(received);
             }
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -87,6 +92,11 @@ impl Watch {
             self.early = Some(Early::ParentEnded);
         }
         self.early.is_some()
+    }
+
+    /// The next signal, if one has come, in the order in which they came.
+    fn next_signal(&mut self) -> io::Result<Option<Received>> {
+        self.kept.pop_front().map_or_else(|| self.signals.next(), |kept| Ok(Some(kept)))
     }
 
     fn parent_ended(&self) -> bool {
@@ -116,7 +126,7 @@ fn open_parent() -> Result<OwnedFd, Failure> {
 /// A running command and what stands around it.
 pub struct Supervisor<'a> {
     pub child: Child,
-    pub watch: &'a Watch,
+    pub watch: &'a mut Watch,
     pub relay: Option<Relay>,
     /// Whether the command itself is PID 1: the kernel drops signals that it leaves at their default.
     pub is_pid_1: bool,
@@ -149,7 +159,7 @@ impl Supervisor<'_> {
 
     fn turn(&mut self) -> io::Result<Option<ExitStatus>> {
         let ready = self.wait()?;
-        while let Some(received) = self.watch.signals.next()? {
+        while let Some(received) = self.watch.next_signal()? {
             self.received(received)?;
         }
         if ready.terminal
@@ -177,9 +187,9 @@ impl Supervisor<'_> {
     }
 
     fn wait(&mut self) -> io::Result<Ready> {
-        let timeout = self.watch.deadline.filter(|_| !self.timed_out).map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec { tv_sec: left.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+        let timeout = self.left().map(|left| Timespec {
+            tv_sec: left.as_secs().min(1 << 30) as i64,
+            tv_nsec: i64::from(left.subsec_nanos()),
         });
         let mut fds = vec![
             PollFd::new(&self.watch.signals, PollFlags::IN),
@@ -202,6 +212,16 @@ impl Supervisor<'_> {
             parent: parent.is_some_and(|at| ready(&fds[at])),
             terminal: fds[terminal..].iter().any(ready),
         })
+    }
+
+    /// How long there is nothing to be done unless something comes.
+    fn left(&self) -> Option<Duration> {
+        // What came during the start makes nothing ready.
+        if !self.watch.kept.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.watch.deadline.filter(|_| !self.timed_out)?;
+        Some(deadline.saturating_duration_since(Instant::now()))
     }
 
     fn received(&mut self, received: Received) -> io::Result<()> {

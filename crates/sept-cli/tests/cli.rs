@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Scratch, Waiting, host, is_root, namespace_of, path, run, sept, soon, stderr, stdout};
+use common::{
+    Scratch, Waiting, children, host, is_root, namespace_of, need, path, run, sept, soon, stderr, stdout,
+};
 
 fn code(args: &[&str]) -> i32 {
     run(args).status.code().expect("sept exits")
@@ -232,6 +234,25 @@ fn a_signal_that_pid_1_leaves_at_its_default_is_carried_out() {
     assert_eq!(signalled(&[], "INT"), Some(128 + 2));
     assert_eq!(signalled(&["--init"], "TERM"), Some(128 + 15));
     assert_eq!(signalled(&["-Uu"], "HUP"), Some(128 + 1));
+}
+
+/// One that makes no end of the start is the command's, once that runs.
+#[test]
+fn a_signal_that_comes_during_the_start_is_not_lost() {
+    if !need("a_signal_that_comes_during_the_start_is_not_lost", &["strace"]) {
+        return;
+    }
+    // Long enough for sept to look twenty times whether to give up.
+    let slow = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=close_range:delay_enter=400000"];
+    let sept_path = path();
+    let words = ["env", "--default-signal", &sept_path, "run", "sleep", "30"];
+    let mut strace = std::process::Command::new("strace").args(slow).args(words).spawn().unwrap();
+    let sept_pid = || children(strace.id()).first().copied().unwrap_or_default();
+    soon("set-up begins", || !children(sept_pid()).is_empty());
+    let begun = std::time::Instant::now();
+    host("kill", &["-USR1", &sept_pid().to_string()]);
+    assert_eq!(strace.wait().unwrap().code(), Some(128 + 10));
+    assert!(begun.elapsed().as_secs() < 20, "it was not the end of the command");
 }
 
 #[test]
