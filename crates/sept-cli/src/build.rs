@@ -41,7 +41,7 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     }
     ids(request, namespaces, &host, &mut command)?;
     identity(request, &mut command);
-    files(request, namespaces, &mut command);
+    files(request, namespaces, &host, &mut command);
     environment(request, &mut command);
     process(request, namespaces, &mut command);
     // A container's root without CAP_SYS_ADMIN can, as anybody, confine itself only with it.
@@ -203,7 +203,11 @@ fn identity(request: &Request, command: &mut Command) {
     }
 }
 
-fn files(request: &Request, set: Namespaces, command: &mut Command) {
+/// What of proc is guarded by its owner alone, who is root, in whatever user namespace; and leads to code outside.
+const OF_ROOT: [&str; 7] =
+    ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi"];
+
+fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command) {
     let (new_mount, new_pid) = (set.contains(Namespace::Mount), set.contains(Namespace::Pid));
     if let Some(propagation) = request.propagation {
         command.propagation(propagation);
@@ -228,13 +232,18 @@ fn files(request: &Request, set: Namespaces, command: &mut Command) {
         }
         _ => {}
     }
-    if request.root.is_some() {
-        if !request.no_dev {
-            command.mount(Mount::dev("/dev"));
-        }
-        if !request.no_sys {
-            command.mount(Mount::sysfs("/sys"));
-        }
+    // What no mount keeps root from writing.
+    let of_root = host.uid == 0 && (request.root.is_some() || request.read_only);
+    if fresh_proc && of_root {
+        OF_ROOT.into_iter().map(Mount::read_only).for_each(|mount| {
+            command.mount(mount);
+        });
+    }
+    if (request.root.is_some() || of_root) && !request.no_dev {
+        command.mount(Mount::dev("/dev"));
+    }
+    if request.root.is_some() && !request.no_sys {
+        command.mount(Mount::sysfs("/sys"));
     }
     for mount in &request.mounts {
         command.mount(mount.clone());

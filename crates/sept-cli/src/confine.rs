@@ -144,6 +144,9 @@ pub fn apply(
     if let Some(label) = &request.selinux_label {
         command.selinux_label(label);
     }
+    if holds_files(request, set) {
+        command.limit_capabilities(changed(request, CapabilitySet::ALL.without(UNDOES_MOUNTS)));
+    }
     if !request.capabilities.is_empty() {
         let mut sets = capabilities(request, set, host);
         // Who has no CAP_SETPCAP can't limit what exec may give; with no_new_privs exec gives nothing.
@@ -194,6 +197,18 @@ fn filters(request: &Request, command: &mut Command) -> Result<Option<Agent>, Fa
 pub const CAP_SETPCAP: u32 = 8;
 const CAP_SYS_ADMIN: u32 = 21;
 
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// What takes mounts away or makes them writable, and what takes over a process that may.
+const UNDOES_MOUNTS: CapabilitySet = CapabilitySet::from_bits(1 << CAP_SYS_ADMIN | 1 << CAP_SYS_PTRACE);
+
+/// Whether the command gets files arranged for it, in a user namespace other than the caller's: they are to stay so.
+fn holds_files(request: &Request, set: Namespaces) -> bool {
+    let arranged = request.root.is_some() || request.read_only || !request.mounts.is_empty();
+    let joined = request.join.iter().any(|(kind, _)| *kind == Namespace::User);
+    arranged && (set.contains(Namespace::User) || joined)
+}
+
 /// Whether set-up has CAP_SYS_ADMIN where the command will be.
 pub fn has_admin(set: Namespaces, host: &Host) -> bool {
     set.contains(Namespace::User) || host.capabilities & (1 << CAP_SYS_ADMIN) != 0
@@ -202,7 +217,10 @@ pub fn has_admin(set: Namespaces, host: &Host) -> bool {
 /// From all that the user namespace gives, or that the caller has, by the changes in their order.
 fn capabilities(request: &Request, set: Namespaces, host: &Host) -> Capabilities {
     let new_user = set.contains(Namespace::User);
-    let start = if new_user { CapabilitySet::ALL } else { CapabilitySet::from_bits(host.capabilities) };
+    let mut start = if new_user { CapabilitySet::ALL } else { CapabilitySet::from_bits(host.capabilities) };
+    if holds_files(request, set) {
+        start = start.without(UNDOES_MOUNTS);
+    }
     let all = changed(request, start);
     if user_inside(request, new_user, host) == Some(0) {
         Capabilities::for_root(all)

@@ -27,13 +27,15 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
                 request.options = None;
                 return Ok(());
             }
-            request.own_proc |= target == "/proc";
+            request.put_on(&target);
             request.mount(Mount::bind(source, target, access));
         }
         Id::Tmpfs => {
             let mode = request.perms.take().unwrap_or(0o755);
             let size = request.size.take();
-            request.mount(Mount::tmpfs_with(values.os()?, mode, size));
+            let target = values.os()?;
+            request.put_on(&target);
+            request.mount(Mount::tmpfs_with(target, mode, size));
         }
         Id::OverlaySrc => request.overlay.push(values.os()?.into()),
         Id::Overlay | Id::TmpOverlay | Id::RoOverlay => {
@@ -59,7 +61,7 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
         Id::FileSystem => {
             let (kind, source) = (values.parsed(|text| Ok(text.to_owned()))?, values.os()?);
             let target = values.os()?;
-            request.own_proc |= target == "/proc";
+            request.put_on(&target);
             request.mount(Mount::file_system(&kind, Some(&source), target));
         }
         Id::Remount => request.mount(Mount::remount(values.os()?)),
@@ -87,10 +89,14 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
         Id::RemountRo => request.mounts.push(Mount::remount_read_only(values.os()?)),
         Id::Proc => {
             let target = values.os()?;
-            request.own_proc |= target == "/proc";
+            request.put_on(&target);
             request.mount(Mount::proc(target));
         }
-        Id::Dev => request.mounts.push(Mount::dev(values.os()?)),
+        Id::Dev => {
+            let target = values.os()?;
+            request.put_on(&target);
+            request.mounts.push(Mount::dev(target));
+        }
         Id::Mqueue => request.mount(Mount::mqueue(values.os()?)),
         // The parser passes no other.
         _ => {}
@@ -99,6 +105,12 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
 }
 
 impl Request {
+    /// Where something is asked for in the place of what is there by default.
+    fn put_on(&mut self, target: &OsStr) {
+        self.own_proc |= target == "/proc";
+        self.no_dev |= target == "/dev";
+    }
+
     /// A mount, with the options that stood before it.
     fn mount(&mut self, mount: Mount) {
         self.mounts.push(match self.options.take() {

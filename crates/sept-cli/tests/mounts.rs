@@ -192,7 +192,7 @@ fn read_only_reaches_below_only_if_it_says_so() {
     let scratch = Scratch::new();
     let (outer, inner) = nested(&scratch);
     let sept = common::path();
-    let around = ["--tmpfs", &inner, &sept, "run", "--share", "user"];
+    let around = ["--cap-add", "sys_admin", "--tmpfs", &inner, &sept, "run", "--share", "user"];
     let script = "touch /mnt/x 2>/dev/null && echo top; touch /mnt/inner/x 2>/dev/null && echo below; true";
     for (words, option, writable) in [
         ("ro", "--bind", "below"),
@@ -215,7 +215,7 @@ fn read_only_reaches_below_only_if_it_says_so() {
     let line = [around.as_slice(), &["--options", "rbind,rnoexec", "--bind", &outer, "/mnt"]].concat();
     assert!(attributes(&line, "/mnt/inner").contains("noexec"));
     // Across the border of a user namespace, what a mount covers stays covered.
-    let line = [&around[..4], &["--options", "bind", "--bind", &outer, "/mnt"]].concat();
+    let line = [&around[..6], &["--options", "bind", "--bind", &outer, "/mnt"]].concat();
     refused(&line, "rbind instead of bind");
     assert!(std::path::Path::new(&format!("{outer}/x")).exists());
 }

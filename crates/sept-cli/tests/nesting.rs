@@ -45,10 +45,10 @@ impl Lab {
 }
 
 /// A kernel without /proc/keys has no such file to be masked, and /proc/timer_list is root's.
-const COVERED: [&str; 2] = ["--mask", "/proc/interrupts"];
+const COVERED: [&str; 4] = ["--proc", "/proc", "--mask", "/proc/interrupts"];
 
 /// What container engines let a container do: their filter, their capabilities, their masks.
-const ENGINE: [&str; 34] = [
+const ENGINE: [&str; 36] = [
     "--seccomp",
     "default",
     "--no-new-privs",
@@ -80,6 +80,8 @@ const ENGINE: [&str; 34] = [
     "mknod",
     "--cap-add",
     "audit_write",
+    "--proc",
+    "/proc",
     "--mask",
     "/proc/interrupts",
     "--init",
@@ -124,12 +126,13 @@ fn a_root_in_a_root_in_a_root() {
     let tree = lab.tree.0.to_str().expect("UTF-8");
     let inner =
         ["/opt/sept", "run", "--root", "/mnt", "--ro-bind", "/usr", "/usr", "--ro-bind", "/opt", "/opt"];
-    let again = ["--bind", "/mnt", "/mnt"];
+    // Root's proc is read-only in part unless it is asked for, and the kernel gives none to who does not see a full one.
+    let again = ["--proc", "/proc", "--bind", "/mnt", "/mnt"];
     for init in [&[][..], &["--init"]] {
         let line =
             [&inner[..], &again, init, &inner, init, &["sh", "-c", "echo $$; ls /opt; echo /proc/[0-9]*"]]
                 .concat();
-        let seen = stdout(&lab.run(&[&["--bind", tree, "/mnt"], init].concat(), &line));
+        let seen = stdout(&lab.run(&[&["--proc", "/proc", "--bind", tree, "/mnt"], init].concat(), &line));
         let expected = if init.is_empty() { "1\nsept\n/proc/1" } else { "2\nsept\n/proc/1 /proc/2" };
         assert_eq!(seen, expected);
     }
@@ -330,8 +333,9 @@ fn limits_are_given_up_where_cgroups_are_not_to_be_had() {
     let limits = ["--pids", "50", "--memory", "1G"];
     // Inside a root there is no cgroup file system.
     let lab = Lab::new();
-    let inner =
-        |options: &[&str]| lab.run(&[], &[&["/opt/sept", "run"], options, &limits, &["true"]].concat());
+    let inner = |options: &[&str]| {
+        lab.run(&["--proc", "/proc"], &[&["/opt/sept", "run"], options, &limits, &["true"]].concat())
+    };
     let refused = inner(&["--if-possible", "memory"]);
     assert_eq!(refused.status.code(), Some(125));
     assert!(stderr(&refused).contains("--if-possible pids"), "{}", stderr(&refused));
@@ -351,8 +355,9 @@ fn limits_are_given_up_where_cgroups_are_not_to_be_had() {
 fn in_a_chroot_no_user_namespace_is_made_and_the_rest_can_be_done_without() {
     let lab = Lab::new();
     let tools = lab.tools.0.to_str().expect("UTF-8");
-    let tree =
+    let binds =
         ["--ro-bind", "/usr", "/mnt/usr", "--ro-bind", tools, "/mnt/opt", "--bind", "/proc", "/mnt/proc"];
+    let tree = [["--cap-add", "sys_admin", "--proc", "/proc"].as_slice(), &binds].concat();
     let inside = |options: &[&str], command: &[&str]| {
         lab.run(&tree, &[&["/usr/sbin/chroot", "/mnt", "/opt/sept", "run"], options, command].concat())
     };

@@ -63,7 +63,7 @@ fn a_bind_is_restricted_with_all_below_it() {
     }
     let output = older.run(&["--ro-bind", "/", "/mnt", "touch", "/mnt/dev/shm/sept-x"]);
     assert!(stderr(&output).contains("Read-only"), "{}", stderr(&output));
-    let output = older.run(&["--read-only", "touch", "/dev/shm/sept-x"]);
+    let output = older.run(&["--read-only", "--no-dev", "touch", "/dev/shm/sept-x"]);
     assert!(stderr(&output).contains("Read-only"), "{}", stderr(&output));
 }
 

@@ -87,6 +87,11 @@ impl CapabilitySet {
         Self(self.0 & !others.0)
     }
 
+    /// Those that are in both.
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether there is none.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -105,6 +110,10 @@ impl fmt::Display for CapabilitySet {
         }
         if self.is_empty() {
             return f.write_str("none");
+        }
+        let others = Self::ALL.without(*self);
+        if others.0.count_ones() < self.0.count_ones() {
+            return write!(f, "all but {others}");
         }
         for (n, name) in self.names().enumerate() {
             write!(f, "{}{name}", if n == 0 { "" } else { "," })?;
@@ -182,5 +191,6 @@ mod tests {
         }
         assert_eq!(admin.with(CapabilitySet::from_bits(1)).to_string(), "chown,sys_admin");
         assert_eq!(CapabilitySet::ALL.without(CapabilitySet::ALL).to_string(), "none");
+        assert_eq!(CapabilitySet::ALL.without(admin).to_string(), "all but sys_admin");
     }
 }

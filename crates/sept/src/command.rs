@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::capability::Capabilities;
+use crate::capability::{Capabilities, CapabilitySet};
 use crate::cgroup::Cgroup;
 use crate::id_map::{IdRange, Setgroups, SubIds};
 use crate::landlock::Landlock;
@@ -100,6 +100,7 @@ pub struct Command {
     pub(crate) drop_groups_if_allowed: bool,
     pub(crate) keep_capabilities: bool,
     pub(crate) capabilities: Option<Capabilities>,
+    pub(crate) bounding: Option<CapabilitySet>,
     pub(crate) securebits: Option<u32>,
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) landlock: Landlock,
@@ -167,6 +168,7 @@ impl Command {
             drop_groups_if_allowed: false,
             keep_capabilities: false,
             capabilities: None,
+            bounding: None,
             securebits: None,
             rlimits: Vec::new(),
             landlock: Landlock::default(),
@@ -410,6 +412,13 @@ impl Command {
     /// capabilities(7), since Linux 4.3.
     pub fn keep_capabilities(&mut self) -> &mut Self {
         self.keep_capabilities = true;
+        self
+    }
+
+    /// What exec may give at most: all else leaves the capability bounding set; capabilities(7). A command of user 0 has no
+    /// more than this. Needs CAP_SETPCAP, as a new user namespace gives it.
+    pub fn limit_capabilities(&mut self, keep: CapabilitySet) -> &mut Self {
+        self.bounding = Some(keep);
         self
     }
 

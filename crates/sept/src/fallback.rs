@@ -185,6 +185,7 @@ impl Command {
                 self.gid_map.clear();
                 (self.subids, self.setgroups) = (None, None);
                 (self.map_all, self.keep_capabilities) = (false, false);
+                self.bounding = None;
             }
             Namespace::Net => self.loopback = false,
             // The proc that is there shows the right processes; elsewhere than on /proc it is bound.

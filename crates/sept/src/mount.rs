@@ -38,6 +38,7 @@ pub(crate) enum MountKind {
     Mode(u32),
     Mask,
     RemountReadOnly,
+    ReadOnly,
     Proc,
     Sysfs,
     Dev,
@@ -211,6 +212,12 @@ impl Mount {
     /// Makes the mounts at and below this place read-only, as they are then.
     pub fn remount_read_only(target: impl AsRef<Path>) -> Self {
         Self::new(MountKind::RemountReadOnly, target.as_ref())
+    }
+
+    /// Makes what is at and below this place read-only by a mount of its own, of itself; what is not there needs none.
+    /// In the words of OCI: a read-only path.
+    pub fn read_only(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::ReadOnly, target.as_ref())
     }
 
     /// A fresh procfs, of the pid namespace that the command is in; see proc(5).

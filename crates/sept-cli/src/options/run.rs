@@ -184,11 +184,11 @@ static OPTIONS: &[Opt] = &[
     opt(Id::Chmod, None, "chmod", &["OCTAL", "DST"], FILES, "Change a mode in an own tmpfs or overlay"),
     opt(Id::Mask, None, "mask", &["DST"], FILES, "Show nothing there: an empty directory, or /dev/null"),
     opt(Id::RemountRo, None, "remount-ro", &["DST"], FILES, "Make the mounts at and below DST read-only"),
-    opt(Id::Proc, None, "proc", &["DST"], FILES, "Mount a fresh proc"),
+    opt(Id::Proc, None, "proc", &["DST"], FILES, "Mount a fresh proc, on /proc a full one"),
     opt(Id::Dev, None, "dev", &["DST"], FILES, "Mount a small /dev"),
     opt(Id::Mqueue, None, "mqueue", &["DST"], FILES, "Mount the POSIX message queues"),
     opt(Id::NoProc, None, "no-proc", &[], FILES, "Keep /proc as it is"),
-    opt(Id::NoDev, None, "no-dev", &[], FILES, "With --root: no fresh /dev"),
+    opt(Id::NoDev, None, "no-dev", &[], FILES, "No fresh /dev with --root or root's --read-only"),
     opt(Id::NoSys, None, "no-sys", &[], FILES, "With --root: no fresh /sys"),
     opt(
         Id::Create,
@@ -278,7 +278,7 @@ static OPTIONS: &[Opt] = &[
         "cap-add",
         &["NAME|all"],
         CONFINE,
-        "Give a capability (back), of those of the user namespace",
+        "Give a capability (back), of those of the user namespace: sys_admin to mount",
     ),
     opt(
         Id::Apparmor,

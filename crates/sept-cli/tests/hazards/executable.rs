@@ -48,8 +48,20 @@ fn grabbed(wrap: &[&str]) -> (String, bool) {
     host("chmod", &["755", &evil]);
     let size = std::fs::metadata(&victim).expect("it is there").len().to_string();
     let mut jail = sept();
-    // In a domain of Landlock it could look at nobody outside of that; not every kernel has those.
-    jail.args(["run", "--landlock-scope", "none", "--root", &root, "--ro-bind", "/usr", "/usr"]);
+    // In a domain of Landlock it could look at nobody outside of that; not every kernel has those. Nor could it without
+    // the capability.
+    jail.args([
+        "run",
+        "--landlock-scope",
+        "none",
+        "--cap-add",
+        "sys_ptrace",
+        "--root",
+        &root,
+        "--ro-bind",
+        "/usr",
+        "/usr",
+    ]);
     jail.args(["perl", "-e", GRAB, &size]);
     let mut jail = jail.stdout(Stdio::piped()).spawn().expect("sept starts");
     let mut said = BufReader::new(jail.stdout.take().expect("output is piped"));

@@ -178,8 +178,9 @@ fn a_mask_comes_from_no_false_device() {
     "#;
     std::fs::write(&attack, script).expect("a file can be made");
     // In a /dev of its own, whose null is a link.
+    let places = ["--tmpfs", "/mnt", "--dev", "/mnt/real", "--tmpfs", "/dev"];
     let output =
-        run(&["--tmpfs", "/mnt", "--dev", "/mnt/real", "--tmpfs", "/dev", "perl", &attack, &sept, &masked]);
+        run(&[&["--cap-add", "sys_admin"], places.as_slice(), &["perl", &attack, &sept, &masked]].concat());
     assert_eq!(stdout(&output), "root:\nrefused, shown <>", "{}", stderr(&output));
 }
 
@@ -194,7 +195,7 @@ fn a_read_only_bind_is_read_only_all_the_way_and_from_the_start() {
             "mkdir /tmp/src && mkdir /tmp/src/below && mount -t tmpfs none /tmp/src/below && \
                               {sept} run {option} /tmp/src /mnt sh -c '{inner}'"
         );
-        stdout(&run(&["--tmpfs", "/tmp", "sh", "-c", &script]))
+        stdout(&run(&["--cap-add", "sys_admin", "--tmpfs", "/tmp", "sh", "-c", &script]))
     };
     if sept.starts_with("/tmp/") {
         eprintln!(
@@ -207,12 +208,16 @@ fn a_read_only_bind_is_read_only_all_the_way_and_from_the_start() {
     let script = format!(
         "mkdir /mnt/below && mount -t tmpfs none /mnt/below && {sept} run --read-only sh -c '{inner}'"
     );
-    assert_eq!(stdout(&run(&["--tmpfs", "/mnt", "sh", "-c", &script])), "done", "--read-only, too");
+    assert_eq!(
+        stdout(&run(&["--cap-add", "sys_admin", "--tmpfs", "/mnt", "sh", "-c", &script])),
+        "done",
+        "--read-only, too"
+    );
 }
 
-/// What is read-only, or masked, stays so for who may not mount: with no right to it, also in namespaces of its own.
+/// What is read-only, or masked, stays so, also in namespaces of the command's own: it has no right to mount elsewhere.
 #[test]
-fn what_is_read_only_stays_so_without_the_right_to_mount() {
+fn what_is_read_only_or_masked_stays_so() {
     let scratch = Scratch::new();
     let (source, hidden) = (scratch.path("source"), scratch.path("hidden"));
     for dir in [&source, &hidden] {
@@ -230,11 +235,14 @@ fn what_is_read_only_stays_so_without_the_right_to_mount() {
         let written = std::fs::remove_file(new).is_ok();
         (written, said.contains("there"))
     };
-    assert_eq!(tried(&[]), (true, true), "who has all capabilities inside can undo it");
+    let admin = ["--cap-add", "sys_admin"];
+    assert_eq!(tried(&admin), (true, true), "who may mount can undo it");
     for options in [
-        ["--cap-drop", "sys_admin"].as_slice(),
+        [].as_slice(),
         &["--cap-drop", "all"],
-        &["--seccomp", "default"],
+        &["--cap-add", "net_admin"],
+        &["--init"],
+        &["--cap-add", "sys_admin", "--seccomp", "default"],
         &["--seccomp", "strict"],
         &["--landlock-exec", "/", "--landlock-rw", "/"],
     ] {
@@ -315,4 +323,38 @@ fn no_file_outside_of_a_root_is_opened_by_a_handle() {
     }
     let line = ["--root", &root, "--ro-bind", "/usr", "/usr", "perl", "-e", &attack, "/", &inode];
     assert_ne!(stdout(&run(&line)), "opened");
+}
+
+/// Root's files of proc reach outside of every namespace: a core_pattern is a command that the host runs.
+#[test]
+fn nothing_of_proc_that_is_roots_alone_is_writable() {
+    let test = "nothing_of_proc_that_is_roots_alone_is_writable";
+    if !is_root() {
+        eprintln!("skipped: {test}: nobody else may write there");
+        return;
+    }
+    // What is there is written again.
+    let attack = "for file in /proc/sys/kernel/core_pattern /proc/sys/kernel/core_uses_pid /proc/sys/vm/swappiness; do \
+                  cat $file >/tmp/value && cat /tmp/value 2>/dev/null >$file && echo written; done; echo done";
+    let tried = |options: &[&str]| {
+        let said = stdout(&run(&[options, &["--tmpfs", "/tmp", "sh", "-c", attack]].concat()));
+        said.matches("written").count()
+    };
+    assert_eq!(tried(&["--read-only", "--proc", "/proc"]), 3, "with a proc that was asked for");
+    assert_eq!(tried(&["--read-only"]), 0);
+    assert_eq!(tried(&["--read-only", "--init"]), 0);
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    std::fs::create_dir(format!("{root}/tmp")).expect("a directory can be made");
+    assert_eq!(tried(&["--root", &root, "--ro-bind", "/usr", "/usr"]), 0);
+    // Nor the disks, which no mount keeps from being written.
+    let devices = |options: &[&str]| stdout(&run(&[options, &["find", "/dev", "-type", "b"]].concat()));
+    assert_eq!(devices(&["--read-only"]), "");
+    let own = host("find", &["/dev", "-type", "b"]);
+    assert_eq!(devices(&["--read-only", "--no-dev"]), own);
+    // Nor by a proc of the command's own.
+    let again = "mount -t proc none /mnt && cat /mnt/sys/kernel/core_pattern >/mnt/sys/kernel/core_pattern && echo written";
+    let own = ["--read-only", "unshare", "-Urmpf", "sh", "-c", again];
+    let output = run(&own);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("written"));
 }

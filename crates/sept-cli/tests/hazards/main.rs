@@ -13,13 +13,14 @@
 //! | groups dropped in a user namespace (CVE-2014-8989, CVE-2018-7169) | `rights`: a_group_that_is_denied_stays_denied |
 //! | wrong capability sets (CVE-2022-29162, CVE-2022-27650, CVE-2026-30892) | `rights`: capability_sets_are_empty_where…; confine.rs, parity.rs |
 //! | cgroup escape (CVE-2022-0492, CVE-2023-25809) | `cgroups` |
-//! | a read-only bind that is not recursive; one that can be undone | `files`: a_read_only_bind_is…, what_is_read_only_stays_so… |
+//! | a read-only bind that is not recursive; one that can be undone | `files`: a_read_only_bind_is…, what_is_read_only_or_masked_stays_so; `rights`: who_enters_is_not_taken_over… |
 //! | a window between bind and remount (CVE-2026-53612) | `files`: no_mount_is_made_first_and_restricted_afterwards |
 //! | seccomp: other ABIs, high halves, io_uring | `filters`; seccomp.rs: other_abis_are_no_way_around |
 //! | argument injection (CVE-2024-32462), helpers of the caller's PATH | `arguments` |
 //! | terminal escapes in listings and messages | `listings`; look.rs: names_with_control_characters_move_no_cursor |
 //! | commands that get rid of sept, or at it; handles of files outside | `end`; `files`: no_file_outside_of_a_root_is_opened_by_a_handle |
 //! | words for ids that come to be other ids (CVE-2026-30892) | `rights`: an_id_is_that_number_or_an_error; the crate `fuzz` |
+//! | root's files of /proc, core_pattern above all | `files`: nothing_of_proc_that_is_roots_alone… |
 //! | kernel bugs through user namespaces | `filters`: the_strict_policy_closes_what_user_namespaces_open |
 
 #[path = "../common/mod.rs"]

@@ -1,8 +1,9 @@
 //! Groups and capabilities.
 
-use std::process::Command;
+use std::io::Read;
+use std::process::{Command, Stdio};
 
-use crate::common::{Scratch, Waiting, host, is_root, need, path, sept, stderr};
+use crate::common::{Scratch, Waiting, children, host, is_root, need, path, sept, stderr};
 
 /// CVE-2014-8989: a file that denies a group, and a process that would drop the group.
 #[test]
@@ -122,4 +123,53 @@ fn an_id_is_that_number_or_an_error() {
             assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
         }
     }
+}
+
+/// Tries to trace the program that was brought in.
+const TAKE_OVER: &str = r#"
+    $| = 1; print "ready\n";
+    while (time - $^T < 60) {
+        opendir(my $all, "/proc");
+        for my $pid (grep { /^\d+$/ && $_ != $$ } readdir $all) {
+            open(my $name, "<", "/proc/$pid/comm") or next;
+            <$name> eq "sleep\n" or next;
+            print syscall(101, 16, $pid, 0, 0) == 0 ? "taken\n" : "refused: $!\n";
+            exit;
+        }
+    }
+"#;
+
+/// Files stay as they were arranged only if nobody inside takes over who comes in with all capabilities.
+#[test]
+fn who_enters_is_not_taken_over_by_a_command_whose_files_are_held() {
+    let test = "who_enters_is_not_taken_over_by_a_command_whose_files_are_held";
+    if !need(test, &["perl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let tried = |options: &[&str]| {
+        let mut jail = sept();
+        jail.args([
+            "run",
+            "--landlock-scope",
+            "none",
+            "--ro-bind",
+            scratch.0.to_str().expect("UTF-8"),
+            "/mnt",
+        ]);
+        jail.args(options).args(["perl", "-e", TAKE_OVER]).stdout(Stdio::piped());
+        let mut jail = jail.spawn().expect("sept starts");
+        let mut said = jail.stdout.take().expect("output is piped");
+        said.read_exact(&mut [0; 6]).expect("it is ready");
+        let pid = children(jail.id()).first().copied().expect("the command").to_string();
+        let mut entered = sept();
+        let mut entered = entered.args(["enter", &pid, "sleep", "60"]).spawn().expect("sept starts");
+        let mut text = String::new();
+        said.read_to_string(&mut text).expect("it can be read");
+        jail.wait().expect("it ends");
+        entered.wait().expect("it ends with the namespace");
+        text.trim().to_owned()
+    };
+    assert_eq!(tried(&["--cap-add", "sys_ptrace"]), "taken");
+    assert_eq!(tried(&[]), "refused: Operation not permitted");
 }

@@ -241,6 +241,7 @@ impl<'a> Child<'a> {
             }
             Step::ChangeMode { at, mode, create } => self.change_mode(at, *mode, *create),
             Step::Mask(at) => self.mask(at),
+            Step::ReadOnly(at) => self.read_only(at),
             Step::RemountReadOnly(at) => self.remount_read_only(at),
             Step::Symlink { to, at } => {
                 let (parent, name) = self.parent_of(at, Create::Own)?;

@@ -160,6 +160,7 @@ fn takes_attributes(step: &Step) -> bool {
             | Step::Remount { .. }
             | Step::RemountReadOnly(_)
             | Step::Mask(_)
+            | Step::ReadOnly(_)
             | Step::ReadOnlyAll
             | Step::CloneRoot { .. }
     )

@@ -483,7 +483,7 @@ fn covered(kind: &str, place: &str) -> Advice {
         ),
     };
     Advice::new(why, format!("share the present one: --no-{} --bind {place} {place}", &place[1..]))
-        .or(format!("start the outer container with its {place} unmasked"))
+        .or(format!("start the outer container with its {place} unmasked (sept: --{} {place})", &place[1..]))
 }
 
 /// exec failed. The child still waits: its files can be seen as it sees them.

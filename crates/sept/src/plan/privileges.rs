@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use crate::capability::CapabilitySet;
 use crate::command::Command;
 use crate::error::{Advice, Error};
 use crate::host::Host;
@@ -22,7 +23,7 @@ pub(super) fn steps(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Re
         restrict(command, host, steps)?;
     }
     // While CAP_SETPCAP is there.
-    steps.extend(command.capabilities.map(|sets| Step::LimitBounding(sets.bounding)));
+    steps.extend(bounding(command).map(Step::LimitBounding));
     steps.extend(command.securebits.map(Step::Securebits));
     // Groups before the user: a user other than root may change neither.
     if !join::drops_groups_early(command, host) {
@@ -60,6 +61,12 @@ pub(super) fn steps(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Re
         restrict(command, host, steps)?;
     }
     Ok(())
+}
+
+/// What both requests leave.
+fn bounding(command: &Command) -> Option<CapabilitySet> {
+    let of_sets = command.capabilities.map(|sets| sets.bounding);
+    [of_sets, command.bounding].into_iter().flatten().reduce(CapabilitySet::both)
 }
 
 fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(), Error> {

@@ -208,6 +208,7 @@ fn alter(command: &Command, mount: &Mount, target: &CString) -> Result<Option<St
         MountKind::File { fd, mode } => Step::WriteFile { fd: *fd, at, mode: *mode, create },
         MountKind::Mode(mode) => Step::ChangeMode { at, mode: *mode, create },
         MountKind::Mask => Step::Mask(at),
+        MountKind::ReadOnly => Step::ReadOnly(at),
         MountKind::RemountReadOnly => Step::RemountReadOnly(at),
         _ => return Ok(None),
     }))

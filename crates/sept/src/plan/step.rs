@@ -119,6 +119,8 @@ pub enum Step {
     },
     /// Covers what is there with nothing.
     Mask(CString),
+    /// Covers what is there with a read-only mount of itself.
+    ReadOnly(CString),
     /// Makes the mounts at and below a place read-only.
     RemountReadOnly(CString),
     /// Changes the mount at a place, and its file system where there is data for that.
@@ -318,6 +320,7 @@ impl fmt::Display for Step {
             }
             Self::ChangeMode { at, mode, .. } => write!(f, "change the mode of {} to {mode:04o}", shown(at)),
             Self::Mask(at) => write!(f, "mask {}", shown(at)),
+            Self::ReadOnly(at) => write!(f, "make {} read-only", shown(at)),
             Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
             Self::Symlink { to, at } => write!(f, "link {} to {}", shown(at), shown(to)),
             Self::PivotRoot { .. } => f.write_str("pivot to the new root"),

@@ -7,7 +7,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
-use super::mounts::{attach, new_fs, open_tree};
+use super::mounts::{attach, new_fs, open_tree, open_tree_at};
 use super::{Child, Result};
 use crate::mount::{Create, Device, DeviceType, Propagation};
 use crate::plan;
@@ -99,6 +99,18 @@ impl Child<'_> {
         let nothing = self.open_device(plan::NULL, &NULL, &DEVICE)?;
         attach(nothing.as_fd(), place.as_fd())?;
         self.settle(nothing.as_fd(), &DEVICE, Reach::One)
+    }
+
+    pub(super) fn read_only(&mut self, at: &CStr) -> Result {
+        let place = match self.resolve(at) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            found => found?,
+        };
+        self.near = None;
+        let tree = open_tree_at(place.as_fd(), c"", Reach::Tree)?;
+        self.set(tree.as_fd(), &READ_ONLY, Reach::Tree)?;
+        attach(tree.as_fd(), place.as_fd())?;
+        self.settle(tree.as_fd(), &READ_ONLY, Reach::Tree)
     }
 
     pub(super) fn remount_read_only(&mut self, at: &CStr) -> Result {

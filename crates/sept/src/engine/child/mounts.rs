@@ -339,7 +339,7 @@ pub(super) fn open_tree(path: &CStr, reach: Reach) -> Result<OwnedFd> {
     open_tree_at(CWD, path, reach)
 }
 
-fn open_tree_at(base: BorrowedFd<'_>, path: &CStr, reach: Reach) -> Result<OwnedFd> {
+pub(super) fn open_tree_at(base: BorrowedFd<'_>, path: &CStr, reach: Reach) -> Result<OwnedFd> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let below = if reach == Reach::Tree { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };

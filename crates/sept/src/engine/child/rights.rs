@@ -27,14 +27,14 @@ pub(super) fn core_scheduling() -> Result {
 
 /// Every capability that this kernel has and that is not to be kept.
 pub(super) fn limit_bounding(keep: CapabilitySet) -> Result {
-    for number in 0..64 {
+    for number in numbers(!keep.bits()) {
         let has = match sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) {
             Ok(has) => has != 0,
             // The first that this kernel does not know.
             Err(Errno::INVAL) => return Ok(()),
             Err(errno) => return Err(errno),
         };
-        if has && keep.bits() & (1 << number) == 0 {
+        if has {
             sys::prctl(libc::PR_CAPBSET_DROP, [number, 0, 0, 0])?;
         }
     }
