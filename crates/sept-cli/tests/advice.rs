@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Scratch, children, host, is_root, need, on_terminal, path, run, sept, stderr};
+use common::{Scratch, children, host, is_root, need, on_terminal, path, run, sept, skip, stderr};
 
 /// Runs a script inside that makes the situation and then starts sept again.
 fn nested(prepare: &str, args: &str) -> String {
@@ -34,7 +34,7 @@ fn a_covered_proc_is_named_with_what_covers_it() {
 #[test]
 fn a_kind_without_a_user_namespace_needs_u_or_root() {
     if is_root() {
-        eprintln!("skipped: a_kind_without_a_user_namespace_needs_u_or_root: root may make it");
+        skip("a_kind_without_a_user_namespace_needs_u_or_root", "root may make it");
         return;
     }
     let output = run(&["-u", "true"]);
@@ -45,7 +45,7 @@ fn a_kind_without_a_user_namespace_needs_u_or_root() {
 fn a_missing_subordinate_range_is_named() {
     // Inside a plain user namespace root has the name root, which has no range unless the host gives it one.
     if std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains("root:") {
-        eprintln!("skipped: a_missing_subordinate_range_is_named: root has a range on this host");
+        skip("a_missing_subordinate_range_is_named", "root has a range on this host");
         return;
     }
     let said = nested("true", "--map-auto true");
@@ -141,7 +141,7 @@ fn a_chroot_is_named() {
 fn a_missing_elf_interpreter_is_named() {
     let mut program = std::fs::read("/bin/true").expect("true can be read");
     let Some(at) = program.windows(9).position(|bytes| bytes == b"/ld-linux") else {
-        eprintln!("skipped: a_missing_elf_interpreter_is_named: true is static");
+        skip("a_missing_elf_interpreter_is_named", "true is static");
         return;
     };
     program[at + 1] = b'X';
@@ -159,9 +159,7 @@ fn a_missing_elf_interpreter_is_named() {
 #[test]
 fn a_missing_helper_is_named_with_its_package() {
     if !is_root() {
-        eprintln!(
-            "skipped: a_missing_helper_is_named_with_its_package: only root can hide it without a user namespace"
-        );
+        skip("a_missing_helper_is_named_with_its_package", "only root can hide it without a user namespace");
         return;
     }
     if !need("a_missing_helper_is_named_with_its_package", &["newuidmap", "setpriv"]) {
@@ -216,9 +214,7 @@ fn a_filter_that_refuses_clone_is_suspected() {
     let output = on_terminal(&format!("{} run sh {file}", path())).output().expect("script starts");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.code() == Some(7) {
-        eprintln!(
-            "skipped: a_filter_that_refuses_clone_is_suspected: no filter, as this kernel has no TIOCSTI"
-        );
+        skip("a_filter_that_refuses_clone_is_suspected", "no filter, as this kernel has no TIOCSTI");
         return;
     }
     assert_eq!(output.status.code(), Some(125), "{said}");
@@ -279,7 +275,7 @@ fn with_helper(helper: &str, args: &str) -> std::process::Output {
 #[test]
 fn a_hanging_helper_is_given_up_at_the_deadline() {
     if !is_root() {
-        eprintln!("skipped: a_hanging_helper_is_given_up_at_the_deadline: only root can hide the helper");
+        skip("a_hanging_helper_is_given_up_at_the_deadline", "only root can hide the helper");
         return;
     }
     if !need("a_hanging_helper_is_given_up_at_the_deadline", &["newuidmap", "setpriv"]) {

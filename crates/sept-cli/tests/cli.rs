@@ -8,7 +8,8 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{
-    Scratch, Waiting, children, host, is_root, namespace_of, need, path, run, sept, soon, stderr, stdout,
+    Scratch, Waiting, children, host, is_root, namespace_of, need, path, run, sept, skip, soon, stderr,
+    stdout,
 };
 
 fn code(args: &[&str]) -> i32 {
@@ -430,9 +431,7 @@ fn ids_can_be_changed_inside() {
 #[test]
 fn a_set_user_id_copy_refuses_to_run() {
     if !is_root() {
-        eprintln!(
-            "skipped: a_set_user_id_copy_refuses_to_run: only root can make a copy that is another user's"
-        );
+        skip("a_set_user_id_copy_refuses_to_run", "only root can make a copy that is another user's");
         return;
     }
     let mut scratch = Scratch::new();

@@ -11,14 +11,14 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use common::{Scratch, is_root, need, path, stderr, stdout};
+use common::{Scratch, is_root, need, path, skip, stderr, stdout};
 
 const NEEDED: [&str; 3] = ["busybox", "crun", "unshare"];
 
 /// Starts a hidden test of this file in namespaces of its own.
 fn in_a_lab(test: &str, hidden: &str, engine: &str) {
     if !is_root() {
-        eprintln!("skipped: {test}: only root can run an engine here");
+        skip(test, "only root can run an engine here");
         return;
     }
     if !need(test, &[&NEEDED[..], &[engine]].concat()) {
@@ -239,7 +239,7 @@ fn hidden_podman() {
 fn inside_podman_of_an_ordinary_user() {
     let test = "inside_podman_of_an_ordinary_user";
     if is_root() && common::host("sh", &["-c", "id -u septtest && command -v newuidmap"]).is_empty() {
-        eprintln!("skipped: {test}: there is no user septtest, or no newuidmap");
+        skip(test, "there is no user septtest, or no newuidmap");
         return;
     }
     in_a_lab(test, "hidden_rootless_podman", "podman");

@@ -5,7 +5,7 @@ mod common;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use common::{Waiting, children, is_root, namespace_of, need, path, run, sept, soon, stderr, stdout};
+use common::{Waiting, children, is_root, namespace_of, need, path, run, sept, skip, soon, stderr, stdout};
 
 fn enter(words: &[&str]) -> std::process::Output {
     sept().arg("enter").args(words).output().expect("sept starts")
@@ -139,7 +139,7 @@ fn a_pid_of_another_pid_namespace_is_no_target() {
 #[test]
 fn another_users_process_is_no_target() {
     if is_root() {
-        eprintln!("skipped: another_users_process_is_no_target: root may enter every one");
+        skip("another_users_process_is_no_target", "root may enter every one");
         return;
     }
     refused(&["1", "true"], "another user's");
@@ -202,7 +202,7 @@ fn the_targets_cgroup_is_joined_when_asked() {
     let two =
         mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
     let (Some(two), true) = (two, is_root()) else {
-        eprintln!("skipped: the_targets_cgroup_is_joined_when_asked: it takes root, and cgroup version 2");
+        skip("the_targets_cgroup_is_joined_when_asked", "it takes root, and cgroup version 2");
         return;
     };
     let dir = std::path::Path::new(two).join(format!("sept-test-{}", std::process::id()));
@@ -223,7 +223,7 @@ fn the_targets_cgroup_is_joined_when_asked() {
 fn the_network_of_a_socket_is_joined() {
     use std::os::fd::AsRawFd;
     if !is_root() {
-        eprintln!("skipped: the_network_of_a_socket_is_joined: it takes CAP_NET_ADMIN");
+        skip("the_network_of_a_socket_is_joined", "it takes CAP_NET_ADMIN");
         return;
     }
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");

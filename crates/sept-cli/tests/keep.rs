@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Pins, Waiting, host, is_root, namespace_of, soon, stderr, stdout};
+use common::{Pins, Waiting, host, is_root, namespace_of, skip, soon, stderr, stdout};
 
 /// A name that no other test, nor another run, takes.
 fn name(what: &str) -> String {
@@ -158,7 +158,7 @@ fn there_may_be_five_hundred_pins() {
 #[test]
 fn without_a_place_for_pins_it_says_so() {
     if is_root() {
-        eprintln!("skipped: without_a_place_for_pins_it_says_so: root has one");
+        skip("without_a_place_for_pins_it_says_so", "root has one");
         return;
     }
     let target = Waiting::new(&["-Uru"]);
@@ -178,7 +178,7 @@ fn without_a_place_for_pins_it_says_so() {
 #[test]
 fn a_mount_namespace_is_pinned_from_another_one() {
     if !is_root() {
-        eprintln!("skipped: a_mount_namespace_is_pinned_from_another_one: others pin by a process anyway");
+        skip("a_mount_namespace_is_pinned_from_another_one", "others pin by a process anyway");
         return;
     }
     let name = name("mount");

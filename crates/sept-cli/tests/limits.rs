@@ -5,11 +5,11 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use common::{Scratch, Waiting, host, is_root, need, path, run, sept, soon, stderr, stdout};
+use common::{Scratch, Waiting, host, is_root, need, path, run, sept, skip, soon, stderr, stdout};
 
 fn rooted(test: &str) -> bool {
     if !is_root() {
-        eprintln!("skipped: {test}: it takes the right to make cgroups");
+        skip(test, "it takes the right to make cgroups");
     }
     is_root()
 }
@@ -247,7 +247,7 @@ fn an_ordinary_user_uses_a_cgroup_that_was_given_to_it() {
         return;
     }
     if !mount.join("cgroup.procs").exists() || host("id", &["-u", "nobody"]).is_empty() {
-        eprintln!("skipped: {test}: no hierarchy of version 1 with pids");
+        skip(test, "no hierarchy of version 1 with pids");
         return;
     }
     let scratch = Scratch::new();

@@ -4,7 +4,7 @@ mod common;
 
 use std::process::{Command, Stdio};
 
-use common::{Scratch, Waiting, is_root, namespace_of, need, path, sept, stderr, stdout};
+use common::{Scratch, Waiting, is_root, namespace_of, need, path, sept, skip, stderr, stdout};
 use serde_json::Value;
 
 fn ask(words: &[&str]) -> std::process::Output {
@@ -289,9 +289,7 @@ fn manual_pages_and_completions_name_every_option() {
 #[test]
 fn a_namespace_kept_by_a_mount_elsewhere_is_listed_with_its_owner() {
     if !is_root() {
-        eprintln!(
-            "skipped: a_namespace_kept_by_a_mount_elsewhere_is_listed_with_its_owner: only root can bind one"
-        );
+        skip("a_namespace_kept_by_a_mount_elsewhere_is_listed_with_its_owner", "only root can bind one");
         return;
     }
     let script = "mount -t tmpfs none /mnt && mkdir '/mnt/a b' && touch '/mnt/a b/ns' && \

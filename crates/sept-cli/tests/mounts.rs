@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Output, Stdio};
 
-use common::{Scratch, host, is_root, need, run, sept, stderr, stdout};
+use common::{Scratch, host, is_root, need, run, sept, skip, stderr, stdout};
 
 fn refused(args: &[&str], reason: &str) {
     let output = run(&[args, &["true"]].concat());
@@ -107,7 +107,7 @@ fn a_device_is_shown_and_is_the_one_that_was_named() {
 #[test]
 fn a_device_is_made_where_it_may_be_and_works() {
     if !is_root() {
-        eprintln!("skipped: a_device_is_made_where_it_may_be_and_works: only root makes devices");
+        skip("a_device_is_made_where_it_may_be_and_works", "only root makes devices");
         return;
     }
     let line = ["--share", "user", "--fs", "tmpfs", "none", "/mnt", "--device", "/dev/null:/mnt/d/null"];
@@ -334,7 +334,7 @@ fn a_mount_is_changed_afterwards() {
 fn owners_are_mapped_in_a_bind_and_files_made_inside_are_the_right_ones() {
     const TEST: &str = "owners_are_mapped_in_a_bind_and_files_made_inside_are_the_right_ones";
     if !is_root() {
-        eprintln!("skipped: {TEST}: only root maps owners");
+        skip(TEST, "only root maps owners");
         return;
     }
     for base in ["/var/tmp", "/dev/shm"] {
@@ -342,7 +342,7 @@ fn owners_are_mapped_in_a_bind_and_files_made_inside_are_the_right_ones() {
         let scratch = Scratch(dir.clone().into());
         let kind = host("stat", &["-f", "-c", "%T", &dir]);
         if !["ext2/ext3", "tmpfs", "xfs", "btrfs"].contains(&kind.as_str()) {
-            eprintln!("skipped: {TEST}: no mapped mounts on {kind}, perhaps");
+            skip(TEST, &format!("no mapped mounts on {kind}, perhaps"));
             continue;
         }
         std::fs::write(scratch.path("zero"), "").expect("a file can be made");

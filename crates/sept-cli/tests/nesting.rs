@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Output;
 
-use common::{Scratch, has_scopes, is_root, need, path, run, sept, stderr, stdout};
+use common::{Scratch, has_scopes, is_root, need, path, run, sept, skip, stderr, stdout};
 
 /// A small file tree of mount points, and the executable outside of it.
 struct Lab {
@@ -319,7 +319,7 @@ fn landlock_is_full_after_sixteen() {
     };
     let refused = deep(&[]);
     if refused.status.success() {
-        eprintln!("skipped: landlock_is_full_after_sixteen: this kernel's Landlock has no scopes");
+        skip("landlock_is_full_after_sixteen", "this kernel's Landlock has no scopes");
         return;
     }
     let said = stderr(&refused);

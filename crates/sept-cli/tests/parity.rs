@@ -5,7 +5,7 @@ mod common;
 
 use std::process::{Command, Output, Stdio};
 
-use common::{host, is_root, need, path, run, stderr, stdout};
+use common::{host, is_root, need, path, run, skip, stderr, stdout};
 
 /// Everything that a process can tell about itself, line by line.
 const FACTS: &str = r#"
@@ -136,7 +136,7 @@ fn unshare_maps_subordinate_ids() {
         return;
     }
     if !has("/etc/subuid") || !has("/etc/subgid") {
-        eprintln!("skipped: unshare_maps_subordinate_ids: this user has no subordinate ids");
+        skip("unshare_maps_subordinate_ids", "this user has no subordinate ids");
         return;
     }
     let first = std::fs::read_to_string("/etc/subuid").expect("it is there");
@@ -251,9 +251,7 @@ fn unshare_kills_its_child_when_it_ends() {
 fn unshare_registers_a_binary_format_in_its_user_namespace() {
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default().contains("binfmt_misc");
     if !known {
-        eprintln!(
-            "skipped: unshare_registers_a_binary_format_in_its_user_namespace: no binfmt_misc in this kernel"
-        );
+        skip("unshare_registers_a_binary_format_in_its_user_namespace", "no binfmt_misc in this kernel");
         return;
     }
     let scratch = common::Scratch::new();
@@ -302,7 +300,7 @@ fn unshare_and_exit_codes() {
 #[test]
 fn unshare_keeps_namespaces_by_file() {
     if !is_root() {
-        eprintln!("skipped: unshare_keeps_namespaces_by_file: only root can bind a namespace to a file");
+        skip("unshare_keeps_namespaces_by_file", "only root can bind a namespace to a file");
         return;
     }
     // In a mount namespace of its own, so that nothing stays whatever fails.
@@ -392,8 +390,9 @@ fn enter_joins_what_nsenter_does() {
 #[test]
 fn enter_becomes_root_as_nsenter_does() {
     if !is_root() {
-        eprintln!(
-            "skipped: enter_becomes_root_as_nsenter_does: an ordinary user can't drop groups, at which nsenter fails"
+        skip(
+            "enter_becomes_root_as_nsenter_does",
+            "an ordinary user can't drop groups, at which nsenter fails",
         );
         return;
     }
@@ -421,7 +420,7 @@ fn enter_becomes_root_as_nsenter_does() {
 #[test]
 fn enter_takes_files_as_nsenter_does() {
     if !is_root() {
-        eprintln!("skipped: enter_takes_files_as_nsenter_does: only root can join without a user namespace");
+        skip("enter_takes_files_as_nsenter_does", "only root can join without a user namespace");
         return;
     }
     let script = |tool: &str| {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
-use common::{EXIT_WITH_ERRNO, Scratch, program, run, sept, stderr, stdout};
+use common::{EXIT_WITH_ERRNO, Scratch, program, run, sept, skip, stderr, stdout};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use sept::seccomp::{Listener, Response};
 
@@ -35,7 +35,7 @@ fn the_kernel_enforces_the_ready_policies() {
 #[test]
 fn other_abis_are_no_way_around() {
     if !cfg!(target_arch = "x86_64") {
-        eprintln!("skipped: other_abis_are_no_way_around: the programs are for x86_64");
+        skip("other_abis_are_no_way_around", "the programs are for x86_64");
         return;
     }
     let scratch = Scratch::new();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::{Scratch, Waiting, host, is_root, path, run, sept, soon, stderr};
+use common::{Scratch, Waiting, host, is_root, path, run, sept, skip, soon, stderr};
 
 /// Whoever the test is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,12 +20,12 @@ enum As {
 /// Whether this is the guest, and this user the one that is meant; if not, says so loudly.
 fn in_guest(test: &str, whom: As) -> bool {
     if std::env::var_os("SEPT_VM").is_none() {
-        eprintln!("skipped: {test}: this is not the guest of cargo xtask vm");
+        skip(test, "this is not the guest of cargo xtask vm");
         return false;
     }
     match (whom, is_root()) {
-        (As::Root, false) => eprintln!("skipped: {test}: only root can bring it about"),
-        (As::User, true) => eprintln!("skipped: {test}: root needs no manager of its own"),
+        (As::Root, false) => skip(test, "only root can bring it about"),
+        (As::User, true) => skip(test, "root needs no manager of its own"),
         _ => return true,
     }
     false
@@ -66,7 +66,7 @@ fn user_namespaces_that_are_for_root_alone_are_named_with_their_sysctl() {
         return;
     }
     let Some(_none) = Sysctl::set("kernel.unprivileged_userns_clone", "0") else {
-        eprintln!("skipped: {test}: this kernel has no such sysctl");
+        skip(test, "this kernel has no such sysctl");
         return;
     };
     let output = as_user(&["run", "true"]);
@@ -121,7 +121,7 @@ fn has_apparmor(test: &str) -> bool {
     let on =
         fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'));
     if !on {
-        eprintln!("skipped: {test}: AppArmor is off");
+        skip(test, "AppArmor is off");
     }
     on
 }
@@ -154,7 +154,7 @@ fn a_security_module_that_refuses_user_namespaces_is_suspected() {
         return;
     }
     if !mediates_user_namespaces() {
-        eprintln!("skipped: {test}: this kernel's AppArmor has no rules for user namespaces");
+        skip(test, "this kernel's AppArmor has no rules for user namespaces");
         return;
     }
     let confined = Confined::new("abi <abi/4.0>,", &format!("{ALL} mount, umount,"));

@@ -1,13 +1,16 @@
 //! A cgroup of the command's own, through the library: what it counts, and standing still.
 
+mod common;
+
 use std::time::{Duration, Instant};
 
+use common::skip;
 use sept::{Cgroup, Command, DeviceRule, Error};
 
 fn rooted(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("skipped: {test}: it takes the right to make cgroups");
+        skip(test, "it takes the right to make cgroups");
     }
     root
 }

@@ -1,7 +1,10 @@
 //! Joining namespaces that exist, and moving in place.
 
+mod common;
+
 use std::process::Stdio as StdStdio;
 
+use common::skip;
 use sept::{Child, Command, Error, Namespace, Stdio, Target};
 
 /// A command in new namespaces that waits for the end of its input.
@@ -159,7 +162,7 @@ fn a_namespace_is_found_by_its_unique_number() {
     let process = Target::process(target.id()).expect("it is there");
     let file = process.namespace(Namespace::Net).expect("it has one");
     let Ok(id) = file.unique_id() else {
-        eprintln!("skipped: a_namespace_is_found_by_its_unique_number: this kernel has no such numbers");
+        skip("a_namespace_is_found_by_its_unique_number", "this kernel has no such numbers");
         return;
     };
     let same = sept::NamespaceFile::by_unique_id(id);
@@ -168,9 +171,7 @@ fn a_namespace_is_found_by_its_unique_number() {
             assert_eq!((same.id().expect("an id"), same.kind()), (file.id().expect("an id"), Namespace::Net))
         }
         Err(_) if !sept::host::probe::listns() => {
-            eprintln!(
-                "skipped: a_namespace_is_found_by_its_unique_number: this kernel wants its kind and inode, too"
-            );
+            skip("a_namespace_is_found_by_its_unique_number", "this kernel wants its kind and inode, too");
         }
         // The kernel lets only who has rights over it.
         Err(error) => assert!(!is_root() && error.raw_os_error() == Some(libc::EPERM), "{error}"),

@@ -1,10 +1,13 @@
 //! The same policy through libseccomp, and what the two programs say of every call.
 
+mod common;
+
 use std::borrow::Cow;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use common::skip;
 use sept::seccomp::{Action, Compare, Condition, Filter, Flags, Instruction, Policy, Rule, abis};
 
 /// Reads a rule a line (a name, then conditions), and writes the program. Default: EPERM; the rules allow.
@@ -90,13 +93,13 @@ fn lines(policy: &Policy) -> String {
 fn libseccomp_says_the_same() {
     let test = "libseccomp_says_the_same";
     if !cfg!(target_arch = "x86_64") {
-        eprintln!("skipped: {test}: the script is for x86_64");
+        skip(test, "the script is for x86_64");
         return;
     }
     let there =
         Command::new("/usr/bin/python3").args(["-c", "import seccomp"]).stderr(Stdio::null()).status();
     if !there.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: {test}: python3-seccomp is not installed");
+        skip(test, "python3-seccomp is not installed");
         return;
     }
     let policy = policy();

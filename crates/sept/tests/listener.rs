@@ -1,5 +1,7 @@
 //! A listener: what the test says to a call is what a real command gets.
 
+mod common;
+
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -7,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
+use common::skip;
 use sept::seccomp::{
     Action, AddFd, Condition, Filter, Flags, Listener, Notification, Policy, Response, Rule,
 };
@@ -226,7 +229,7 @@ fn a_signal_does_not_break_off_a_received_call_where_the_policy_says_so() {
         let mut child = match command.spawn() {
             Err(error) if stays && error.raw_os_error() == Some(libc::EINVAL) => {
                 let test = "a_signal_does_not_break_off_a_received_call_where_the_policy_says_so";
-                eprintln!("skipped: {test}: this kernel has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV");
+                skip(test, "this kernel has no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV");
                 return;
             }
             child => child.expect("it starts"),

@@ -1,10 +1,13 @@
 //! The engine's rules: threads, faults at every step, descriptors, the caller's own state.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use common::skip;
 use sept::{Command, Error, Mount, Namespace};
 
 /// Tests that look at the whole process run one at a time.
@@ -128,7 +131,7 @@ fn a_parked_child_does_not_hold_up_others_and_starts() {
 fn a_change_of_ids_leaves_the_caller_dumpable() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: a_change_of_ids_leaves_the_caller_dumpable: only root can change to another id");
+        skip("a_change_of_ids_leaves_the_caller_dumpable", "only root can change to another id");
         return;
     }
     let before = rustix::process::dumpable_behavior();

@@ -1,6 +1,7 @@
 //! What the tests of the command line share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,12 @@ pub fn on_terminal(line: &str) -> Command {
     let mut command = Command::new("script");
     command.args(["-qec", line, "/dev/null"]).stdin(Stdio::null());
     command
+}
+
+/// Says why a test does nothing. In one piece: other tests write, too.
+pub fn skip(test: &str, why: &str) {
+    let line = format!("skipped: {test}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
 }
 
 /// By another process: a copy that this one writes may still be open in a child that another test has just forked, and
@@ -70,7 +77,7 @@ pub fn need(test: &str, programs: &[&str]) -> bool {
     match programs.iter().find(|name| !there(name)) {
         None => true,
         Some(missing) => {
-            eprintln!("skipped: {test}: {missing} is not installed");
+            skip(test, &format!("{missing} is not installed"));
             false
         }
     }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::common::{Scratch, Waiting, host, need, path, sept, stderr};
+use crate::common::{Scratch, Waiting, host, need, path, sept, skip, stderr};
 
 const HOSTILE: [&str; 9] =
     ["--bind", "/", "--share=user", "", "a\nb", "--", "-S0", "--report=/sept-never-made", "\u{1b}[2J"];
@@ -49,7 +49,7 @@ fn helpers_come_from_no_path_of_the_callers() {
     let test = "helpers_come_from_no_path_of_the_callers";
     let name = host("id", &["-un"]);
     if !std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{name}:")) {
-        eprintln!("skipped: {test}: this user has no subordinate ids");
+        skip(test, "this user has no subordinate ids");
         return;
     }
     let scratch = Scratch::new();
@@ -79,7 +79,7 @@ fn helpers_get_no_environment_of_the_callers() {
     }
     let name = host("id", &["-un"]);
     if !std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{name}:")) {
-        eprintln!("skipped: {test}: this user has no subordinate ids");
+        skip(test, "this user has no subordinate ids");
         return;
     }
     let scratch = Scratch::new();

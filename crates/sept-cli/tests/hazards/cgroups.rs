@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::common::{Waiting, is_root, need, path, run, soon, stderr, stdout};
+use crate::common::{Waiting, is_root, need, path, run, skip, soon, stderr, stdout};
 
 /// Writes what can do no harm to the files by which one gets out, and says to which it could.
 const ATTACK: &str = r#"
@@ -69,7 +69,7 @@ fn a_cgroup_above_ones_own_is_not_joined() {
     let two =
         mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
     let (Some(two), true) = (two, is_root()) else {
-        eprintln!("skipped: {test}: it takes root, and cgroup version 2");
+        skip(test, "it takes root, and cgroup version 2");
         return;
     };
     let dir = Path::new(two).join(format!("sept-test-above-{}", std::process::id()));

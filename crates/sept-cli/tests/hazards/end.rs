@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use crate::common::{
-    Scratch, Waiting, children, has_scopes, host, need, on_terminal, path, run, sept, soon, stdout,
+    Scratch, Waiting, children, has_scopes, host, need, on_terminal, path, run, sept, skip, soon, stdout,
 };
 
 fn numbers() -> [i64; 2] {
@@ -55,9 +55,7 @@ fn who_shares_process_ids_gets_at_no_process_outside() {
         return;
     }
     if !has_scopes() {
-        eprintln!(
-            "skipped: who_shares_process_ids_gets_at_no_process_outside: this kernel's Landlock has no scopes"
-        );
+        skip("who_shares_process_ids_gets_at_no_process_outside", "this kernel's Landlock has no scopes");
         return;
     }
     let trace = numbers()[1];
@@ -91,8 +89,9 @@ fn a_signal_to_ones_own_process_group_reaches_nobody_outside() {
         return;
     }
     if !has_scopes() {
-        eprintln!(
-            "skipped: a_signal_to_ones_own_process_group_reaches_nobody_outside: this kernel's Landlock has no scopes"
+        skip(
+            "a_signal_to_ones_own_process_group_reaches_nobody_outside",
+            "this kernel's Landlock has no scopes",
         );
         return;
     }

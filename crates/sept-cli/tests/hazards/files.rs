@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::{Scratch, host, is_root, need, path, run, stderr, stdout};
+use crate::common::{Scratch, host, is_root, need, path, run, skip, stderr, stdout};
 use crate::root_of;
 
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
@@ -198,9 +198,7 @@ fn a_read_only_bind_is_read_only_all_the_way_and_from_the_start() {
         stdout(&run(&["--cap-add", "sys_admin", "--tmpfs", "/tmp", "sh", "-c", &script]))
     };
     if sept.starts_with("/tmp/") {
-        eprintln!(
-            "skipped: a_read_only_bind_is_read_only_all_the_way_and_from_the_start: the executable lies in /tmp"
-        );
+        skip("a_read_only_bind_is_read_only_all_the_way_and_from_the_start", "the executable lies in /tmp");
         return;
     }
     assert_eq!(writable("--bind"), "above\nbelow\ndone", "it could be written");
@@ -294,7 +292,7 @@ fn no_mount_is_made_first_and_restricted_afterwards() {
 fn no_file_outside_of_a_root_is_opened_by_a_handle() {
     let test = "no_file_outside_of_a_root_is_opened_by_a_handle";
     if !is_root() {
-        eprintln!("skipped: {test}: only root may open by handles at all");
+        skip(test, "only root may open by handles at all");
         return;
     }
     if !need(test, &["perl"]) {
@@ -318,7 +316,7 @@ fn no_file_outside_of_a_root_is_opened_by_a_handle() {
         std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&outside).expect("it is there")).to_string();
     let (open, scratch) = (host("perl", &["-e", &attack, &root, &inode]), scratch.0.display().to_string());
     if open != "opened" {
-        eprintln!("skipped: {test}: the file system of {scratch} has no such handles");
+        skip(test, &format!("the file system of {scratch} has no such handles"));
         return;
     }
     let line = ["--root", &root, "--ro-bind", "/usr", "/usr", "perl", "-e", &attack, "/", &inode];
@@ -330,7 +328,7 @@ fn no_file_outside_of_a_root_is_opened_by_a_handle() {
 fn nothing_of_proc_that_is_roots_alone_is_writable() {
     let test = "nothing_of_proc_that_is_roots_alone_is_writable";
     if !is_root() {
-        eprintln!("skipped: {test}: nobody else may write there");
+        skip(test, "nobody else may write there");
         return;
     }
     // What is there is written again.

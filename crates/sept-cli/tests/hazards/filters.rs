@@ -1,6 +1,6 @@
 //! System calls under `--seccomp`.
 
-use crate::common::{EXIT_WITH_ERRNO, Scratch, need, program, run, stdout};
+use crate::common::{EXIT_WITH_ERRNO, Scratch, need, program, run, skip, stdout};
 
 /// Each with arguments that do nothing, or fail by themselves, so that an answer shows who gave it.
 const CALLS: [(&str, i64, &str); 27] = [
@@ -98,7 +98,7 @@ fn high_halves_of_arguments_hide_nothing() {
 #[test]
 fn other_abis_get_nothing_more_under_strict() {
     if !cfg!(target_arch = "x86_64") {
-        eprintln!("skipped: other_abis_get_nothing_more_under_strict: the programs are for x86_64");
+        skip("other_abis_get_nothing_more_under_strict", "the programs are for x86_64");
         return;
     }
     let scratch = Scratch::new();

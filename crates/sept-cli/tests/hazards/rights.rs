@@ -3,14 +3,14 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::common::{Scratch, Waiting, children, host, is_root, need, path, sept, stderr};
+use crate::common::{Scratch, Waiting, children, host, is_root, need, path, sept, skip, stderr};
 
 /// CVE-2014-8989: a file that denies a group, and a process that would drop the group.
 #[test]
 fn a_group_that_is_denied_stays_denied() {
     let test = "a_group_that_is_denied_stays_denied";
     if !is_root() {
-        eprintln!("skipped: {test}: only root can give a process that group");
+        skip(test, "only root can give a process that group");
         return;
     }
     if !need(test, &["setpriv"]) {
@@ -53,7 +53,7 @@ fn a_group_that_is_denied_stays_denied() {
 fn capability_sets_are_empty_where_nobody_asked() {
     let test = "capability_sets_are_empty_where_nobody_asked";
     if !is_root() {
-        eprintln!("skipped: {test}: only root can have such sets");
+        skip(test, "only root can have such sets");
         return;
     }
     if !need(test, &["setpriv"]) {

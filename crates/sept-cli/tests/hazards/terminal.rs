@@ -1,12 +1,12 @@
 //! The terminal that is shared, and the one that is not.
 
-use crate::common::{EXIT_WITH_ERRNO, Scratch, Waiting, need, on_terminal, path, program, run, stderr};
+use crate::common::{EXIT_WITH_ERRNO, Scratch, Waiting, need, on_terminal, path, program, run, skip, stderr};
 
 fn no_tiocsti(test: &str) -> bool {
     let off =
         std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").is_ok_and(|text| text.trim() == "0");
     if off {
-        eprintln!("skipped: {test}: this kernel has no TIOCSTI");
+        skip(test, "this kernel has no TIOCSTI");
     }
     off
 }
@@ -68,7 +68,7 @@ fn nothing_is_typed_into_a_shared_terminal() {
 fn nothing_is_typed_by_another_abi() {
     let test = "nothing_is_typed_by_another_abi";
     if !cfg!(target_arch = "x86_64") {
-        eprintln!("skipped: {test}: the programs are for x86_64");
+        skip(test, "the programs are for x86_64");
         return;
     }
     if !need(test, &["script"]) || no_tiocsti(test) {
