@@ -17,6 +17,9 @@ pub const SKIPS: &str = "xtask/expected-skips-vm.txt";
 pub const TESTS: [&str; 9] =
     ["vm", "mission", "cli", "confine", "limits", "advice", "seccomp", "files", "hazards"];
 
+/// What runs there in every run: what only such a host has, and the first things.
+pub const PLAIN: [&str; 4] = ["vm", "mission", "confine", "limits"];
+
 /// All of it takes minutes where it takes seconds outside.
 const LIMIT: Duration = Duration::from_secs(1500);
 
