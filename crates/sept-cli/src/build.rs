@@ -70,6 +70,12 @@ fn joins(request: &Request, command: &mut Command) -> Result<bool, Failure> {
     Ok(joins_pid)
 }
 
+/// Whether nobody is inside before the command is, nor can be seen by it or outlive it: its pid namespace is new for certain.
+pub fn is_alone_inside(request: &Request) -> Result<bool, Failure> {
+    let certain = request.join.is_empty() && request.if_possible.is_empty();
+    Ok(certain && namespaces(request)?.contains(Namespace::Pid))
+}
+
 fn namespaces(request: &Request) -> Result<Namespaces, Failure> {
     if request.none && (!request.given.is_empty() || request.share.is_some()) {
         return Err(Failure::usage("--namespaces none and namespaces that are named contradict each other"));

@@ -28,7 +28,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         || request.read_only
         || !request.mounts.is_empty()
         || request.join.iter().any(|(kind, _)| *kind == Namespace::Mount);
-    if foreign && request.plan.is_none() {
+    if foreign && request.plan.is_none() && !build::is_alone_inside(&request)? {
         own::restart_out_of_reach()?;
     }
     let Built { mut command, namespaces, joins_pid, agent } = build::build(&request)?;

@@ -133,9 +133,9 @@ fn who_starts_a_program_of_another_root_runs_from_out_of_reach() {
     };
     let usr = ["--ro-bind", "/usr", "/usr"];
     for words in [
-        [&["run", "--root", &root], usr.as_slice()].concat(),
-        vec!["run", "--read-only"],
-        vec!["run", "--tmpfs", "/mnt"],
+        [&["run", "--share", "pid", "--root", &root], usr.as_slice()].concat(),
+        vec!["run", "--if-possible", "pid", "--read-only"],
+        vec!["run", "-U", "--tmpfs", "/mnt"],
         vec!["run", "--join", &user, "--join", &mount],
         vec!["enter", &pid],
         vec!["enter", "-t", &pid, "-U", "-m", "-p"],
@@ -144,6 +144,8 @@ fn who_starts_a_program_of_another_root_runs_from_out_of_reach() {
         assert!(with(&words), "{words:?}");
     }
     assert!(!with(&["run"]), "the host's own programs are as safe as this one");
+    // Nobody is there to look at who starts the first program of a pid namespace.
+    assert!(!with(&[&["run", "--root", &root], usr.as_slice()].concat()));
 }
 
 /// Looks at each process that is called sept, or a number as one is that starts from a descriptor, and tries to get at

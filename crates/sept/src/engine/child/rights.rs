@@ -25,17 +25,20 @@ pub(super) fn core_scheduling() -> Result {
     sys::prctl(libc::PR_SCHED_CORE, [CREATE, 0, SCOPE, 0]).map(drop)
 }
 
-/// Every capability that this kernel has and that is not to be kept.
+/// Every capability that this kernel has and that is not to be kept. One that is not there any more can be dropped again, but
+/// only by who has CAP_SETPCAP.
 pub(super) fn limit_bounding(keep: CapabilitySet) -> Result {
     for number in numbers(!keep.bits()) {
-        let has = match sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) {
-            Ok(has) => has != 0,
+        match sys::prctl(libc::PR_CAPBSET_DROP, [number, 0, 0, 0]) {
+            Ok(_) => {}
             // The first that this kernel does not know.
             Err(Errno::INVAL) => return Ok(()),
+            Err(Errno::PERM) if sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) == Ok(0) => {}
+            // Asked without the right to it, the kernel does not say whether it knows the number.
+            Err(Errno::PERM) if sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) == Err(Errno::INVAL) => {
+                return Ok(());
+            }
             Err(errno) => return Err(errno),
-        };
-        if has {
-            sys::prctl(libc::PR_CAPBSET_DROP, [number, 0, 0, 0])?;
         }
     }
     Ok(())
@@ -43,7 +46,7 @@ pub(super) fn limit_bounding(keep: CapabilitySet) -> Result {
 
 /// Sets them, and looks whether they are what was asked for. A capability that this kernel does not have is not set.
 pub(super) fn set_capabilities(sets: &Capabilities) -> Result {
-    let known = known()?;
+    let (known, bounding) = known()?;
     let of = |set: CapabilitySet| Bits::from_bits_retain(set.bits() & known);
     let wanted = rustix::thread::CapabilitySets {
         effective: of(sets.effective),
@@ -58,13 +61,12 @@ pub(super) fn set_capabilities(sets: &Capabilities) -> Result {
         ambient(libc::PR_CAP_AMBIENT_RAISE, number)?;
     }
     let is = rustix::thread::capabilities(None)?;
-    let mut same = is == wanted;
-    for number in numbers(known) {
+    // The bounding set can only shrink: what is not wanted must not be there.
+    let mut same = is == wanted && bounding & !sets.bounding.bits() == 0;
+    // What is not inheritable, the kernel keeps no ambient.
+    for number in numbers(is.inheritable.bits()) {
         let bit = 1 << number;
         same &= (ambient(libc::PR_CAP_AMBIENT_IS_SET, number)? != 0) == (sets.ambient.bits() & bit != 0);
-        // The bounding set can only shrink: what is not wanted must not be there.
-        let bounding = sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0])? != 0;
-        same &= !bounding || sets.bounding.bits() & bit != 0;
     }
     if same { Ok(()) } else { Err(Errno::PERM) }
 }
@@ -73,17 +75,17 @@ fn numbers(bits: u64) -> impl Iterator<Item = usize> {
     (0..64).filter(move |number| bits & (1 << number) != 0)
 }
 
-/// Those that this kernel has.
-fn known() -> Result<u64> {
-    let mut known = 0;
+/// Those that this kernel has, and those that are in the bounding set.
+fn known() -> Result<(u64, u64)> {
+    let (mut known, mut bounding) = (0, 0);
     for number in 0..64 {
         match sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) {
-            Ok(_) => known |= 1 << number,
+            Ok(is) => (known, bounding) = (known | 1 << number, bounding | u64::from(is != 0) << number),
             Err(Errno::INVAL) => break,
             Err(errno) => return Err(errno),
         }
     }
-    Ok(known)
+    Ok((known, bounding))
 }
 
 impl Child<'_> {
