@@ -430,7 +430,9 @@ fn options_that_do_not_fit_are_refused() {
     }
     refused(&["--options", "rbind", "--tmpfs", "/mnt"], "which is a new file system");
     refused(&["--options", "idmap", "--tmpfs", "/mnt"], "only a bind is mapped");
-    refused(&["--options", "tmpcopyup", "--tmpfs", "/mnt"], "--tmp-overlay");
+    refused(&["--options", "tmpcopyup", "--bind", "/usr", "/mnt"], "no new tmpfs");
+    refused(&["--options", "tmpcopyup", "--mqueue", "/mnt"], "no new tmpfs");
+    refused(&["--options", "tmpcopyup,size=64k", "--tmpfs", "/etc"], "larger than the tmpfs may be");
     refused(&["--options", "ro", "--mask", "/mnt"], "none follows");
     refused(&["--options", "ro"], "none follows");
     refused(&["--options", "X-mount.mkdir", "--tmpfs", "/mnt"], "not here");
@@ -443,4 +445,46 @@ fn options_that_do_not_fit_are_refused() {
     }
     refused(&["--options", "X-mount.idmap=0:0:0", "--bind", "/usr", "/mnt"], "maps nothing");
     refused(&["--fs", "tmpfs", "none", "relative"], "not an absolute path");
+}
+
+#[test]
+fn a_tmpfs_can_begin_with_a_copy_of_what_it_covers() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("dir");
+    let make = "mkdir -p $0/a/b && echo hi >$0/file && ln -s file $0/link && mkfifo $0/pipe && chmod 4751 $0/file && \
+                chmod 700 $0/a && touch -d 2001-02-03 $0/file && head -c 100000 /dev/zero >$0/a/b/large";
+    host("sh", &["-c", make, &dir]);
+    let show =
+        format!("cd {dir} && find . -printf '%p %y %m %s %l %TY-%Tm-%Td %U\n' | grep -v '^[.] ' | sort");
+    // An ordinary user's files are root's inside.
+    let list = |options: &str, then: &str| {
+        let line = format!("{show}{then}");
+        stdout(&run(&["-r", "--options", options, "--tmpfs", &dir, "sh", "-c", &line]))
+    };
+    // A tmpfs counts the size of directories in another way.
+    let without_sizes = |text: &str| {
+        let lines = text.lines().map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
+            [path, "d", mode, _, rest @ ..] => format!("{path} d {mode} {}", rest.join(" ")),
+            _ => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let there = stdout(&run(&["-r", "sh", "-c", &show]));
+    assert_eq!(without_sizes(&list("tmpcopyup", "")), without_sizes(&there));
+    assert!(there.contains("./file f 4751 3  2001-02-03 0") && there.contains("./pipe p"), "{there}");
+    // What is written is the copy's.
+    let written = list("tmpcopyup", "; echo more >>file && rm -r a && cat file");
+    assert!(written.ends_with("hi\nmore"), "{written}");
+    assert_eq!(std::fs::read_to_string(format!("{dir}/file")).ok().as_deref(), Some("hi\n"));
+    let refused = list("tmpcopyup,ro", "; touch new 2>&1 || true");
+    assert!(refused.starts_with("./a d 700") && refused.ends_with("Read-only file system"), "{refused}");
+    // Not for ever deep, and nothing where nothing is.
+    let mut deep = std::path::PathBuf::from(&dir);
+    (0..70).for_each(|_| deep.push("d"));
+    std::fs::create_dir_all(&deep).expect("directories can be made");
+    let output = run(&["--options", "tmpcopyup", "--tmpfs", &dir, "true"]);
+    assert!(stderr(&output).contains("deeper than 64"), "{}", stderr(&output));
+    let empty =
+        run(&["--tmpfs", "/mnt", "--options", "tmpcopyup", "--tmpfs", "/mnt/new", "ls", "-A", "/mnt/new"]);
+    assert_eq!(stdout(&empty), "");
 }

@@ -4,6 +4,7 @@
 //! the memory is the caller's. `errno` is the caller's, too: rustix and `sys` leave it alone.
 #![allow(unsafe_code)]
 
+mod copy;
 mod files;
 mod mounts;
 mod older;

@@ -279,6 +279,21 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "perhaps the file system of the upper directory can't carry an overlay, or it and the work directory are on two",
             "dmesg says more; take directories on ext4, xfs, btrfs or tmpfs, or --tmp-overlay",
         ),
+        Step::Mount { change, target, .. } if change.copy_up && errno == libc::ENOSPC => Advice::new(
+            format!("the copy of {} is larger than the tmpfs may be", shown(target)),
+            "allow more: size=, half of the memory without it",
+        ),
+        Step::Mount { change, target, .. }
+            if change.copy_up && matches!(errno, libc::EACCES | libc::EPERM | libc::ENAMETOOLONG) =>
+        {
+            Advice::new(
+                format!(
+                    "something below {} can't be copied: read by this user, made again (a device), or it lies deeper than 64 directories",
+                    shown(target)
+                ),
+                "show what is there, and keep writes in a tmpfs: --overlay-src DIR --tmp-overlay DIR",
+            )
+        }
         Step::Mount { target, .. } if errno == libc::ENOENT => Advice::new(
             format!(
                 "there is no {} inside, and nothing is made on the host's file systems unasked",

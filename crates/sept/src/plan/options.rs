@@ -8,6 +8,7 @@ use crate::mount::{IdMap, Ids, Mount, MountKind, MountOptions, Propagation};
 use crate::namespace::Namespace;
 use crate::plan::ids;
 use crate::plan::step::{Attributes, Change, IdMapped, Source, Step};
+use crate::sys::attr::RDONLY;
 
 /// What is set on `mount`: `base` by itself, then its options.
 pub(super) fn change(command: &Command, mount: &Mount, base: Attributes) -> Result<Change, Error> {
@@ -24,12 +25,26 @@ pub(super) fn change(command: &Command, mount: &Mount, base: Attributes) -> Resu
     let remount = options.remount || mount.kind == MountKind::Remount;
     let base = if remount { Attributes::NONE } else { base };
     let shown = !remount && shows(&mount.kind);
-    Ok(Change {
+    let mut change = Change {
         data: if shown { vec![] } else { options.for_file_system(remount) },
         all: base.then(options.all),
         top: options.top,
+        copy_up: options.copy_up,
         words: options.to_string(),
-    })
+    };
+    if options.copy_up {
+        // It is written to first: `becomes_read_only` tells that more is to be done.
+        change.data.retain(|(word, _)| word.as_c_str() != c"ro");
+        change.all.set &= !RDONLY;
+        change.top.set &= !RDONLY;
+    }
+    Ok(change)
+}
+
+/// Whether a tmpfs is to be read-only once it has its copy.
+pub(super) fn becomes_read_only(mount: &Mount) -> bool {
+    let options = mount.options.as_ref().filter(|options| options.copy_up);
+    options.is_some_and(|options| (options.all.then(options.top).set) & RDONLY != 0)
 }
 
 fn refused(what: String, why: &str, fix: &str) -> Error {
@@ -58,11 +73,16 @@ fn check(command: &Command, mount: &Mount, options: &MountOptions) -> Result<(),
             "{options} makes a bind of {target}, which is a new file system"
         )));
     }
-    if options.copy_up {
+    let in_memory = match &mount.kind {
+        MountKind::Tmpfs { .. } => true,
+        MountKind::FileSystem { kind, .. } => matches!(kind.as_str(), "tmpfs" | "ramfs"),
+        _ => false,
+    };
+    if options.copy_up && (!in_memory || remount) {
         return Err(refused(
-            format!("a tmpfs on {target} with a copy of what is below (tmpcopyup) can't be had"),
-            "the copy would have to be made where no memory can be got",
-            "show what is below, and keep writes in a tmpfs: --overlay-src DIR --tmp-overlay DIR",
+            format!("tmpcopyup stands with {target}, which is no new tmpfs"),
+            "it fills a tmpfs with a copy of what that covers",
+            "ask for a tmpfs, or leave it out",
         ));
     }
     if options.id_map.is_some() && (!bind || remount) {

@@ -8,7 +8,7 @@ use crate::error::{Advice, Error};
 use crate::host::Host;
 use crate::mount::{Access, Bind, Create, Device, DeviceType, Mount, MountKind, Propagation, Upper};
 use crate::namespace::Namespace;
-use crate::plan::options::{change, id_map};
+use crate::plan::options::{becomes_read_only, change, id_map};
 use crate::plan::sources::Sources;
 use crate::plan::step::{Attributes, Change, Held, Source, Step, UpperDir};
 use crate::plan::{below, path};
@@ -178,7 +178,9 @@ fn lower(
         // `alter` has taken the others.
         _ => return Ok(()),
     };
+    let read_only = becomes_read_only(mount).then(|| Step::RemountReadOnly(target.clone()));
     steps.push(Step::Mount { source, change, target, create: command.create });
+    steps.extend(read_only);
     Ok(())
 }
 

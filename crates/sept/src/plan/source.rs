@@ -16,6 +16,8 @@ pub struct Change {
     pub all: Attributes,
     /// Of the mount alone, after that.
     pub top: Attributes,
+    /// Whether a new tmpfs begins with a copy of what it covers. Then it is not read-only yet.
+    pub copy_up: bool,
     /// The options that were asked for, in words.
     pub words: String,
 }

@@ -21,7 +21,13 @@ const DEVICE: Change = only(attr::NOSUID | attr::NOEXEC);
 const NULL: Device = Device { kind: DeviceType::Character, major: 1, minor: 3, mode: 0o666, uid: 0, gid: 0 };
 
 const fn only(set: u64) -> Change {
-    Change { data: Vec::new(), all: Attributes::set(set), top: Attributes::NONE, words: String::new() }
+    Change {
+        data: Vec::new(),
+        all: Attributes::set(set),
+        top: Attributes::NONE,
+        copy_up: false,
+        words: String::new(),
+    }
 }
 
 impl Child<'_> {

@@ -9,6 +9,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use super::copy;
 use super::files::fill;
 use super::{Child, Result};
 use crate::mount::{Create, Device, DeviceType};
@@ -20,6 +21,7 @@ const PLAIN: Change = Change {
     data: Vec::new(),
     all: Attributes::set(attr::NOSUID | attr::NODEV),
     top: Attributes::NONE,
+    copy_up: false,
     words: String::new(),
 };
 
@@ -72,6 +74,9 @@ impl Child<'_> {
         if !shows && propagation != 0 {
             self.set_some(mount.as_fd(), Attributes { propagation, ..Attributes::NONE }, Reach::One)?;
         }
+        if change.copy_up {
+            self.copy_up(&mount, target)?;
+        }
         self.put(mount.as_fd(), target, create)?;
         if shows || propagation != 0 { self.settle(mount.as_fd(), change, reach) } else { Ok(()) }
     }
@@ -106,6 +111,16 @@ impl Child<'_> {
         let mount = new_fs(c"tmpfs", c"tmpfs", given, change)?;
         self.remember(&mount)?;
         Ok(mount)
+    }
+
+    /// What is at the place where it will be mounted, into it. Where nothing is, there is nothing to be copied.
+    fn copy_up(&mut self, mount: &OwnedFd, target: &CStr) -> Result {
+        let from = match self.open_inside(target, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => return Ok(()),
+            from => from?,
+        };
+        let to = rustix::fs::openat(mount, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        copy::contents(from.as_fd(), to.as_fd(), copy::DEEPEST)
     }
 
     /// Mount points may be made in it.

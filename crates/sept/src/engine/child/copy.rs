@@ -1,0 +1,116 @@
+//! What a tmpfs is filled with that begins as a copy of what it covers (`tmpcopyup`), by a child that can get no memory.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::Result;
+use super::files::fill;
+
+/// How deep a directory may lie below the first: each level takes a piece of the child's stack.
+pub(super) const DEEPEST: usize = 64;
+
+/// What is in one directory, into another, with its modes, owners and times. Hard links become files of their own; extended
+/// attributes, and owners that have no number here, are left behind.
+pub(super) fn contents(from: BorrowedFd<'_>, to: BorrowedFd<'_>, deepest: usize) -> Result {
+    let deepest = deepest.checked_sub(1).ok_or(Errno::NAMETOOLONG)?;
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let mut entries = RawDir::new(from, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            one(from, to, name, deepest)?;
+        }
+    }
+    Ok(())
+}
+
+fn one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, deepest: usize) -> Result {
+    let stat = match rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
+        // Gone meanwhile.
+        Err(Errno::NOENT) => return Ok(()),
+        stat => stat?,
+    };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let below = rustix::fs::openat(from, name, flags, Mode::empty())?;
+            rustix::fs::mkdirat(to, name, Mode::RWXU)?;
+            let made = rustix::fs::openat(to, name, flags, Mode::empty())?;
+            contents(below.as_fd(), made.as_fd(), deepest)?;
+            dress(made.as_fd(), &stat)
+        }
+        FileType::RegularFile => file(from, to, name),
+        FileType::Symlink => link(from, to, name, &stat),
+        kind => {
+            // Of devices the kernel makes none for who is in a user namespace.
+            let mode = Mode::from_raw_mode(stat.st_mode);
+            rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)?;
+            own(rustix::fs::chownat(to, name, user(&stat), group(&stat), AtFlags::SYMLINK_NOFOLLOW))?;
+            rustix::fs::chmodat(to, name, mode, AtFlags::empty())
+        }
+    }
+}
+
+/// Not part of the frames that lie on one another.
+#[inline(never)]
+fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result {
+    // What has taken its place meanwhile must not be waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let there = rustix::fs::openat(from, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&there)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Err(Errno::AGAIN);
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
+    fill(&made, there.as_fd(), 0o600)?;
+    dress(made.as_fd(), &stat)
+}
+
+#[inline(never)]
+fn link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result {
+    let mut buffer = [0_u8; 4096];
+    // One byte stays for the end.
+    let free = buffer.get_mut(..4095).ok_or(Errno::INVAL)?;
+    rustix::fs::readlinkat_raw(from, name, free)?;
+    let target = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno::NAMETOOLONG)?;
+    rustix::fs::symlinkat(target, to, name)?;
+    own(rustix::fs::chownat(to, name, user(stat), group(stat), AtFlags::SYMLINK_NOFOLLOW))?;
+    rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Owner, mode, times: in this order, as a change of owner clears set-user-ID bits.
+fn dress(made: BorrowedFd<'_>, stat: &Stat) -> Result {
+    own(rustix::fs::fchown(made, user(stat), group(stat)))?;
+    rustix::fs::fchmod(made, Mode::from_raw_mode(stat.st_mode))?;
+    rustix::fs::futimens(made, &times(stat))
+}
+
+/// An owner without a number in this user namespace can't be given: the file is then the child's own.
+fn own(done: Result) -> Result {
+    match done {
+        Err(Errno::INVAL | Errno::PERM) => Ok(()),
+        done => done,
+    }
+}
+
+fn user(stat: &Stat) -> Option<Uid> {
+    Some(Uid::from_raw(stat.st_uid))
+}
+
+fn group(stat: &Stat) -> Option<Gid> {
+    Some(Gid::from_raw(stat.st_gid))
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds as _, tv_nsec: nanoseconds as _ };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    }
+}
