@@ -251,6 +251,10 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     if request.root.is_some() && !request.no_sys {
         command.mount(Mount::sysfs("/sys"));
     }
+    // By the files of its cgroup's parents it could leave that. In a root of its own there are none.
+    if new_mount && request.root.is_none() && request.limits.is_asked() {
+        command.mount(Mount::read_only("/sys/fs/cgroup"));
+    }
     for mount in &request.mounts {
         command.mount(mount.clone());
     }

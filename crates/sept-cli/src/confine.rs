@@ -144,7 +144,7 @@ pub fn apply(
     if let Some(label) = &request.selinux_label {
         command.selinux_label(label);
     }
-    if holds_files(request, set) {
+    if holds(request, set) {
         command.limit_capabilities(changed(request, CapabilitySet::ALL.without(UNDOES_MOUNTS)));
     }
     if !request.capabilities.is_empty() {
@@ -202,9 +202,10 @@ const CAP_SYS_PTRACE: u32 = 19;
 /// What takes mounts away or makes them writable, and what takes over a process that may.
 const UNDOES_MOUNTS: CapabilitySet = CapabilitySet::from_bits(1 << CAP_SYS_ADMIN | 1 << CAP_SYS_PTRACE);
 
-/// Whether the command gets files arranged for it, in a user namespace other than the caller's: they are to stay so.
-fn holds_files(request: &Request, set: Namespaces) -> bool {
-    let arranged = request.root.is_some() || request.read_only || !request.mounts.is_empty();
+/// Whether the command gets files or limits arranged for it, in a user namespace other than the caller's: they are to stay so.
+fn holds(request: &Request, set: Namespaces) -> bool {
+    let files = request.root.is_some() || request.read_only || !request.mounts.is_empty();
+    let arranged = files || request.limits.is_asked();
     let joined = request.join.iter().any(|(kind, _)| *kind == Namespace::User);
     arranged && (set.contains(Namespace::User) || joined)
 }
@@ -218,7 +219,7 @@ pub fn has_admin(set: Namespaces, host: &Host) -> bool {
 fn capabilities(request: &Request, set: Namespaces, host: &Host) -> Capabilities {
     let new_user = set.contains(Namespace::User);
     let mut start = if new_user { CapabilitySet::ALL } else { CapabilitySet::from_bits(host.capabilities) };
-    if holds_files(request, set) {
+    if holds(request, set) {
         start = start.without(UNDOES_MOUNTS);
     }
     let all = changed(request, start);

@@ -121,6 +121,11 @@ impl Limits {
         Ok(())
     }
 
+    /// Whether there are any.
+    pub fn is_asked(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     /// All of it, for the library; nothing where nothing is limited.
     pub fn cgroup(&self) -> Result<Option<Cgroup>, Failure> {
         let Some(option) = self.wanted else {

@@ -199,7 +199,10 @@ impl Command {
     fn needs(&self, kind: Namespace) -> bool {
         let of_its_own = |mount: &Mount| {
             let standard = [(MountKind::Proc, "/proc"), (MountKind::Sysfs, "/sys")];
-            !standard.iter().any(|(kind, place)| mount.kind == *kind && mount.target == Path::new(place))
+            let is_standard =
+                |(kind, place): &(MountKind, &str)| mount.kind == *kind && mount.target == Path::new(place);
+            // What only protects what is there is not missed where all of that is shared.
+            mount.kind != MountKind::ReadOnly && !standard.iter().any(is_standard)
         };
         let by_request = match kind {
             Namespace::Uts => self.hostname.is_some() || self.domainname.is_some(),

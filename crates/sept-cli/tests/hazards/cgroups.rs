@@ -43,11 +43,20 @@ fn nobody_leaves_a_cgroup_or_names_an_agent() {
         let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts can be read");
         let is_border = |line: &str| line.contains(" cgroup2 ") && line.contains("nsdelegate");
         let mut all = mounts.lines().filter(|line| line.contains(" cgroup ") || line.contains(" cgroup2 "));
-        assert_eq!(written(&[]).contains("cgroup.procs"), !all.all(is_border), "root can");
-        assert!(!written(&[]).contains("release_agent") && !mounted(&[]).contains("release_agent"));
+        let admin = ["--cap-add", "sys_admin"];
+        let undone = |options: &[&str], wrap: &str| {
+            let undo = "cut -d' ' -f5 /proc/self/mountinfo | grep ^/sys/fs/cgroup | \
+                        while read -r at; do mount -o remount,bind,rw $at 2>/dev/null; done; exec perl -e \"$0\"";
+            let line = format!("exec {wrap} sh -c \"$0\" \"$1\"");
+            stdout(&run(&[&["--pids", "64"], options, &["sh", "-c", &line, undo, ATTACK]].concat()))
+        };
+        assert_eq!(undone(&admin, "").contains("cgroup.procs"), !all.all(is_border), "who may mount can");
+        assert_eq!((written(&[]), undone(&[], "")), ("done".to_owned(), "done".to_owned()));
+        assert_eq!(undone(&[], "unshare -UrmC"), "done");
+        assert!(!written(&[]).contains("release_agent") && !mounted(&admin).contains("release_agent"));
         if !agents().is_empty() && agents().iter().all(|agent| agent.trim().is_empty()) {
             assert!(
-                written(&["--share", "user"]).contains("release_agent"),
+                undone(&["--share", "user"], "").contains("release_agent"),
                 "the same without a user namespace"
             );
         }
