@@ -133,6 +133,15 @@ fn ids(request: &Request, set: Namespaces, host: &Host, command: &mut Command) -
     if request.map_root && request.map_current {
         return Err(Failure::usage("--map-root-user and --map-current-user contradict each other"));
     }
+    if (request.map_all || request.map_auto)
+        && (ranges || request.map_user.is_some() || request.map_group.is_some())
+        || request.map_all && (request.map_root || request.map_current || request.map_auto)
+    {
+        let whole = if request.map_all { "--map-all" } else { "--map-auto" };
+        return Err(Failure::usage(format!("{whole} and another map contradict each other"))
+            .why("it is the whole map by itself")
+            .fix("leave one of them out"));
+    }
     let mut wide = !new_user;
     if request.map_auto {
         command.map_subids(if request.map_current { SubIds::KeepId } else { SubIds::RootIsCaller });
@@ -228,6 +237,12 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     if let Some(root) = &request.root {
         command.root(root);
     }
+    // What is mounted on the root comes before all that is there by default, or it would cover that.
+    let new_root = request.mounts.iter().rposition(Mount::is_root).map_or(0, |last| last + 1);
+    let (first, rest) = request.mounts.split_at(new_root);
+    first.iter().cloned().for_each(|mount| {
+        command.mount(mount);
+    });
     match (&request.root, new_pid) {
         (_, true) if fresh_proc => {
             command.mount(Mount::proc("/proc"));
@@ -240,7 +255,7 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     }
     // What no mount keeps root from writing.
     let of_root = host.uid == 0 && (request.root.is_some() || request.read_only);
-    if fresh_proc && of_root {
+    if fresh_proc && (of_root || host.uid == 0 && new_root > 0) {
         OF_ROOT.into_iter().map(Mount::read_only).for_each(|mount| {
             command.mount(mount);
         });
@@ -255,7 +270,7 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     if new_mount && request.root.is_none() && request.limits.is_asked() {
         command.mount(Mount::read_only("/sys/fs/cgroup"));
     }
-    for mount in &request.mounts {
+    for mount in rest {
         command.mount(mount.clone());
     }
     working_directory(request, command);

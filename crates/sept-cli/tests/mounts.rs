@@ -488,3 +488,47 @@ fn a_tmpfs_can_begin_with_a_copy_of_what_it_covers() {
         run(&["--tmpfs", "/mnt", "--options", "tmpcopyup", "--tmpfs", "/mnt/new", "ls", "-A", "/mnt/new"]);
     assert_eq!(stdout(&empty), "");
 }
+
+/// As with bwrap, whose lines begin with a mount on the root.
+#[test]
+fn what_is_mounted_on_the_root_is_the_root() {
+    let scratch = Scratch::new();
+    let file = scratch.path("file");
+    std::fs::write(&file, "kept\n").expect("a file can be made");
+    let change = format!("echo changed 2>/dev/null >{file} && echo changed; cat {file}; pwd");
+    let here = scratch.0.to_str().expect("UTF-8");
+    let changed = |options: &[&str]| {
+        let output = sept().arg("run").args(options).args(["sh", "-c", &change]).current_dir(here).output();
+        stdout(&output.expect("sept starts"))
+    };
+    for at in ["/", "//.", "/usr/.."] {
+        assert_eq!(changed(&["--ro-bind", "/", at]), format!("kept\n{here}"), "{at}");
+    }
+    assert_eq!(changed(&["--init", "--ro-bind", "/", "/"]), format!("kept\n{here}"));
+    let both =
+        ["--ro-bind", "/", "/", "--tmpfs", "/mnt", "--bind", here, "/mnt/here", "touch", "/mnt/here/made"];
+    stdout(&run(&both));
+    assert!(std::path::Path::new(&scratch.path("made")).exists(), "what comes after lies in it");
+    // From an empty one; proc is in it, too.
+    let links = ["bin", "lib", "lib64", "sbin"].map(|link| [format!("usr/{link}"), format!("/{link}")]);
+    let mut line = vec!["--tmpfs", "/", "--ro-bind", "/usr", "/usr"];
+    for [to, at] in &links {
+        line.extend(["--symlink", to, at]);
+    }
+    let seen =
+        stdout(&run(
+            &[line.as_slice(), &["sh", "-c", "echo /*; echo $$; pwd; touch /new && echo made"]].concat()
+        ));
+    assert_eq!(seen, "/bin /lib /lib64 /proc /sbin /usr\n1\n/\nmade");
+    // Over a root of its own.
+    let root = scratch.path("root");
+    for dir in ["proc", "dev", "sys"] {
+        std::fs::create_dir_all(format!("{root}/{dir}")).expect("a directory can be made");
+    }
+    assert_eq!(stdout(&run(&["--root", &root, "--ro-bind", "/", "/", "cat", &file])), "kept");
+    refused(&["--mask", "/"], "a mask of /");
+    let link = scratch.path("link");
+    std::os::unix::fs::symlink("/", &link).expect("a link can be made");
+    let output = run(&["--tmpfs", &link, "true"]);
+    assert_eq!(output.status.code(), Some(125), "not by a link: {}", stderr(&output));
+}

@@ -11,7 +11,7 @@ use crate::namespace::Namespace;
 use crate::plan::options::{becomes_read_only, change, id_map};
 use crate::plan::sources::Sources;
 use crate::plan::step::{Attributes, Change, Held, Source, Step, UpperDir};
-use crate::plan::{below, path};
+use crate::plan::{below, is_root, path};
 use crate::sys::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
 
 /// Name, major and minor number of the device files of a small /dev; see Documentation/admin-guide/devices.txt.
@@ -70,7 +70,7 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
             CString::new(line.as_str()).map_err(|_| Error::invalid("a binary format holds a NUL byte"))?;
         steps.push(Step::LoadInterpreter { file, line });
     }
-    if own_root.is_some() {
+    if own_root.is_some() || command.mounts.iter().any(Mount::is_root) {
         // Nobody asked for another root, so nobody expects another directory.
         let named = command.dir.as_ref().is_some_and(|dir| dir.is_absolute());
         steps.push(Step::PivotRoot { keep_dir: command.root.is_none() && !named });
@@ -120,7 +120,8 @@ fn lower(
     {
         return Err(Error::invalid(format!("{fd} is no descriptor")));
     }
-    let target = path("a mount point", &mount.target)?;
+    let at_root = is_root(&mount.target);
+    let target = if at_root { c"/".to_owned() } else { path("a mount point", &mount.target)? };
     let change = change(command, mount, Attributes::set(base(mount)))?;
     if mount.kind == MountKind::Remount || mount.options.as_ref().is_some_and(|options| options.remount) {
         steps.push(Step::Remount { at: target, change });
@@ -128,6 +129,16 @@ fn lower(
     }
     if mount.kind == MountKind::Mask {
         sources.hold_place(NULL);
+    }
+    if at_root && mount.kind == MountKind::Mask {
+        return Err(Error::invalid_with(
+            "a mask of / would leave nothing",
+            Advice { why: vec![], fix: vec!["begin with an empty root: --tmpfs /".to_owned()] },
+        ));
+    }
+    if at_root && mount.kind == MountKind::ReadOnly {
+        steps.push(Step::RemountReadOnly(target));
+        return Ok(());
     }
     if let Some(step) = alter(command, mount, &target)? {
         steps.push(step);

@@ -160,7 +160,14 @@ impl Child<'_> {
         rustix::process::pivot_root(c".", c".")?;
         rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
         (self.root, self.near) = (None, None);
-        rustix::process::chdir(dir)
+        match rustix::process::chdir(dir) {
+            // Another root need not have it.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) if keep_dir => {
+                self.at_root = true;
+                rustix::process::chdir(c"/")
+            }
+            done => done,
+        }
     }
 
     pub(super) fn change_dir(&mut self, dir: &CStr, or_root: bool) -> Result {

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Acquire;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::MoveMountFlags;
 
@@ -75,7 +75,31 @@ impl Child<'_> {
             }
             found => found?,
         };
-        attach(mount, place.as_fd())
+        let is_root = self.is_root(place.as_fd())?;
+        // By a link: nobody has planned for that.
+        if is_root && target != c"/" {
+            return Err(Errno::INVAL);
+        }
+        attach(mount, place.as_fd())?;
+        if is_root {
+            // Nothing gets from a root to what is mounted on it but by a descriptor, until the pivot.
+            self.root = Some(rustix::io::fcntl_dupfd_cloexec(mount, 0)?);
+        }
+        Ok(())
+    }
+
+    /// Whether this is the top of the present root, not only the same directory in another mount.
+    fn is_root(&mut self, place: BorrowedFd<'_>) -> Result<bool> {
+        let (one, root) = (rustix::fs::fstat(place)?, self.root()?);
+        let other = rustix::fs::fstat(root)?;
+        if (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) {
+            return Ok(false);
+        }
+        let mount = |fd| {
+            let found = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+            Ok::<_, Errno>(found.stx_mnt_id)
+        };
+        Ok(mount(place)? == mount(root)?)
     }
 
     /// Remembers the directory at this path, if it is not the one that is remembered.
