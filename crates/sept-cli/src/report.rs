@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::fd::BorrowedFd;
+use rustix::fd::{BorrowedFd, RawFd};
+use rustix::fs::OFlags;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 use sept::plan::step::Step;
 use sept::{Account, Missing, Plan, Usage};
 use serde_json::{Value, json};
@@ -56,15 +59,13 @@ impl Report {
         if let Some(path) = &request.report {
             let failed =
                 |error| Failure::io(format!("cannot write the report to {}", path.display()), &error);
-            files.push(File::create(path).map_err(failed)?);
+            files.push(match descriptor_of(path) {
+                Some(fd) => same(fd)?,
+                None => File::create(path).map_err(failed)?,
+            });
         }
         if let Some(fd) = request.report_fd {
-            let failed =
-                |error: io::Error| Failure::io(format!("cannot write the report to descriptor {fd}"), &error);
-            let path = format!("/proc/self/fd/{fd}");
-            // Opened anew or, for what can't be (a socket), refused: the number itself is not ours to own.
-            let file = File::options().append(true).open(path).map_err(failed)?;
-            files.push(file);
+            files.push(same(fd)?);
         }
         Ok(Self { files })
     }
@@ -151,6 +152,34 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// The number that a path means which is only a name of an open descriptor. Opened by that name, a file would be written from
+/// its beginning on, over what others have written.
+fn descriptor_of(path: &Path) -> Option<RawFd> {
+    match path.to_str()? {
+        "/dev/stdout" => Some(1),
+        "/dev/stderr" => Some(2),
+        path => ["/dev/fd/", "/proc/self/fd/"]
+            .into_iter()
+            .find_map(|dir| path.strip_prefix(dir)?.parse().ok().filter(|fd| *fd >= 0)),
+    }
+}
+
+/// The same open file, with its position. The number itself is not ours to own; pidfd_getfd(2), Linux 5.6.
+fn same(fd: RawFd) -> Result<File, Failure> {
+    let failed = |errno: rustix::io::Errno| {
+        Failure::io(format!("cannot write the report to descriptor {fd}"), &errno.into())
+            .fix(format!("open it for writing: {fd}>FILE"))
+    };
+    let copy = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+        .and_then(|own| rustix::process::pidfd_getfd(own, fd, PidfdGetfdFlags::empty()))
+        .map_err(failed)?;
+    let flags = rustix::fs::fcntl_getfl(&copy).map_err(failed)?;
+    if flags.contains(OFlags::PATH) || flags & OFlags::ACCMODE == OFlags::RDONLY {
+        return Err(failed(rustix::io::Errno::BADF));
+    }
+    Ok(File::from(copy))
 }
 
 /// Standard output, for what is printed.

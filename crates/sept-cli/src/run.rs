@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use lexopt::Parser;
-use sept::{Command, Namespace, Namespaces, Stdio, Target};
+use sept::{Command, Missing, Namespace, Namespaces, Stdio, Target};
 
 use crate::build::{self, Built};
 use crate::degrade;
@@ -31,27 +31,32 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     if foreign && request.plan.is_none() && !build::is_alone_inside(&request)? {
         own::restart_out_of_reach()?;
     }
-    let Built { mut command, namespaces, joins_pid, agent } = build::build(&request)?;
     if let Some(format) = request.plan {
-        return print_plan(&request, &mut command, format);
+        return print_plan(&request, &mut build::build(&request)?.command, format);
     }
     let mut report = Report::open(&request)?;
+    carry_out(&request, &mut report).or_else(|(failure, missing)| {
+        report.failed(&failure, &missing)?;
+        Err(failure)
+    })
+}
+
+/// What could not be done, with what was given up before.
+type Failed = (Failure, Vec<Missing>);
+
+fn carry_out(request: &Request, report: &mut Report) -> Result<u8, Failed> {
+    let early = |failure: Failure| (failure, Vec::new());
+    let Built { mut command, namespaces, joins_pid, agent } = build::build(request).map_err(early)?;
     // Without a scope the library finds out itself that it may make no cgroup, and does without.
     if let Err(failure) = request.limits.place(&mut command)
-        && !degrade::may_lack_limits(&request)
+        && !degrade::may_lack_limits(request)
     {
-        report.failed(&failure, &[])?;
-        return Err(failure);
+        return Err(early(failure));
     }
     let is_pid_1 = namespaces.contains(Namespace::Pid) && !request.init;
     let around = Around { is_pid_1, other_pids: is_pid_1 || joins_pid, agent: agent.as_ref() };
-    match start_and_wait(&request, &mut command, around, &mut report) {
-        Ok(outcome) => Ok(outcome),
-        Err(failure) => {
-            report.failed(&failure, command.missing())?;
-            Err(failure)
-        }
-    }
+    start_and_wait(request, &mut command, around, report)
+        .map_err(|failure| (failure, command.missing().to_vec()))
 }
 
 fn print_plan(request: &Request, command: &mut Command, format: PlanFormat) -> Result<u8, Failure> {
