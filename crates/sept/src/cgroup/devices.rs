@@ -96,6 +96,13 @@ impl DeviceRule {
                 other => return Err(format!("{other} is none of r, w and m")),
             }
         }
+        let all = granted.read && granted.write && granted.make;
+        // The kernel's rule for all devices is one for all access, too.
+        if kind == DeviceKind::All && !all {
+            return Err(
+                "a is all access to all devices; for some of it write two rules, for b and c".to_owned()
+            );
+        }
         Ok(Self { allow, kind, major, minor, access: granted })
     }
 }
@@ -261,7 +268,19 @@ mod tests {
         for line in ["c 1:3 rwm", "b *:* m", "c 136:* rw", "a"] {
             assert_eq!(DeviceRule::parse(line, true).map(|rule| rule.to_string()), Ok(line.to_owned()));
         }
-        for line in ["", "x 1:3", "c", "c 1", "c 1:x r", "c 1:3 rx", "a 1:3", "c 1:3 r w", "c -1:3 r"] {
+        for line in [
+            "",
+            "x 1:3",
+            "c",
+            "c 1",
+            "c 1:x r",
+            "c 1:3 rx",
+            "a 1:3",
+            "a *:* m",
+            "a *:* rw",
+            "c 1:3 r w",
+            "c -1:3 r",
+        ] {
             assert!(DeviceRule::parse(line, true).is_err(), "{line}");
         }
     }
