@@ -86,6 +86,7 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
             request.mounts.push(Mount::mode(values.os()?, mode));
         }
         Id::Mask => request.mounts.push(Mount::mask(values.os()?)),
+        Id::MaskTry => request.mounts.push(Mount::mask_if_there(values.os()?)),
         Id::RemountRo => request.mounts.push(Mount::remount_read_only(values.os()?)),
         Id::Proc => {
             let target = values.os()?;

@@ -63,6 +63,7 @@ pub enum Id {
     Perms,
     Size,
     Mask,
+    MaskTry,
     RemountRo,
     Proc,
     Dev,

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rustix::fd::{BorrowedFd, RawFd};
 use rustix::fs::OFlags;
-use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 use sept::plan::step::Step;
 use sept::{Account, Missing, Plan, Usage};
 use serde_json::{Value, json};
@@ -166,18 +165,16 @@ fn descriptor_of(path: &Path) -> Option<RawFd> {
     }
 }
 
-/// The same open file, with its position. The number itself is not ours to own; pidfd_getfd(2), Linux 5.6.
+/// The same open file, with its position. The number itself is not ours to own.
 fn same(fd: RawFd) -> Result<File, Failure> {
-    let failed = |errno: rustix::io::Errno| {
-        Failure::io(format!("cannot write the report to descriptor {fd}"), &errno.into())
+    let failed = |error: io::Error| {
+        Failure::io(format!("cannot write the report to descriptor {fd}"), &error)
             .fix(format!("open it for writing: {fd}>FILE"))
     };
-    let copy = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
-        .and_then(|own| rustix::process::pidfd_getfd(own, fd, PidfdGetfdFlags::empty()))
-        .map_err(failed)?;
-    let flags = rustix::fs::fcntl_getfl(&copy).map_err(failed)?;
+    let copy = sept::host::duplicate(fd).map_err(failed)?;
+    let flags = rustix::fs::fcntl_getfl(&copy).map_err(|errno| failed(errno.into()))?;
     if flags.contains(OFlags::PATH) || flags & OFlags::ACCMODE == OFlags::RDONLY {
-        return Err(failed(rustix::io::Errno::BADF));
+        return Err(failed(rustix::io::Errno::BADF.into()));
     }
     Ok(File::from(copy))
 }

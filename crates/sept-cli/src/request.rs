@@ -407,6 +407,7 @@ fn apply(
         | Id::Size
         | Id::Chmod
         | Id::Mask
+        | Id::MaskTry
         | Id::RemountRo
         | Id::Proc
         | Id::Dev
@@ -554,6 +555,7 @@ fn implied_kind(id: Id, request: &Request) -> Option<Namespace> {
         | Id::File
         | Id::Chmod
         | Id::Mask
+        | Id::MaskTry
         | Id::RemountRo
         | Id::Proc
         | Id::Dev

@@ -130,7 +130,7 @@ fn a_tmpfs_has_the_mode_and_size_that_were_asked_for() {
 fn masks_show_nothing() {
     let scratch = Scratch::new();
     let (one, _) = layers(&scratch);
-    let line = ["--mask", &one, "--mask", "/etc/passwd", "--mask", "/no/such/place", "sh", "-c"];
+    let line = ["--mask", &one, "--mask", "/etc/passwd", "--mask-try", "/no/such/place", "sh", "-c"];
     let script = format!("ls -A {one}; cat /etc/passwd; touch {one}/x");
     let output = run(&[line.as_slice(), &[script.as_str()]].concat());
     assert!(output.stdout.is_empty() && stderr(&output).contains("Read-only"), "{output:?}");

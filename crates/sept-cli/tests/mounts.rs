@@ -527,6 +527,7 @@ fn what_is_mounted_on_the_root_is_the_root() {
     }
     assert_eq!(stdout(&run(&["--root", &root, "--ro-bind", "/", "/", "cat", &file])), "kept");
     refused(&["--mask", "/"], "a mask of /");
+    refused(&["--mask", "/hmoe"], "--mask-try /hmoe");
     let link = scratch.path("link");
     std::os::unix::fs::symlink("/", &link).expect("a link can be made");
     let output = run(&["--tmpfs", &link, "true"]);

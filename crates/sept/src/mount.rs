@@ -36,7 +36,7 @@ pub(crate) enum MountKind {
     Directory { mode: u32 },
     File { fd: RawFd, mode: u32 },
     Mode(u32),
-    Mask,
+    Mask { if_there: bool },
     RemountReadOnly,
     ReadOnly,
     Proc,
@@ -217,9 +217,15 @@ impl Mount {
         Self::new(MountKind::Mode(mode), target.as_ref())
     }
 
-    /// Nothing in place of what is there: an empty read-only directory, or /dev/null. What is not there needs no mask.
+    /// Nothing in place of what is there: an empty read-only directory, or /dev/null. What is not there is an error: it may
+    /// be a slip of the pen.
     pub fn mask(target: impl AsRef<Path>) -> Self {
-        Self::new(MountKind::Mask, target.as_ref())
+        Self::new(MountKind::Mask { if_there: false }, target.as_ref())
+    }
+
+    /// The same for what need not be there. In the words of OCI: a masked path.
+    pub fn mask_if_there(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::Mask { if_there: true }, target.as_ref())
     }
 
     /// Makes the mounts at and below this place read-only, as they are then.

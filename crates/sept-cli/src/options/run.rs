@@ -183,6 +183,7 @@ static OPTIONS: &[Opt] = &[
     opt(Id::Size, None, "size", &["BYTES"], FILES, "Size of the next --tmpfs, with K, M or G if need be"),
     opt(Id::Chmod, None, "chmod", &["OCTAL", "DST"], FILES, "Change a mode in an own tmpfs or overlay"),
     opt(Id::Mask, None, "mask", &["DST"], FILES, "Show nothing there: an empty directory, or /dev/null"),
+    opt(Id::MaskTry, None, "mask-try", &["DST"], FILES, "--mask, if DST is there"),
     opt(Id::RemountRo, None, "remount-ro", &["DST"], FILES, "Make the mounts at and below DST read-only"),
     opt(Id::Proc, None, "proc", &["DST"], FILES, "Mount a fresh proc, on /proc a full one"),
     opt(Id::Dev, None, "dev", &["DST"], FILES, "Mount a small /dev"),

@@ -241,7 +241,7 @@ impl<'a> Child<'a> {
                 self.write_file(from, at, *mode, *create)
             }
             Step::ChangeMode { at, mode, create } => self.change_mode(at, *mode, *create),
-            Step::Mask(at) => self.mask(at),
+            Step::Mask { at, if_there } => self.mask(at, *if_there),
             Step::ReadOnly(at) => self.read_only(at),
             Step::RemountReadOnly(at) => self.remount_read_only(at),
             Step::Symlink { to, at } => {

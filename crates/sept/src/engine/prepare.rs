@@ -159,7 +159,7 @@ fn takes_attributes(step: &Step) -> bool {
         Step::Mount { .. }
             | Step::Remount { .. }
             | Step::RemountReadOnly(_)
-            | Step::Mask(_)
+            | Step::Mask { .. }
             | Step::ReadOnly(_)
             | Step::ReadOnlyAll
             | Step::CloneRoot { .. }

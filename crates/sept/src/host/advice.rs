@@ -279,6 +279,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "perhaps the file system of the upper directory can't carry an overlay, or it and the work directory are on two",
             "dmesg says more; take directories on ext4, xfs, btrfs or tmpfs, or --tmp-overlay",
         ),
+        Step::Mask { at, .. } if matches!(errno, libc::ENOENT | libc::ENOTDIR) => Advice::new(
+            format!("there is no {} inside", shown(at)),
+            format!("see how it is written; if it need not be there: --mask-try {}", shown(at)),
+        ),
         Step::Mount { change, target, .. } if change.copy_up && errno == libc::ENOSPC => Advice::new(
             format!("the copy of {} is larger than the tmpfs may be", shown(target)),
             "allow more: size=, half of the memory without it",

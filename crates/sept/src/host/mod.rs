@@ -7,6 +7,16 @@ pub(crate) mod joins;
 pub mod probe;
 pub(crate) mod subid;
 
+use std::os::fd::{OwnedFd, RawFd};
+
+/// The open file that a number means in this process, by another number: with the same position; fcntl(2), F_DUPFD_CLOEXEC.
+///
+/// # Errors
+/// EBADF if the number means none; EMFILE.
+pub fn duplicate(fd: RawFd) -> std::io::Result<OwnedFd> {
+    crate::sys::duplicate(fd).map_err(Into::into)
+}
+
 pub use crate::target::pid_in_proc;
 pub use facts::{Host, own_maps};
 pub use inventory::{Entry, Holder, Inventory};

@@ -127,10 +127,11 @@ fn lower(
         steps.push(Step::Remount { at: target, change });
         return Ok(());
     }
-    if mount.kind == MountKind::Mask {
+    let masks = matches!(mount.kind, MountKind::Mask { .. });
+    if masks {
         sources.hold_place(NULL);
     }
-    if at_root && mount.kind == MountKind::Mask {
+    if at_root && masks {
         return Err(Error::invalid_with(
             "a mask of / would leave nothing",
             Advice { why: vec![], fix: vec!["begin with an empty root: --tmpfs /".to_owned()] },
@@ -220,7 +221,7 @@ fn alter(command: &Command, mount: &Mount, target: &CString) -> Result<Option<St
         MountKind::Directory { mode } => Step::MakeDir { at, mode: *mode, create },
         MountKind::File { fd, mode } => Step::WriteFile { fd: *fd, at, mode: *mode, create },
         MountKind::Mode(mode) => Step::ChangeMode { at, mode: *mode, create },
-        MountKind::Mask => Step::Mask(at),
+        MountKind::Mask { if_there } => Step::Mask { at, if_there: *if_there },
         MountKind::ReadOnly => Step::ReadOnly(at),
         MountKind::RemountReadOnly => Step::RemountReadOnly(at),
         _ => return Ok(None),

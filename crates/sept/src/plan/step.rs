@@ -118,7 +118,12 @@ pub enum Step {
         create: Create,
     },
     /// Covers what is there with nothing.
-    Mask(CString),
+    Mask {
+        /// Where, inside the new root.
+        at: CString,
+        /// Whether what is not there needs none.
+        if_there: bool,
+    },
     /// Covers what is there with a read-only mount of itself.
     ReadOnly(CString),
     /// Makes the mounts at and below a place read-only.
@@ -319,7 +324,9 @@ impl fmt::Display for Step {
                 write!(f, "make {} ({mode:04o}) of descriptor {fd}", shown(at))
             }
             Self::ChangeMode { at, mode, .. } => write!(f, "change the mode of {} to {mode:04o}", shown(at)),
-            Self::Mask(at) => write!(f, "mask {}", shown(at)),
+            Self::Mask { at, if_there } => {
+                write!(f, "mask {}{}", shown(at), if *if_there { ", if it is there" } else { "" })
+            }
             Self::ReadOnly(at) => write!(f, "make {} read-only", shown(at)),
             Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
             Self::Symlink { to, at } => write!(f, "link {} to {}", shown(at), shown(to)),

@@ -378,6 +378,16 @@ pub(crate) fn seccomp_action_available(action: u32) -> bool {
     answer == 0
 }
 
+/// F_DUPFD_CLOEXEC, of a number: the kernel says whether it means anything.
+pub(crate) fn duplicate(fd: i32) -> Result<OwnedFd, Errno> {
+    let args = [fd as usize, libc::F_DUPFD_CLOEXEC as usize, 3, 0, 0, 0];
+    // SAFETY: plain numbers; the answer is checked, and is a new descriptor that nobody else has.
+    let answer = unsafe { syscall(libc::SYS_fcntl, args) };
+    let new = check(answer)?;
+    // SAFETY: as above.
+    Ok(unsafe { OwnedFd::from_raw_fd(new as i32) })
+}
+
 /// NS_GET_ID, since Linux 6.18: a number that is not used again.
 pub(crate) fn namespace_id(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let mut id = 0_u64;

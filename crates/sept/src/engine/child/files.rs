@@ -90,9 +90,9 @@ impl Child<'_> {
         rustix::fs::fchmod(&there, Mode::from_raw_mode(mode))
     }
 
-    pub(super) fn mask(&mut self, at: &CStr) -> Result {
+    pub(super) fn mask(&mut self, at: &CStr, if_there: bool) -> Result {
         let place = match self.resolve(at) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) if if_there => return Ok(()),
             found => found?,
         };
         let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
