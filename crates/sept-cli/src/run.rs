@@ -15,7 +15,7 @@ use crate::pins;
 use crate::policy::Agent;
 use crate::report::{self, Report};
 use crate::request::{self, Parsed, PlanFormat, Request};
-use crate::supervise::{self, Early, Supervisor, Watch};
+use crate::supervise::{self, Background, Early, Supervisor, Watch};
 use crate::terminal::{self, Relay};
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
@@ -115,7 +115,8 @@ pub fn start_and_wait(
     }
     // The command has its own copies; ours would keep the terminal open after its end.
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    if let Some(relay) = &mut relay {
+    let background = if leads_job { None } else { Background::at_start() };
+    if let (Some(relay), None) = (&mut relay, &background) {
         relay.resume();
     }
     let supervisor = Supervisor {
@@ -125,6 +126,7 @@ pub fn start_and_wait(
         is_pid_1: around.is_pid_1 && command.namespaces().contains(Namespace::Pid),
         has_init: request.init,
         leads_job,
+        background,
         timed_out: false,
         carried_out: None,
     };

@@ -134,15 +134,34 @@ pub struct Supervisor<'a> {
     pub has_init: bool,
     /// Whether the command leads the foreground job of the shared terminal, and this process is to be in it.
     pub leads_job: bool,
+    /// Where this process runs while another job has the terminal, as after `bg`.
+    pub background: Option<Background>,
     pub timed_out: bool,
     pub carried_out: Option<i32>,
 }
+
+/// What is done about the terminal once this job has it again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Background {
+    /// The job inside that had it.
+    inner: Option<Pid>,
+}
+
+impl Background {
+    /// For a start that is not in the foreground of the terminal on standard input, if that is one.
+    pub fn at_start() -> Option<Self> {
+        (foreground().is_some() && !has_terminal()).then(Self::default)
+    }
+}
+
+/// How soon it is seen that this job has the terminal again: some shells send no signal with it.
+const GLANCE: Duration = Duration::from_millis(100);
 
 impl Supervisor<'_> {
     /// Stays until the command has ended.
     pub fn run(mut self) -> io::Result<(Outcome, Option<Usage>, Option<Account>)> {
         // The start has taken this process into the command's job already; its own has its number.
-        let foreground = if self.leads_job { Some(rustix::process::getpid()) } else { foreground() };
+        let own = if self.leads_job { Some(rustix::process::getpid()) } else { own_group() };
         let status = loop {
             if let Some(status) = self.turn()? {
                 break status;
@@ -152,13 +171,18 @@ impl Supervisor<'_> {
             relay.finish();
         }
         self.leave_job();
-        take_back_terminal(foreground);
+        if self.background.is_none() {
+            inherit_terminal(own);
+        }
         let outcome = Outcome { status, timed_out: self.timed_out, carried_out: self.carried_out };
         Ok((outcome, self.child.usage(), self.child.account()))
     }
 
     fn turn(&mut self) -> io::Result<Option<ExitStatus>> {
         let ready = self.wait()?;
+        if self.background.is_some() && has_terminal() {
+            self.come_forward();
+        }
         while let Some(received) = self.watch.next_signal()? {
             self.received(received)?;
         }
@@ -220,12 +244,17 @@ impl Supervisor<'_> {
         if !self.watch.kept.is_empty() {
             return Some(Duration::ZERO);
         }
-        let deadline = self.watch.deadline.filter(|_| !self.timed_out)?;
-        Some(deadline.saturating_duration_since(Instant::now()))
+        let deadline = self.watch.deadline.filter(|_| !self.timed_out);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // What is in this very group has the terminal again by itself.
+        let looks = self.background.is_some() && (self.leads_job || self.relay.is_some());
+        if looks { Some(left.map_or(GLANCE, |left| left.min(GLANCE))) } else { left }
     }
 
     fn received(&mut self, received: Received) -> io::Result<()> {
         let Received { signal, by_kernel } = received;
+        // Typed before it was seen that this job has the terminal again: the command's own has not got it.
+        let by_kernel = by_kernel && !(self.leads_job && self.background.is_some());
         match signal {
             SIGCHLD => Ok(()),
             SIGWINCH => {
@@ -272,21 +301,36 @@ impl Supervisor<'_> {
 
     /// The command has stopped: so does this process, so that the shell outside sees it; and both go on together.
     fn suspend(&mut self) -> io::Result<()> {
+        if self.background.is_some() && has_terminal() {
+            // It stopped for want of the terminal.
+            self.come_forward();
+            return self.child.signal(SIGCONT);
+        }
         if let Some(relay) = &mut self.relay {
             relay.suspend();
         }
-        let inner = foreground();
+        let inner = self.background.map_or_else(foreground, |background| background.inner);
         self.leave_job();
-        let own = own_group();
         rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)?;
-        let to_foreground = own.is_some() && foreground() == own;
-        self.join_job();
-        if let Some(relay) = &mut self.relay {
-            relay.resume();
-        } else if to_foreground && inner.is_some() && inner != own {
-            take_back_terminal(inner);
+        self.background = Some(Background { inner });
+        // Unless it is to go on in the background, where the terminal is another's.
+        if has_terminal() || foreground().is_none() {
+            self.come_forward();
         }
         self.child.signal(SIGCONT)
+    }
+
+    /// This job has the terminal: so has what had it inside.
+    fn come_forward(&mut self) {
+        let Some(Background { inner }) = self.background.take() else { return };
+        let own = own_group();
+        if let Some(relay) = &mut self.relay {
+            relay.resume();
+        } else if own.is_some() && inner.is_some() && inner != own {
+            take_terminal(inner);
+        }
+        // Not before: what tries to read in the background has the kernel send SIGTTIN to all of its job.
+        self.join_job();
     }
 
     /// Again into the command's process group: what is typed on the terminal then reaches both, as it does without
@@ -336,11 +380,25 @@ fn lead_own_job() {
 /// Back to our own job, after a start that failed.
 pub fn restore_terminal() {
     lead_own_job();
-    take_back_terminal(own_group());
+    take_terminal(own_group());
 }
 
-/// An interactive shell inside leaves the terminal to its own job, which is gone by now.
-fn take_back_terminal(job: Option<Pid>) {
+/// Whether this process is in the foreground job of the terminal on standard input.
+fn has_terminal() -> bool {
+    let own = own_group();
+    own.is_some() && foreground() == own
+}
+
+/// An interactive shell inside leaves the terminal to its own job, which is gone by now. One that is there is a job of the
+/// shell outside, which has got it meanwhile.
+fn inherit_terminal(own: Option<Pid>) {
+    let is_gone = |job| rustix::process::test_kill_process_group(job) == Err(rustix::io::Errno::SRCH);
+    if foreground().is_some_and(is_gone) {
+        take_terminal(own);
+    }
+}
+
+fn take_terminal(job: Option<Pid>) {
     if let Some(job) = job
         && foreground() != Some(job)
     {

@@ -27,6 +27,8 @@ pub struct Relay {
     pending: Vec<u8>,
     input_open: bool,
     output_open: bool,
+    /// Whether our terminal is in raw mode. Otherwise it is another's, or not taken yet.
+    raw: bool,
 }
 
 /// A new pty: the relay, and the command's end.
@@ -42,7 +44,7 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
     if let Some(saved) = &saved {
         rustix::termios::tcsetattr(&peer, OptionalActions::Now, saved).map_err(failed)?;
     }
-    let relay = Relay { master, saved, pending: Vec::new(), input_open: true, output_open: true };
+    let relay = Relay { master, saved, pending: Vec::new(), input_open: true, output_open: true, raw: false };
     relay.resize();
     Ok((relay, peer))
 }
@@ -55,12 +57,13 @@ impl Relay {
             raw.make_raw();
             let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw);
         }
+        self.raw = true;
         self.resize();
     }
 
     /// Puts our terminal back as it was.
     pub fn suspend(&mut self) {
-        if let Some(saved) = &self.saved {
+        if let (Some(saved), true) = (&self.saved, std::mem::take(&mut self.raw)) {
             let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, saved);
         }
     }
@@ -74,6 +77,11 @@ impl Relay {
         }
     }
 
+    /// A terminal that another job has is not to be read from.
+    fn may_read(&self) -> bool {
+        self.input_open && (self.raw || self.saved.is_none())
+    }
+
     /// What to wait for.
     pub fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let mut wanted = PollFlags::empty();
@@ -83,7 +91,7 @@ impl Relay {
         if !self.pending.is_empty() {
             wanted |= PollFlags::OUT;
         }
-        let input = self.input_open && self.pending.is_empty();
+        let input = self.may_read() && self.pending.is_empty();
         let master = self.output_open.then(|| PollFd::new(&self.master, wanted));
         let input = input.then(|| PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
         master.into_iter().chain(input)
@@ -98,7 +106,7 @@ impl Relay {
         }
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut ready = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
-        if !self.input_open || rustix::event::poll(&mut ready, Some(&now)) != Ok(1) {
+        if !self.may_read() || rustix::event::poll(&mut ready, Some(&now)) != Ok(1) {
             return Ok(Turn::Done);
         }
         let mut buffer = [0; 4096];

@@ -148,3 +148,80 @@ fn ctrl_z_and_fg_work_on_a_terminal_of_its_own() {
         suspended("-t");
     }
 }
+
+/// A shell that a user types into, on a terminal.
+fn interactive() -> Child {
+    let line = "env --default-signal bash --norc --noprofile -i";
+    on_terminal(line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script starts")
+}
+
+/// bash says nothing to a job that it brings back while it runs: no SIGCONT.
+fn back_and_forth(options: &str) {
+    let mut child = interactive();
+    let line = format!("{} run {options} cat", path());
+    type_in(&mut child, format!("{line}\n").as_bytes());
+    read_until(&mut child, &line);
+    type_in(&mut child, b"x\n");
+    read_until(&mut child, "x\r\nx");
+    for word in ["y", "z"] {
+        type_in(&mut child, b"\x1a");
+        read_until(&mut child, "Stopped");
+        type_in(&mut child, b"bg\n");
+        read_until(&mut child, "cat &");
+        type_in(&mut child, b"fg\n");
+        read_until(&mut child, "cat\r\n");
+        type_in(&mut child, format!("{word}\n").as_bytes());
+        read_until(&mut child, &format!("{word}\r\n{word}"));
+    }
+    type_in(&mut child, b"\x03");
+    type_in(&mut child, b"echo ended $?\n");
+    read_until(&mut child, "ended 130");
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
+
+#[test]
+fn a_command_goes_on_in_the_background_and_comes_back() {
+    if need("a_command_goes_on_in_the_background_and_comes_back", &["script", "bash"]) {
+        for options in ["", "-t", "--init", "--share pid"] {
+            back_and_forth(options);
+        }
+    }
+}
+
+#[test]
+fn what_ends_in_the_background_leaves_the_terminal_to_whom_has_it() {
+    if !need("what_ends_in_the_background_leaves_the_terminal_to_whom_has_it", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    // Once started there, and once brought there.
+    for last in ["&", "\x1abg"] {
+        let line = format!(
+            "{} run sh -c 'echo be''gun; sleep 1; echo ov''er'{}",
+            path(),
+            &last[..1].replace('\x1a', "")
+        );
+        type_in(&mut child, format!("{line}\n").as_bytes());
+        read_until(&mut child, "begun");
+        if last != "&" {
+            type_in(&mut child, b"\x1a");
+            read_until(&mut child, "Stopped");
+            type_in(&mut child, b"bg\n");
+            read_until(&mut child, "&");
+        }
+        type_in(&mut child, b"cat\n");
+        type_in(&mut child, b"x\n");
+        read_until(&mut child, "x\r\nx");
+        read_until(&mut child, "over");
+        // It has said so, and ends.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        type_in(&mut child, b"y\n");
+        read_until(&mut child, "y\r\ny");
+        type_in(&mut child, b"\x04");
+        type_in(&mut child, b"echo se''en\n");
+        read_until(&mut child, "seen");
+    }
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
