@@ -375,3 +375,23 @@ fn a_missing_proc_is_told_as_that() {
         assert!(said.contains("mount -t proc proc /proc"), "{words}: {said}");
     }
 }
+
+#[test]
+fn a_root_that_this_user_may_not_search_is_told_as_that() {
+    let test = "a_root_that_this_user_may_not_search_is_told_as_that";
+    if !is_root() || !need(test, &["setpriv"]) {
+        skip(test, "root alone can make one that is closed to another");
+        return;
+    }
+    let (scratch, copy) = (Scratch::new(), Scratch::new());
+    let closed = scratch.0.to_str().expect("the path is UTF-8");
+    host("chmod", &["700", closed]);
+    host("chmod", &["755", copy.0.to_str().expect("the path is UTF-8")]);
+    common::copy_executable(&path(), &copy.path("sept"));
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "nobody", "--clear-groups"]).arg(copy.path("sept"));
+    let output = command.args(["run", "--root", closed, "true"]).output().expect("setpriv starts");
+    let said = stderr(&output);
+    assert!(said.contains("may not search the new root"), "{said}");
+    assert!(!said.contains("--if-possible"), "{said}");
+}

@@ -488,3 +488,12 @@ fn a_tmpfs_can_begin_with_a_copy_of_what_it_covers() {
         run(&["--tmpfs", "/mnt", "--options", "tmpcopyup", "--tmpfs", "/mnt/new", "ls", "-A", "/mnt/new"]);
     assert_eq!(stdout(&empty), "");
 }
+
+#[test]
+fn an_earlier_step_is_named_as_the_reason() {
+    refused(&["--tmpfs", "/mnt", "--chmod", "0700", "/mnt"], "--perms 0700 --tmpfs /mnt");
+    refused(&["--options", "ro", "--remount", "/mnt"], "no mount point inside");
+    let links = ["--tmpfs", "/mnt", "--symlink", "a", "/mnt/x", "--symlink", "b", "/mnt/x"];
+    refused(&links, "already something at /mnt/x");
+    refused(&["--rlimit", "nofile=0"], "below");
+}

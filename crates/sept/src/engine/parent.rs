@@ -17,7 +17,7 @@ use super::child;
 use super::prepare::{self, Prepared};
 use super::wire;
 use crate::error::{Advice, Error};
-use crate::host::{advice, advice_on_proc, find_in_proc, pid_in_proc};
+use crate::host::{advice, advice_on_proc, earlier, find_in_proc, pid_in_proc};
 use crate::layer::Layer;
 use crate::namespace::Namespace;
 use crate::plan::step::Step;
@@ -499,14 +499,17 @@ impl Started {
             Some(step) => (None, advice::step(step, plan, errno)),
             None => (None, Advice::default()),
         };
+        let closed = earlier::closed_root(plan, at, errno);
+        // Without that root all else is out of reach, too.
+        let layer = plan.steps.get(at).filter(|_| closed.is_none());
         Error::Step {
             what: self.step_in_words(at),
             step: at + 1,
             of: plan.steps.len(),
             errno,
-            advice,
+            advice: closed.unwrap_or_else(|| earlier::explain(plan, at, errno, advice)),
             program,
-            layer: plan.steps.get(at).and_then(|step| layers::of_step(step, errno)),
+            layer: layer.and_then(|step| layers::of_step(step, errno)),
         }
     }
 

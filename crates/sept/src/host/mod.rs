@@ -2,6 +2,7 @@
 
 pub(crate) mod advice;
 pub(crate) mod common;
+pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod inventory;
 pub(crate) mod joins;
