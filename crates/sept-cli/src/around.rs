@@ -66,8 +66,12 @@ fn lacking() -> Option<String> {
 }
 
 fn foreign_proc() -> Option<String> {
+    if !sept::host::has_proc() {
+        return Some("no proc file system is mounted there: mount -t proc proc /proc".to_owned());
+    }
     let own = rustix::process::getpid();
     let pidfd = rustix::process::pidfd_open(own, PidfdFlags::empty()).ok()?;
-    let seen = sept::host::pid_in_proc(pidfd.as_fd());
+    // What can't be read tells nothing.
+    let seen = sept::host::find_in_proc(pidfd.as_fd()).ok()?;
     (seen != Some(own.as_raw_pid())).then(|| "of another pid namespace than this process's own".to_owned())
 }

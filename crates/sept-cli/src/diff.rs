@@ -63,7 +63,9 @@ fn compare(both: &[Target; 2], kind: Namespace) -> Result<Compared, Failure> {
     let id = |target: &Target| -> Result<u64, Failure> {
         let id = target.namespace(kind)?.id();
         Ok(id
-            .map_err(|error| Failure::io(format!("cannot look at the {kind} namespace of {target}"), &error))?
+            .map_err(|error| {
+                Failure::proc(format!("cannot look at the {kind} namespace of {target}"), &error)
+            })?
             .inode)
     };
     let ids = [id(&both[0])?, id(&both[1])?];

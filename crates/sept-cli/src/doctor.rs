@@ -51,7 +51,9 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
                 request::find(&options::DOCTOR, |opt| opt.long == long, &format!("--{long}"))?
             }
             Arg::Value(word) => {
-                return Err(Failure::usage(format!("doctor takes no {}", word.to_string_lossy())));
+                let word = crate::failure::quoted(&word.to_string_lossy());
+                return Err(Failure::usage(format!("doctor takes no {word}"))
+                    .fix("write: sept doctor, or sept doctor --json"));
             }
         };
         match opt.id {

@@ -36,7 +36,20 @@ impl Failure {
             Some(errno) => format!("{}: {}", what.into(), sept::describe(errno)),
             None => format!("{}: {error}", what.into()),
         };
-        Self { kind: "duty", errno: error.raw_os_error(), ..Self::usage(what) }
+        let advice = error.raw_os_error().map(sept::host::advice_on).unwrap_or_default();
+        Self {
+            kind: "duty",
+            errno: error.raw_os_error(),
+            why: advice.why,
+            fix: advice.fix,
+            ..Self::usage(what)
+        }
+    }
+
+    /// Something in /proc that could not be read.
+    pub fn proc(what: impl Into<String>, error: &io::Error) -> Self {
+        let advice = sept::host::advice_on_proc(error);
+        Self { why: advice.why, fix: advice.fix, ..Self::io(what, error) }
     }
 
     /// Adds a reason.
@@ -87,6 +100,12 @@ impl Failure {
         text.push('\n');
         let _ = io::stderr().write_all(text.as_bytes());
     }
+}
+
+/// A word as it is; in quotes where it is empty or has blanks.
+pub fn quoted(word: &str) -> String {
+    let bare = !word.is_empty() && !word.contains(char::is_whitespace);
+    if bare { word.to_owned() } else { format!("'{word}'") }
 }
 
 /// Control characters escaped: a name must not move the cursor of who reads about it.

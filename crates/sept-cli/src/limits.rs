@@ -88,10 +88,7 @@ impl Limits {
             Id::CpusetCpus => cgroup.cpuset_cpus(values.parsed(text)?),
             Id::CpusetMems => cgroup.cpuset_mems(values.parsed(text)?),
             Id::Pids => cgroup.pids(values.parsed(number)?),
-            Id::BlkioWeight => {
-                let weight = values.parsed(number)?;
-                cgroup.io_weight(u16::try_from(weight).unwrap_or(u16::MAX))
-            }
+            Id::BlkioWeight => cgroup.io_weight(values.parsed(weight)?),
             Id::DeviceReadBps => rate(cgroup, IoRate::ReadBytes, values)?,
             Id::DeviceWriteBps => rate(cgroup, IoRate::WriteBytes, values)?,
             Id::DeviceReadIops => rate(cgroup, IoRate::ReadOperations, values)?,
@@ -209,6 +206,12 @@ fn cpus(text: &str) -> Result<u64, String> {
 
 fn number(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|most| *most > 0).ok_or_else(|| "a number above 0 is wanted".to_owned())
+}
+
+/// The widest range: version 1 takes less.
+fn weight(text: &str) -> Result<u16, String> {
+    let wrong = || "a number from 1 to 10000 is wanted, with cgroups of version 1 from 10 to 1000".to_owned();
+    text.parse().ok().filter(|weight| (1..=10_000).contains(weight)).ok_or_else(wrong)
 }
 
 /// `PATH:RATE` with the path of a block device.

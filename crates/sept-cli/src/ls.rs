@@ -73,7 +73,7 @@ pub struct Known {
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     let Some(asked) = parse(parser)? else { return Ok(0) };
-    let inventory = Inventory::read().map_err(|error| Failure::io("cannot read /proc", &error))?;
+    let inventory = Inventory::read().map_err(|error| Failure::proc("cannot read /proc", &error))?;
     let mut known = Known { inventory, pins: pins::list(), users: HashMap::new() };
     let one = asked.target.as_ref().map(|word| known.select(word)).transpose()?;
     let wanted = |entry: &Entry| asked.kinds.is_empty() || asked.kinds.contains(&entry.kind);

@@ -139,6 +139,8 @@ fn tour_main(parser: &mut lexopt::Parser) -> Result<u8, Failure> {
             Arg::Short('h') | Arg::Long("help") => {
                 return report::print(&options::help(&options::TOUR)).map(|()| 0);
             }
+            // Looked at before the words are parsed.
+            Arg::Long("json-errors") => {}
             // How the tour starts its inside half; not for users.
             Arg::Long("inside") => {
                 let kind = parser.value().map_err(|error| Failure::usage(error.to_string()))?;

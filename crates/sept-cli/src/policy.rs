@@ -8,8 +8,8 @@ mod oci;
 mod own;
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -35,14 +35,16 @@ pub fn find(name: &OsStr) -> Result<Profile, Failure> {
     match name.to_str() {
         Some("default") => return Ok(Profile { policy: Policy::container(), agent: None }),
         Some("strict") => return Ok(Profile { policy: Policy::strict(), agent: None }),
+        Some("off") => {
+            return Err(Failure::usage("off is no policy")
+                .why("it is the word of `sept run --seccomp` for no filter at all")
+                .fix("default, strict, or the path of a file; a file of that name: ./off"));
+        }
         _ => {}
     }
     let path = Path::new(name);
     let shown = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| {
-        Failure::io(format!("cannot read the policy {shown}"), &error)
-            .fix("default, strict, off, or the path of a file")
-    })?;
+    let bytes = content(path, &shown)?;
     if is_own(path, &bytes) {
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| Failure::usage(format!("the policy {shown} is no text in UTF-8")))?;
@@ -56,6 +58,23 @@ pub fn find(name: &OsStr) -> Result<Profile, Failure> {
         Failure::usage(format!("the policy {shown} can't be used: {why}"))
             .why("its shape is that of linux.seccomp in the OCI runtime specification")
     })
+}
+
+/// What the file holds, up to a size that no policy has: a device may have no end.
+fn content(path: &Path, shown: &str) -> Result<Vec<u8>, Failure> {
+    const MOST: u64 = 4 << 20;
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
+    read.map_err(|error| {
+        Failure::io(format!("cannot read the policy {shown}"), &error)
+            .fix("default, strict, or the path of a file")
+    })?;
+    if bytes.len() as u64 > MOST {
+        return Err(Failure::usage(format!("the policy {shown} is too large"))
+            .why("a policy has 4 MiB at most")
+            .fix("name the file of a policy"));
+    }
+    Ok(bytes)
 }
 
 /// Whether a file is in sept's own format: by its name, else by how it begins. JSON begins with a brace.

@@ -258,10 +258,8 @@ impl Values<'_> {
     pub fn choice<T: Copy>(&mut self, choices: &[(&str, T)]) -> Result<T, Failure> {
         self.parsed(|text| {
             choices.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
-                format!(
-                    "one of {} is wanted",
-                    choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
-                )
+                let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+                format!("{}{} is wanted", if words.len() > 1 { "one of " } else { "" }, words.join(", "))
             })
         })
     }

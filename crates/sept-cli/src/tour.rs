@@ -21,7 +21,7 @@ pub fn run(kinds: &[Namespace], colour: bool) -> Result<u8, Failure> {
         match side_by_side(*kind) {
             Ok(text) => report::print(&format!("{text}\n"))?,
             Err(failure) => {
-                failure.print(false);
+                failure.print(crate::wants_json_errors());
                 code = failure.code;
             }
         }

@@ -325,3 +325,81 @@ fn a_hanging_start_ends_with_septs_parent() {
     });
     assert!(both, "sept {:?} and its child {:?} are still there", state(sept), state(child));
 }
+
+#[test]
+fn who_lacks_rights_to_join_is_told_the_options_of_run() {
+    let test = "who_lacks_rights_to_join_is_told_the_options_of_run";
+    if !is_root() {
+        skip(test, "root alone has rights to lay down");
+        return;
+    }
+    if !need(test, &["setpriv"]) {
+        return;
+    }
+    let target = common::Waiting::new(&["--map-root-user"]);
+    let join = format!("net={}", target.inside());
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(path());
+    let output = command.args(["run", "--join", &join, "true"]).output().expect("setpriv starts");
+    let said = stderr(&output);
+    assert!(output.status.code() == Some(125) && said.contains("--join user=PID"), "{said}");
+}
+
+#[test]
+fn too_few_descriptors_are_told_as_that() {
+    if !need("too_few_descriptors_are_told_as_that", &["prlimit"]) {
+        return;
+    }
+    let own = std::process::id().to_string();
+    for (most, words) in [
+        (4, vec!["run", "true"]),
+        (8, vec!["run", "true"]),
+        (4, vec!["enter", &own, "true"]),
+        (5, vec!["diff", &own, &own]),
+    ] {
+        let mut command = std::process::Command::new("prlimit");
+        let output = command.arg(format!("--nofile={most}:{most}")).arg(path()).args(&words).output();
+        let output = output.expect("prlimit starts");
+        // How many it takes differs between kernels: with more than enough there is nothing to tell.
+        if output.status.success() {
+            continue;
+        }
+        let said = stderr(&output);
+        assert!(said.contains("too many open files") && said.contains("ulimit -n"), "{words:?}: {said}");
+        assert!(!said.contains("mount -t proc") && !said.contains("another user's"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_missing_proc_is_told_as_that() {
+    for words in ["run true", "ls", "pin 1 sept-test-x", "enter 1 true"] {
+        let script = format!("mount -t tmpfs none /proc && exec {} {words}", path());
+        let output = run(&["--no-new-privs=no", "sh", "-c", &script]);
+        let said = stderr(&output);
+        assert!(said.contains("no proc file system is mounted"), "{words}: {said}");
+        assert!(said.contains("mount -t proc proc /proc"), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_root_that_this_user_may_not_search_is_told_as_that() {
+    let test = "a_root_that_this_user_may_not_search_is_told_as_that";
+    if !is_root() {
+        skip(test, "root alone can make one that is closed to another");
+        return;
+    }
+    if !need(test, &["setpriv"]) {
+        return;
+    }
+    let (scratch, copy) = (Scratch::new(), Scratch::new());
+    let closed = scratch.0.to_str().expect("the path is UTF-8");
+    host("chmod", &["700", closed]);
+    host("chmod", &["755", copy.0.to_str().expect("the path is UTF-8")]);
+    common::copy_executable(&path(), &copy.path("sept"));
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "nobody", "--clear-groups"]).arg(copy.path("sept"));
+    let output = command.args(["run", "--root", closed, "true"]).output().expect("setpriv starts");
+    let said = stderr(&output);
+    assert!(said.contains("may not search the new root"), "{said}");
+    assert!(!said.contains("--if-possible"), "{said}");
+}

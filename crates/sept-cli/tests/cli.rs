@@ -482,3 +482,22 @@ fn help_lists_every_group() {
         assert!(text.contains(group), "{group}");
     }
 }
+
+#[test]
+fn a_single_choice_and_an_empty_word_are_told_as_they_are() {
+    for option in [["--namespaces", "none"], ["--create", "host"]] {
+        let output = run(&[&format!("{}=x", option[0]), "true"]);
+        let said = stderr(&output);
+        assert!(said.contains(&format!(": {} is wanted", option[1])), "{said}");
+    }
+    let output = sept().args(["doctor", ""]).output().expect("sept starts");
+    assert!(stderr(&output).contains("doctor takes no ''"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_tour_tells_errors_as_json() {
+    let output = sept().args(["tour", "--json-errors", "no-such-kind"]).output().expect("sept starts");
+    let said: serde_json::Value = serde_json::from_str(&stderr(&output)).expect("it is JSON");
+    assert_eq!(said["error"]["exit_code"], 125);
+    assert!(!stderr(&output).contains("invalid option"));
+}

@@ -290,3 +290,28 @@ fn limits_that_contradict_each_other_are_refused() {
         assert!(stderr(&output).contains(part), "{line:?}: {}", stderr(&output));
     }
 }
+
+#[test]
+fn a_value_that_no_cgroup_takes_names_what_it_takes() {
+    if !rooted("a_value_that_no_cgroup_takes_names_what_it_takes") {
+        return;
+    }
+    let said = |option: &str, value: &str| {
+        let output = run(&["--cgroup-manager", "fs", option, value, "true"]);
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(125) || output.status.success(), "{said}");
+        // A directory that is gone by now helps nobody.
+        assert!(!said.contains("/sept-"), "{said}");
+        said
+    };
+    assert!(said("--blkio-weight", "10001").contains("1 to 10000"));
+    if Path::new("/sys/fs/cgroup/blkio/cgroup.procs").exists() {
+        assert!(said("--blkio-weight", "5").contains("10 to 1000"));
+    }
+    said("--blkio-weight", "500");
+    let sizes = said("--hugetlb", "3MB=4M");
+    assert!(sizes.contains("no huge pages of 3MB"), "{sizes}");
+    if Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists() {
+        assert!(sizes.contains("2MB"), "{sizes}");
+    }
+}

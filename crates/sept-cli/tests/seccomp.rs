@@ -435,3 +435,26 @@ fn a_second_listener_around_the_first_is_explained() {
     assert_eq!(output.status.code(), Some(125));
     assert!(stderr(&output).contains("has a listener, and the kernel allows one"), "{}", stderr(&output));
 }
+
+#[test]
+fn what_is_no_policy_is_told_as_that() {
+    let explain = |name: &str| {
+        let output = sept().args(["seccomp", "explain", name]).output().expect("sept starts");
+        assert_eq!(output.status.code(), Some(125));
+        stderr(&output)
+    };
+    assert!(explain("off").contains("off is no policy"));
+    assert!(explain("/dev/zero").contains("4 MiB at most"));
+}
+
+#[test]
+fn a_filter_that_refuses_set_up_is_named() {
+    let scratch = Scratch::new();
+    let file = scratch.path("short.toml");
+    std::fs::write(&file, "default = 'EPERM'\n[[rules]]\ncalls = ['read']\naction = 'allow'\n")
+        .expect("the file can be made");
+    let output = run(&["--seccomp", &file, "true"]);
+    let said = stderr(&output);
+    assert!(!output.status.success() && said.contains(&format!("the filter {file}")), "{said}");
+    assert!(said.contains("allow in the policy: close_range"), "{said}");
+}

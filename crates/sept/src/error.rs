@@ -109,7 +109,8 @@ impl Error {
     }
 
     pub(crate) fn duty(what: impl Into<String>, errno: rustix::io::Errno, advice: Advice) -> Self {
-        Self::Duty { what: what.into(), errno: Some(errno.raw_os_error()), advice, layer: None }
+        let errno = errno.raw_os_error();
+        Self::Duty { what: what.into(), errno: Some(errno), advice: advice.or_on(errno), layer: None }
     }
 
     /// The same, of a layer that can't be had.

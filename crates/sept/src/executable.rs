@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use crate::error::{Advice, Error};
+use crate::host::advice_on;
 use crate::sys::{self, Attributes, Reach, attr};
 
 const OWN: &str = "/proc/self/exe";
@@ -58,13 +59,15 @@ fn is_roots() -> Result<bool, Error> {
 }
 
 fn failed(error: &io::Error) -> Error {
+    let own = Advice::new(
+        "this user may write to it, and so could a program of the root that is entered",
+        "install it where this user can't write, for instance as root in /usr/local/bin",
+    );
+    let known = advice_on(error.raw_os_error().unwrap_or_default());
     Error::Duty {
         what: "keep this executable out of reach of those inside".to_owned(),
         errno: error.raw_os_error(),
-        advice: Advice::new(
-            "this user may write to it, and so could a program of the root that is entered",
-            "install it where this user can't write, for instance as root in /usr/local/bin",
-        ),
+        advice: if known == Advice::default() { own } else { known },
         layer: None,
     }
 }

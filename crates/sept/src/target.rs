@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Advice, Error, describe};
+use crate::host::advice_on_proc;
 use crate::namespace::Namespace;
 use crate::sys;
 
@@ -167,9 +168,17 @@ enum Held {
 /// The number of a process in the proc that is mounted on /proc, which may be that of an outer pid namespace: then it is
 /// another than the one by which this process knows it. None where that proc does not show it.
 pub fn pid_in_proc(pidfd: BorrowedFd<'_>) -> Option<i32> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
-    number.trim().parse().ok().filter(|pid| *pid > 0)
+    find_in_proc(pidfd).ok().flatten()
+}
+
+/// The same, with the error where that proc can't be read.
+///
+/// # Errors
+/// ENOENT where none is mounted; EMFILE.
+pub fn find_in_proc(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    Ok(number.and_then(|number| number.trim().parse().ok()).filter(|pid| *pid > 0))
 }
 
 impl Target {
@@ -277,10 +286,9 @@ impl Target {
                 let found = match direct {
                     Ok(fd) => Ok(NamespaceFile { fd, kind }),
                     // Before Linux 6.11, by its number; `alive` then says that the number was still its own.
-                    Err(Errno::NOTTY | Errno::INVAL) => match pid_in_proc(pidfd.as_fd()) {
-                        Some(pid) => NamespaceFile::of(pid, kind),
-                        None => Err(Errno::SRCH.into()),
-                    },
+                    Err(Errno::NOTTY | Errno::INVAL) => find_in_proc(pidfd.as_fd())
+                        .and_then(|pid| pid.ok_or(Errno::SRCH.into()))
+                        .and_then(|pid| NamespaceFile::of(pid, kind)),
                     Err(errno) => Err(errno.into()),
                 };
                 match found {
@@ -305,11 +313,15 @@ impl Target {
 
     fn refused(&self, what: &str, error: &io::Error) -> Error {
         let advice = match error.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) if rustix::process::geteuid().is_root() => Advice::new(
+                "it has more rights than this process, or lives in a user namespace outside of ours, or a security module refuses it",
+                "look at it from outside of this container or user namespace",
+            ),
             Some(libc::EACCES | libc::EPERM) => Advice::new(
                 "it is another user's, has more rights than this process, or lives in a user namespace outside of ours",
                 "run as root, or as the user who started it",
             ),
-            _ => Advice::default(),
+            _ => advice_on_proc(error),
         };
         Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice, layer: None }
     }
@@ -327,10 +339,8 @@ impl Target {
         let Some(pidfd) = self.pidfd() else {
             return Err(Error::invalid(format!("{self} is no process, and so has no {file}")));
         };
-        pid_in_proc(pidfd).ok_or_else(|| {
-            self.alive()
-                .err()
-                .unwrap_or_else(|| self.refused(&format!("find {self} in /proc"), &Errno::SRCH.into()))
+        find_in_proc(pidfd).and_then(|pid| pid.ok_or(Errno::SRCH.into())).map_err(|error| {
+            self.alive().err().unwrap_or_else(|| self.refused(&format!("find {self} in /proc"), &error))
         })
     }
 

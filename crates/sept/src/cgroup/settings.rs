@@ -253,7 +253,7 @@ impl Cgroup {
             if unified {
                 setting("io.weight", format!("default {weight}"))
             } else {
-                setting("blkio.weight", u64::from(weight).clamp(10, 1_000))
+                setting("blkio.weight", weight)
             }
         });
         weight.into_iter().chain(self.io.iter().map(limit)).collect()

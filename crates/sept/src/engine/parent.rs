@@ -17,7 +17,7 @@ use super::child;
 use super::prepare::{self, Prepared};
 use super::wire;
 use crate::error::{Advice, Error};
-use crate::host::{advice, pid_in_proc};
+use crate::host::{advice, advice_on_proc, earlier, find_in_proc, pid_in_proc};
 use crate::layer::Layer;
 use crate::namespace::Namespace;
 use crate::plan::step::Step;
@@ -137,8 +137,15 @@ fn seen_in_proc(pid: i32) -> Result<i32, Error> {
     let opened = Pid::from_raw(pid).ok_or(Errno::SRCH);
     let pidfd = opened.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
     let pidfd = pidfd.map_err(|errno| prepare::duty("open a pidfd of the command", errno))?;
-    pid_in_proc(pidfd.as_fd()).ok_or_else(|| Error::Duty {
-        what: format!("find process {pid} in /proc"),
+    let what = || format!("find process {pid} in /proc");
+    let seen = find_in_proc(pidfd.as_fd()).map_err(|error| Error::Duty {
+        what: what(),
+        errno: error.raw_os_error(),
+        advice: advice_on_proc(&error),
+        layer: None,
+    })?;
+    seen.ok_or_else(|| Error::Duty {
+        what: what(),
         errno: None,
         advice: Advice::new(
             "what is mounted on /proc shows another pid namespace than this process's own",
@@ -492,14 +499,17 @@ impl Started {
             Some(step) => (None, advice::step(step, plan, errno)),
             None => (None, Advice::default()),
         };
+        let closed = earlier::closed_root(plan, at, errno);
+        // Without that root all else is out of reach, too.
+        let layer = plan.steps.get(at).filter(|_| closed.is_none());
         Error::Step {
             what: self.step_in_words(at),
             step: at + 1,
             of: plan.steps.len(),
             errno,
-            advice,
+            advice: closed.unwrap_or_else(|| earlier::explain(plan, at, errno, advice)),
             program,
-            layer: plan.steps.get(at).and_then(|step| layers::of_step(step, errno)),
+            layer: layer.and_then(|step| layers::of_step(step, errno)),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::engine::trees;
 use crate::engine::wire::Control;
 use crate::error::{Advice, Error, describe};
 use crate::host::joins::OpenJoin;
+use crate::host::{advice_on, advice_on_proc};
 use crate::mount::Mount;
 use crate::namespace::Namespace;
 use crate::plan::step::{Source, Step, UpperDir, shown};
@@ -173,16 +174,12 @@ fn places(step: &Step) -> impl Iterator<Item = AtomicI32> + use<> {
 }
 
 pub(crate) fn duty(what: &str, errno: Errno) -> Error {
-    Error::Duty {
-        what: what.to_owned(),
-        errno: Some(errno.raw_os_error()),
-        advice: Advice::default(),
-        layer: None,
-    }
+    Error::duty(what, errno, Advice::default())
 }
 
 pub(crate) fn io_duty(what: &str, error: &io::Error) -> Error {
-    Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice: Advice::default(), layer: None }
+    let advice = error.raw_os_error().map(advice_on).unwrap_or_default();
+    Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice, layer: None }
 }
 
 fn helper_pipe() -> Result<HelperPipe, Error> {
@@ -204,7 +201,8 @@ fn own_pidfd() -> Result<OwnedFd, Error> {
 pub(super) fn open_proc() -> Result<OwnedFd, Error> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags, Mode::empty()).map_err(|errno| duty("open /proc", errno))?;
+    let proc = rustix::fs::open("/proc", flags, Mode::empty())
+        .map_err(|errno| Error::duty("open /proc", errno, advice_on_proc(&errno.into())))?;
     let is_proc = rustix::fs::fstatfs(&proc).is_ok_and(|fs| fs.f_type as u64 == PROC_SUPER_MAGIC);
     if is_proc {
         return Ok(proc);

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::error::{Advice, Program};
+use crate::host::common::advice_on;
 use crate::namespace::{Namespace, Namespaces};
-use crate::plan::Plan;
 use crate::plan::step::{Change, Source, Step, shown};
+use crate::plan::{Plan, Way};
 use crate::seccomp::Flags;
 
 fn sysctl(name: &str) -> Option<i64> {
@@ -59,7 +60,7 @@ pub(crate) fn clone(kinds: Namespaces, errno: Errno) -> Advice {
             "the limit of processes is reached (RLIMIT_NPROC, kernel.threads-max, or the cgroup's pids.max)",
             "end other processes, or raise `ulimit -u`",
         ),
-        _ => Advice::default(),
+        _ => advice_on(errno.raw_os_error()),
     }
 }
 
@@ -160,7 +161,7 @@ pub(crate) fn landlock_exec() -> Advice {
 }
 
 /// setns(2) was refused.
-fn join(kinds: Namespaces, of: &str, errno: i32) -> Advice {
+fn join(kinds: Namespaces, of: &str, way: Way, errno: i32) -> Advice {
     match errno {
         libc::EPERM if kinds.contains(Namespace::User) => Advice::new(
             "joining a user namespace needs CAP_SYS_ADMIN in it, which its owner has in its parent, and root outside; and no chroot",
@@ -168,7 +169,10 @@ fn join(kinds: Namespaces, of: &str, errno: i32) -> Advice {
         ),
         libc::EPERM => Advice::new(
             "joining needs CAP_SYS_ADMIN in the user namespace that owns the namespace, and in the present one",
-            "join its user namespace, too: -U, or leave the kinds out to join all",
+            match way {
+                Way::Spawn => "join its user namespace, too: --join user=PID (sept enter: -U)",
+                Way::InPlace => "join its user namespace, too: -U, or leave the kinds out to join all",
+            },
         )
         .or("run as root"),
         libc::ESRCH => Advice::new(format!("{of} has ended meanwhile"), "look for another: sept ls"),
@@ -245,7 +249,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "join the others only: name them, without -p",
         ),
         Step::Unshare(kinds) | Step::Fork(kinds) => clone(*kinds, Errno::from_raw_os_error(errno)),
-        Step::Join { kinds, of, .. } => join(*kinds, of, errno),
+        Step::Join { kinds, of, .. } => join(*kinds, of, plan.way, errno),
         _ if user && refused && apparmor_restricts() => apparmor(),
         Step::MapUid(_) | Step::MapGid(_) if refused => write_map("map", Errno::PERM),
         Step::Mount { source: Source::Proc, .. } if errno == libc::EPERM => covered("proc", "/proc"),
@@ -468,7 +472,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 "use a newer kernel, or a filter that knows them",
             )
         }
-        _ => Advice::default(),
+        _ => advice_on(errno),
     }
 }
 

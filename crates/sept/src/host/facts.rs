@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::command::Command;
-use crate::error::{Advice, Error};
+use crate::error::Error;
+use crate::host::common::advice_on_proc;
 use crate::host::joins::{self, JoinFact, OpenJoin};
 use crate::host::subid;
 use crate::id_map::IdRange;
@@ -101,7 +102,7 @@ fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
     let text = fs::read_to_string(path).map_err(|error| Error::Duty {
         what: format!("read {path}"),
         errno: error.raw_os_error(),
-        advice: Advice::new("a proc file system must be mounted on /proc", "mount -t proc proc /proc"),
+        advice: advice_on_proc(&error),
         layer: None,
     })?;
     Ok(parse_map(&text))

@@ -1,7 +1,8 @@
 //! The namespaces to be joined: opened once, with the facts about them on which the order depends.
 
 use crate::command::Command;
-use crate::error::{Advice, Error};
+use crate::error::Error;
+use crate::host::common::advice_on_proc;
 use crate::namespace::Namespace;
 use crate::target::{NamespaceFile, Target, is_within};
 
@@ -38,7 +39,7 @@ pub(crate) fn open(command: &Command) -> Result<Vec<OpenJoin>, Error> {
             let looked = |error: std::io::Error| Error::Duty {
                 what: format!("look at the {kind} namespace of {}", join.target),
                 errno: error.raw_os_error(),
-                advice: Advice::default(),
+                advice: advice_on_proc(&error),
                 layer: None,
             };
             let own = NamespaceFile::of("self", kind).map_err(looked)?;
@@ -57,7 +58,7 @@ fn mark_owned(opened: &mut [OpenJoin]) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Duty {
         what: "find out who owns the namespaces to be joined".to_owned(),
         errno: error.raw_os_error(),
-        advice: Advice::default(),
+        advice: advice_on_proc(&error),
         layer: None,
     };
     let user = opened.iter().find(|join| join.fact.kind == Namespace::User);

@@ -1,6 +1,8 @@
 //! Reading this host. Nothing here changes anything.
 
 pub(crate) mod advice;
+pub(crate) mod common;
+pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod inventory;
 pub(crate) mod joins;
@@ -9,6 +11,13 @@ pub(crate) mod subid;
 
 use std::os::fd::{OwnedFd, RawFd};
 
+pub use crate::target::{find_in_proc, pid_in_proc};
+pub use common::{advice_on, advice_on_proc, has_proc};
+pub use facts::{Host, own_maps};
+pub use inventory::{Entry, Holder, Inventory};
+pub use joins::JoinFact;
+pub use subid::ranges as subordinate_ids;
+
 /// The open file that a number means in this process, by another number: with the same position; fcntl(2), F_DUPFD_CLOEXEC.
 ///
 /// # Errors
@@ -16,9 +25,3 @@ use std::os::fd::{OwnedFd, RawFd};
 pub fn duplicate(fd: RawFd) -> std::io::Result<OwnedFd> {
     crate::sys::duplicate(fd).map_err(Into::into)
 }
-
-pub use crate::target::pid_in_proc;
-pub use facts::{Host, own_maps};
-pub use inventory::{Entry, Holder, Inventory};
-pub use joins::JoinFact;
-pub use subid::ranges as subordinate_ids;

@@ -252,7 +252,7 @@ fn overlay(
     if lower.len() == 1 && *upper == Upper::None {
         return Err(Error::invalid_with(
             "a read-only overlay needs at least two directories",
-            Advice::new("overlayfs merges nothing into one", "show the one: --ro-bind, Access::ReadOnly"),
+            Advice::new("overlayfs merges nothing into one", "show the one: --ro-bind"),
         ));
     }
     let mut dir = |dir: &PathBuf| {

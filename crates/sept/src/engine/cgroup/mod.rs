@@ -2,6 +2,7 @@
 
 mod end;
 mod place;
+mod values;
 
 use std::fs;
 use std::io;
@@ -89,10 +90,7 @@ fn set(dir: &Path, settings: impl IntoIterator<Item = Setting>) -> Result<(), Er
             return Err(Error::Duty {
                 what: format!("set {file} to {content}"),
                 errno: None,
-                advice: Advice::new(
-                    "this kernel has no such file for a cgroup",
-                    format!("ls {} shows what can be set; leave this out", dir.display()),
-                ),
+                advice: lacking(dir, &file),
                 layer: Some(Layer::Limits),
             });
         }
@@ -101,9 +99,27 @@ fn set(dir: &Path, settings: impl IntoIterator<Item = Setting>) -> Result<(), Er
     Ok(())
 }
 
+/// Why there is no such file. The cgroup itself is gone when this is read: the one above it is named.
+fn lacking(dir: &Path, file: &str) -> Advice {
+    let above = dir.parent().unwrap_or(dir).display();
+    if matches!(file, "blkio.weight" | "io.weight") {
+        return Advice::new(
+            "this kernel has no such file for a cgroup: no scheduler of block devices here knows weights",
+            format!(
+                "echo bfq >/sys/block/DISK/queue/scheduler, or leave this out; ls {above} shows what can be set"
+            ),
+        );
+    }
+    Advice::new(
+        "this kernel has no such file for a cgroup",
+        format!("leave this out; ls {above} shows what can be set"),
+    )
+}
+
 impl OwnCgroup {
     pub(crate) fn make(cgroup: &Cgroup) -> Result<Self, Error> {
         let hierarchies = Hierarchies::read()?;
+        values::check(cgroup, hierarchies.legacy(Controller::Io).is_some())?;
         let mut made = Self { dirs: Vec::new(), tasks: Vec::new(), into: None, armed: true };
         let mut of_two = Vec::new();
         for controller in cgroup.controllers() {

@@ -1,0 +1,48 @@
+//! What may stand behind any failure: too few descriptors, and no proc file system.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::Advice;
+
+/// What an errno means wherever the kernel says it. Empty for those that mean more than one thing.
+pub fn advice_on(errno: i32) -> Advice {
+    match errno {
+        libc::EMFILE => Advice::new(
+            format!("this process may have {} descriptors open, and needs more", descriptors()),
+            "allow more: ulimit -n 1024",
+        ),
+        libc::ENFILE => Advice::new(
+            "the whole system has as many files open as it may",
+            "allow more: sudo sysctl fs.file-max=1000000, or end what has them open",
+        ),
+        _ => Advice::default(),
+    }
+}
+
+/// The same for what was to be read in /proc.
+pub fn advice_on_proc(error: &io::Error) -> Advice {
+    let known = error.raw_os_error().map(advice_on).unwrap_or_default();
+    if known != Advice::default() || has_proc() {
+        return known;
+    }
+    Advice::new("no proc file system is mounted on /proc", "mount -t proc proc /proc")
+}
+
+/// Whether a proc file system is mounted on /proc. Takes no descriptor.
+pub fn has_proc() -> bool {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    rustix::fs::statfs(Path::new("/proc")).is_ok_and(|found| found.f_type as u64 == PROC_SUPER_MAGIC)
+}
+
+fn descriptors() -> String {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    most.map_or_else(|| "any number of".to_owned(), |most| most.to_string())
+}
+
+impl Advice {
+    /// What the errno itself says, where nothing better is known.
+    pub(crate) fn or_on(self, errno: i32) -> Self {
+        if self == Self::default() { advice_on(errno) } else { self }
+    }
+}
