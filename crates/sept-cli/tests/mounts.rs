@@ -489,7 +489,6 @@ fn a_tmpfs_can_begin_with_a_copy_of_what_it_covers() {
     assert_eq!(stdout(&empty), "");
 }
 
-<<<<<<< HEAD
 /// As with bwrap, whose lines begin with a mount on the root.
 #[test]
 fn what_is_mounted_on_the_root_is_the_root() {
@@ -533,7 +532,8 @@ fn what_is_mounted_on_the_root_is_the_root() {
     std::os::unix::fs::symlink("/", &link).expect("a link can be made");
     let output = run(&["--tmpfs", &link, "true"]);
     assert_eq!(output.status.code(), Some(125), "not by a link: {}", stderr(&output));
-=======
+}
+
 #[test]
 fn an_earlier_step_is_named_as_the_reason() {
     refused(&["--tmpfs", "/mnt", "--chmod", "0700", "/mnt"], "--perms 0700 --tmpfs /mnt");
@@ -541,5 +541,4 @@ fn an_earlier_step_is_named_as_the_reason() {
     let links = ["--tmpfs", "/mnt", "--symlink", "a", "/mnt/x", "--symlink", "b", "/mnt/x"];
     refused(&links, "already something at /mnt/x");
     refused(&["--rlimit", "nofile=0"], "below");
->>>>>>> errors
 }
