@@ -27,19 +27,32 @@ pub fn default_action(signal: i32) -> Default {
     }
 }
 
-/// Whether the process neither catches, nor ignores, nor blocks the signal.
-pub fn is_default(child: &impl AsFd, signal: i32) -> bool {
-    let Some(pid) = sept::host::pid_in_proc(child.as_fd()) else { return false };
-    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+/// What a process is about to do with a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// What the kernel does by default.
+    Default,
+    /// That, but not yet: it is blocked.
+    Blocked,
+    /// It is caught, or ignored; or the process is gone.
+    Own,
+}
+
+/// What the process is about to do with the signal.
+pub fn way(child: &impl AsFd, signal: i32) -> Way {
+    let Some(pid) = sept::host::pid_in_proc(child.as_fd()) else { return Way::Own };
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return Way::Own };
     let bit = 1_u64 << (signal - 1);
-    let in_set = |line: &str| {
-        let mask = line.split_ascii_whitespace().nth(1).and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        mask.is_some_and(|mask| mask & bit != 0)
+    let is_in = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let mask = line.and_then(|line| line.split_ascii_whitespace().nth(1));
+        mask.and_then(|hex| u64::from_str_radix(hex, 16).ok()).is_some_and(|mask| mask & bit != 0)
     };
-    !status
-        .lines()
-        .filter(|line| ["SigBlk:", "SigIgn:", "SigCgt:"].iter().any(|name| line.starts_with(name)))
-        .any(in_set)
+    match (is_in("SigIgn:") || is_in("SigCgt:"), is_in("SigBlk:")) {
+        (true, _) => Way::Own,
+        (false, true) => Way::Blocked,
+        (false, false) => Way::Default,
+    }
 }
 
 #[cfg(test)]
@@ -54,10 +67,11 @@ mod tests {
         let pid = rustix::process::Pid::from_raw(child.id() as i32).expect("a pid");
         let pidfd =
             rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("it is there");
-        while is_default(&pidfd, 10) && began.elapsed().as_secs() < 10 {
+        let is_default = |signal| way(&pidfd, signal) == Way::Default;
+        while is_default(10) && began.elapsed().as_secs() < 10 {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let found = (is_default(&pidfd, 10), is_default(&pidfd, 12));
+        let found = (is_default(10), is_default(12));
         child.kill().expect("the child can be killed");
         child.wait().expect("the child can be waited for");
         assert_eq!(found, (false, true));

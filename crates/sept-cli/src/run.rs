@@ -127,6 +127,7 @@ pub fn start_and_wait(
         has_init: request.init,
         leads_job,
         background,
+        undecided: None,
         timed_out: false,
         carried_out: None,
     };

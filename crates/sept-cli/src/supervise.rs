@@ -13,7 +13,8 @@ use sept::signal::{Received, Receiver};
 use sept::{Account, Child, State, Usage};
 
 use crate::disposition::{
-    self, Default, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGWINCH,
+    self, Default, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN,
+    SIGTTOU, SIGWINCH, Way,
 };
 use crate::failure::Failure;
 use crate::terminal::{Relay, Turn};
@@ -136,6 +137,9 @@ pub struct Supervisor<'a> {
     pub leads_job: bool,
     /// Where this process runs while another job has the terminal, as after `bg`.
     pub background: Option<Background>,
+    /// A signal that a PID 1 blocks at the moment, and until when it is looked at again: where it leaves it at its default
+    /// then, the kernel has dropped it.
+    pub undecided: Option<(i32, Instant)>,
     pub timed_out: bool,
     pub carried_out: Option<i32>,
 }
@@ -153,6 +157,9 @@ impl Background {
         (foreground().is_some() && !has_terminal()).then(Self::default)
     }
 }
+
+/// For how long a signal that is blocked is looked at.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// How soon it is seen that this job has the terminal again: some shells send no signal with it.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -183,6 +190,7 @@ impl Supervisor<'_> {
         if self.background.is_some() && has_terminal() {
             self.come_forward();
         }
+        self.look_again()?;
         while let Some(received) = self.watch.next_signal()? {
             self.received(received)?;
         }
@@ -244,6 +252,9 @@ impl Supervisor<'_> {
         if !self.watch.kept.is_empty() {
             return Some(Duration::ZERO);
         }
+        if self.undecided.is_some() {
+            return Some(Duration::from_millis(1));
+        }
         let deadline = self.watch.deadline.filter(|_| !self.timed_out);
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // What is in this very group has the terminal again by itself.
@@ -264,10 +275,11 @@ impl Supervisor<'_> {
                 }
                 if by_kernel { Ok(()) } else { self.child.signal(signal) }
             }
+            // Not passed on to all of the job, which this process may be in: it would be told again and again.
             SIGCONT => self.child.signal(SIGCONT),
             // Ctrl-C, Ctrl-\ and Ctrl-Z on a shared terminal: the command, in the same job, has got it as well.
             SIGINT | SIGQUIT if by_kernel && self.relay.is_none() => self.carry_out(signal),
-            SIGTSTP if by_kernel && self.relay.is_none() => {
+            SIGTSTP | SIGTTIN | SIGTTOU if by_kernel && self.relay.is_none() => {
                 self.carry_out(signal)?;
                 if self.has_init { self.suspend() } else { Ok(()) }
             }
@@ -276,15 +288,34 @@ impl Supervisor<'_> {
     }
 
     fn forward(&mut self, signal: i32) -> io::Result<()> {
-        if self.is_pid_1 && disposition::is_default(&self.child, signal) {
-            self.act(signal)
-        } else {
-            self.child.signal(signal)
-        }
+        if self.is_pid_1 && self.decide(signal)? { Ok(()) } else { self.child.signal(signal) }
     }
 
     fn carry_out(&mut self, signal: i32) -> io::Result<()> {
-        if self.is_pid_1 && disposition::is_default(&self.child, signal) { self.act(signal) } else { Ok(()) }
+        if self.is_pid_1 { self.decide(signal).map(drop) } else { Ok(()) }
+    }
+
+    /// Whether the signal was carried out. A shell blocks all for a moment when it starts a program.
+    fn decide(&mut self, signal: i32) -> io::Result<bool> {
+        match disposition::way(&self.child, signal) {
+            Way::Default => self.act(signal).map(|()| true),
+            Way::Blocked => {
+                self.undecided = Some((signal, Instant::now() + MOMENT));
+                Ok(false)
+            }
+            Way::Own => Ok(false),
+        }
+    }
+
+    fn look_again(&mut self) -> io::Result<()> {
+        let Some((signal, until)) = self.undecided else { return Ok(()) };
+        match disposition::way(&self.child, signal) {
+            Way::Blocked if Instant::now() < until => return Ok(()),
+            Way::Default => self.act(signal)?,
+            _ => {}
+        }
+        self.undecided = None;
+        Ok(())
     }
 
     fn act(&mut self, signal: i32) -> io::Result<()> {
@@ -304,7 +335,7 @@ impl Supervisor<'_> {
         if self.background.is_some() && has_terminal() {
             // It stopped for want of the terminal.
             self.come_forward();
-            return self.child.signal(SIGCONT);
+            return self.go_on();
         }
         if let Some(relay) = &mut self.relay {
             relay.suspend();
@@ -316,6 +347,16 @@ impl Supervisor<'_> {
         // Unless it is to go on in the background, where the terminal is another's.
         if has_terminal() || foreground().is_none() {
             self.come_forward();
+        }
+        self.go_on()
+    }
+
+    /// All of the command's job, which has stopped as one.
+    fn go_on(&self) -> io::Result<()> {
+        let led = self.leads_job.then(|| Pid::from_raw(self.child.id() as i32)).flatten();
+        if let Some(job) = led.or_else(|| self.relay.as_ref().and_then(Relay::job)) {
+            // Where it fails none of them is left.
+            let _ = rustix::process::kill_process_group(job, Signal::CONT);
         }
         self.child.signal(SIGCONT)
     }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
+use rustix::process::Pid;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
@@ -66,6 +67,11 @@ impl Relay {
         if let (Some(saved), true) = (&self.saved, std::mem::take(&mut self.raw)) {
             let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, saved);
         }
+    }
+
+    /// The job in the foreground of the inner terminal.
+    pub fn job(&self) -> Option<Pid> {
+        rustix::termios::tcgetpgrp(&self.master).ok()
     }
 
     /// Gives the inner terminal the size of ours.
