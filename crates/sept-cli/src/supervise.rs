@@ -279,6 +279,13 @@ impl Supervisor<'_> {
             SIGCONT => self.child.signal(SIGCONT),
             // Ctrl-C, Ctrl-\ and Ctrl-Z on a shared terminal: the command, in the same job, has got it as well.
             SIGINT | SIGQUIT if by_kernel && self.relay.is_none() => self.carry_out(signal),
+            // It came when another job had the terminal.
+            SIGTTIN | SIGTTOU if by_kernel && self.relay.is_none() && has_terminal() => {
+                if let Some(own) = own_group() {
+                    rustix::process::kill_process_group(own, Signal::CONT)?;
+                }
+                self.go_on()
+            }
             SIGTSTP | SIGTTIN | SIGTTOU if by_kernel && self.relay.is_none() => {
                 self.carry_out(signal)?;
                 if self.has_init { self.suspend() } else { Ok(()) }
