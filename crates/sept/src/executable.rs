@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use crate::error::{Advice, Error};
-use crate::host::advice_on;
+use crate::host::common::advice_on;
 use crate::sys::{self, Attributes, Reach, attr};
 
 const OWN: &str = "/proc/self/exe";

@@ -5,7 +5,7 @@ mod options;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::RawFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::id_map::IdRange;
 
@@ -124,7 +124,7 @@ impl Mount {
         let changes =
             matches!(self.kind, MountKind::Remount | MountKind::RemountReadOnly | MountKind::ReadOnly)
                 || self.options.as_ref().is_some_and(|options| options.remount);
-        !changes && crate::plan::is_root(&self.target)
+        !changes && is_root(&self.target)
     }
 
     /// Options in the words of mount(8), in addition to what the mount has by itself. They are set before it can be seen.
@@ -263,6 +263,16 @@ impl Mount {
     pub fn mqueue(target: impl AsRef<Path>) -> Self {
         Self::new(MountKind::Mqueue, target.as_ref())
     }
+}
+
+/// Whether a path leads to the root, whatever is there.
+pub(crate) fn is_root(path: &Path) -> bool {
+    let deep = path.components().fold(0_usize, |deep, component| match component {
+        Component::Normal(_) => deep + 1,
+        Component::ParentDir => deep.saturating_sub(1),
+        _ => deep,
+    });
+    path.is_absolute() && deep == 0
 }
 
 /// How mounts and unmounts pass between the caller's mount namespace and the new one; mount_namespaces(7).

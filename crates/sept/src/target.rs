@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Advice, Error, describe};
-use crate::host::advice_on_proc;
+use crate::host::common::advice_on_proc;
 use crate::namespace::Namespace;
 use crate::sys;
 

@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 8] = [
         "rlimit",
         "seccomp",
     ],
-    &["error", "executable", "target"],
+    &["error", "executable", "host::common", "target"],
     &["command"],
     &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],
     &[
@@ -31,6 +31,7 @@ const FLOORS: [&[&str]; 8] = [
         "plan::privileges",
         "plan::root",
         "host::advice",
+        "host::earlier",
     ],
     &[
         "engine",

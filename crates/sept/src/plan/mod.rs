@@ -25,7 +25,6 @@ use crate::layer::Layer;
 use crate::mount::Propagation;
 use crate::namespace::{Namespace, Namespaces};
 pub(crate) use root::NULL;
-pub(crate) use sources::is_root;
 use step::Step;
 
 /// What will be done, in order. [`Display`](fmt::Display) prints it as a numbered list.

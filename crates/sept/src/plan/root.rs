@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::command::{Chroot, Command};
 use crate::error::{Advice, Error};
 use crate::host::Host;
-use crate::mount::{Access, Bind, Create, Device, DeviceType, Mount, MountKind, Propagation, Upper};
+use crate::mount::{Access, Bind, Create, Device, DeviceType, Mount, MountKind, Propagation, Upper, is_root};
 use crate::namespace::Namespace;
 use crate::plan::options::{becomes_read_only, change, id_map};
 use crate::plan::sources::Sources;
 use crate::plan::step::{Attributes, Change, Held, Source, Step, UpperDir};
-use crate::plan::{below, is_root, path};
+use crate::plan::{below, path};
 use crate::sys::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
 
 /// Name, major and minor number of the device files of a small /dev; see Documentation/admin-guide/devices.txt.

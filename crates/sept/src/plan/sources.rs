@@ -77,11 +77,6 @@ impl Sources {
     }
 }
 
-/// Whether a path leads to the root whatever is there.
-pub(crate) fn is_root(path: &Path) -> bool {
-    path.is_absolute() && plain(path) == b"/"
-}
-
 /// Without `.`, `..` and repeated slashes, and with one at the end. Links are not followed: this is a plan.
 fn plain(path: &Path) -> Vec<u8> {
     let bytes = path.as_os_str().as_bytes();
