@@ -204,8 +204,7 @@ const UNDOES_MOUNTS: CapabilitySet = CapabilitySet::from_bits(1 << CAP_SYS_ADMIN
 
 /// Whether the command gets files or limits arranged for it, in a user namespace other than the caller's: they are to stay so.
 fn holds(request: &Request, set: Namespaces) -> bool {
-    let files = request.root.is_some() || request.read_only || !request.mounts.is_empty();
-    let arranged = files || request.limits.is_asked();
+    let arranged = request.arranges_files() || request.limits.is_asked();
     let joined = request.join.iter().any(|(kind, _)| *kind == Namespace::User);
     arranged && (set.contains(Namespace::User) || joined)
 }

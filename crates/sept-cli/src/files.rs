@@ -106,6 +106,11 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
 }
 
 impl Request {
+    /// Whether the command sees other files than the caller, or sees them in another way.
+    pub fn arranges_files(&self) -> bool {
+        self.root.is_some() || self.read_only || !self.mounts.is_empty()
+    }
+
     /// Where something is asked for in the place of what is there by default.
     fn put_on(&mut self, target: &OsStr) {
         self.own_proc |= target == "/proc";

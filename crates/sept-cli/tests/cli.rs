@@ -434,11 +434,7 @@ fn a_set_user_id_copy_refuses_to_run() {
         skip("a_set_user_id_copy_refuses_to_run", "only root can make a copy that is another user's");
         return;
     }
-    let mut scratch = Scratch::new();
-    // A tmpfs on /tmp has no set-user-id programs.
-    if rustix::fs::statvfs(&scratch.0).unwrap().f_flag.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
-        scratch = Scratch::below("/var/tmp");
-    }
+    let scratch = Scratch::for_set_user_id();
     let copy = scratch.path("sept");
     // By a program: a copy that this one still has open for writing, in another thread's child, can't be executed.
     host("cp", &[&path(), &copy]);

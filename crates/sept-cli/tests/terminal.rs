@@ -3,16 +3,46 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::process::{Child, Stdio};
+use std::ops::{Deref, DerefMut};
+use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use common::{need, on_terminal, path, sept_with_default_signals};
 
-fn start(args: &[&str]) -> Child {
-    let mut command = sept_with_default_signals();
-    command.args(["run", "-t"]).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.spawn().expect("sept starts")
+/// A program that is fed through a pipe. A test that fails leaves it no time: with it goes its terminal, and all on that.
+struct Fed(Child);
+
+impl Fed {
+    fn new(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self(command.spawn().expect("it starts"))
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Deref for Fed {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Fed {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+fn start(args: &[&str]) -> Fed {
+    Fed::new(sept_with_default_signals().args(["run", "-t"]).args(args))
 }
 
 /// Reads until `word` has come, though not for ever.
@@ -35,7 +65,7 @@ fn type_in(child: &mut Child, bytes: &[u8]) {
 }
 
 /// Types Ctrl-C, and waits for the end. Standard input stays open until then: its end is no Ctrl-C.
-fn interrupted(mut child: Child) -> Option<i32> {
+fn interrupted(mut child: Fed) -> Option<i32> {
     type_in(&mut child, b"\x03");
     let held = child.stdin.take();
     let status = child.wait().expect("it ends");
@@ -91,12 +121,12 @@ fn the_terminal_has_the_size_of_the_outer_one() {
 
 /// Runs a script of a shell with job control on a terminal that is fed through a pipe. Such a shell gives each command
 /// the foreground, as the one does that a user types into.
-fn with_job_control(script: &str) -> Child {
+fn with_job_control(script: &str) -> Fed {
     let line = format!("env --default-signal sh -mc '{script}'");
-    on_terminal(&line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script starts")
+    Fed::new(&mut on_terminal(&line))
 }
 
-fn finish(mut child: Child) {
+fn finish(mut child: Fed) {
     drop(child.stdin.take());
     child.wait().expect("it ends");
 }
@@ -150,13 +180,20 @@ fn ctrl_z_and_fg_work_on_a_terminal_of_its_own() {
 }
 
 /// A shell that a user types into, on a terminal.
-fn interactive() -> Child {
-    let line = "env --default-signal PS1=prompt: bash --norc --noprofile --noediting -i";
-    on_terminal(line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script starts")
+fn interactive() -> Fed {
+    Fed::new(&mut on_terminal("env --default-signal PS1=prompt: bash --norc --noprofile --noediting -i"))
 }
 
 /// A command that answers each line, and is not taken for the terminal's echo of it.
 const ANSWER: &str = "sh -c 'while read -r line; do echo got-$line; done'";
+
+/// Ctrl-Z and `bg`, for a command whose line ends in a quote.
+fn into_background(child: &mut Child) {
+    type_in(child, b"\x1a");
+    read_until(child, "Stopped");
+    type_in(child, b"bg\n");
+    read_until(child, "' &");
+}
 
 /// bash says nothing to a job that it brings back while it runs: no SIGCONT.
 fn back_and_forth(options: &str) {
@@ -165,10 +202,7 @@ fn back_and_forth(options: &str) {
     type_in(&mut child, b"x\n");
     read_until(&mut child, "got-x");
     for word in ["y", "z"] {
-        type_in(&mut child, b"\x1a");
-        read_until(&mut child, "Stopped");
-        type_in(&mut child, b"bg\n");
-        read_until(&mut child, "done' &");
+        into_background(&mut child);
         type_in(&mut child, b"fg\n");
         read_until(&mut child, "done'\r\n");
         type_in(&mut child, format!("{word}\n").as_bytes());
@@ -206,10 +240,7 @@ fn what_ends_in_the_background_leaves_the_terminal_to_whom_has_it() {
         if brought {
             // A shell in vfork(2) stops only after its child's exec, and a child that has stopped before does not come to that.
             std::thread::sleep(std::time::Duration::from_millis(300));
-            type_in(&mut child, b"\x1a");
-            read_until(&mut child, "Stopped");
-            type_in(&mut child, b"bg\n");
-            read_until(&mut child, "' &");
+            into_background(&mut child);
         }
         type_in(&mut child, format!("{ANSWER}\nx\n").as_bytes());
         read_until(&mut child, "over");

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use crate::error::{Advice, Error};
-use crate::host::common::advice_on;
+use crate::host::common::{PROC_SUPER_MAGIC, advice_on};
 use crate::sys::{self, Attributes, Reach, attr};
 
 const OWN: &str = "/proc/self/exe";
@@ -24,7 +24,6 @@ const OWN: &str = "/proc/self/exe";
 /// # Errors
 /// [`Error::Duty`] where neither can be made, or there is no procfs on `/proc`.
 pub fn unwritable() -> Result<Option<OwnedFd>, Error> {
-    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let proc = rustix::fs::statfs("/proc").map_err(|errno| failed(&errno.into()))?;
     if proc.f_type as u64 != PROC_SUPER_MAGIC {
         return Err(Error::Duty {

@@ -114,17 +114,15 @@ impl Mount {
         Self { kind, target: target.to_path_buf(), options: None }
     }
 
-    /// Where it goes, as it is seen inside.
-    pub fn target(&self) -> &Path {
-        &self.target
-    }
-
     /// Whether it is mounted on the root: it then becomes the root of all mounts after it.
     pub fn is_root(&self) -> bool {
-        let changes =
-            matches!(self.kind, MountKind::Remount | MountKind::RemountReadOnly | MountKind::ReadOnly)
-                || self.options.as_ref().is_some_and(|options| options.remount);
-        !changes && is_root(&self.target)
+        let changes = matches!(self.kind, MountKind::RemountReadOnly | MountKind::ReadOnly);
+        !changes && !self.is_remount() && is_root(&self.target)
+    }
+
+    /// Whether it changes a mount that is there, by its kind or its options.
+    pub(crate) fn is_remount(&self) -> bool {
+        self.kind == MountKind::Remount || self.options.as_ref().is_some_and(|options| options.remount)
     }
 
     /// Options in the words of mount(8), in addition to what the mount has by itself. They are set before it can be seen.

@@ -181,6 +181,11 @@ pub fn find_in_proc(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     Ok(number.and_then(|number| number.trim().parse().ok()).filter(|pid| *pid > 0))
 }
 
+/// The same, where a process that is not shown is as good as gone.
+fn number_in_proc(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+    find_in_proc(pidfd)?.ok_or(Errno::SRCH.into())
+}
+
 impl Target {
     /// A process, by its id. Held by a pidfd (Linux 5.3): another with the same id later is not it.
     ///
@@ -286,9 +291,9 @@ impl Target {
                 let found = match direct {
                     Ok(fd) => Ok(NamespaceFile { fd, kind }),
                     // Before Linux 6.11, by its number; `alive` then says that the number was still its own.
-                    Err(Errno::NOTTY | Errno::INVAL) => find_in_proc(pidfd.as_fd())
-                        .and_then(|pid| pid.ok_or(Errno::SRCH.into()))
-                        .and_then(|pid| NamespaceFile::of(pid, kind)),
+                    Err(Errno::NOTTY | Errno::INVAL) => {
+                        number_in_proc(pidfd.as_fd()).and_then(|pid| NamespaceFile::of(pid, kind))
+                    }
                     Err(errno) => Err(errno.into()),
                 };
                 match found {
@@ -339,7 +344,7 @@ impl Target {
         let Some(pidfd) = self.pidfd() else {
             return Err(Error::invalid(format!("{self} is no process, and so has no {file}")));
         };
-        find_in_proc(pidfd).and_then(|pid| pid.ok_or(Errno::SRCH.into())).map_err(|error| {
+        number_in_proc(pidfd).map_err(|error| {
             self.alive().err().unwrap_or_else(|| self.refused(&format!("find {self} in /proc"), &error))
         })
     }

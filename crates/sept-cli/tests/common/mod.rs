@@ -208,6 +208,14 @@ impl Scratch {
         Self::made(&["-d", "-p", dir, "sept-test-XXXXXXXXXX"])
     }
 
+    /// Where set-user-ID programs work: on a /tmp that is a tmpfs they may not.
+    pub fn for_set_user_id() -> Self {
+        let scratch = Self::new();
+        let flags = rustix::fs::statvfs(&scratch.0).expect("it is there").f_flag;
+        let nosuid = flags.contains(rustix::fs::StatVfsMountFlags::NOSUID);
+        if nosuid { Self::below("/var/tmp") } else { scratch }
+    }
+
     fn made(args: &[&str]) -> Self {
         let output = host("mktemp", args);
         assert!(Path::new(&output).is_dir(), "mktemp made {output:?}");

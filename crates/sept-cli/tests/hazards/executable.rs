@@ -218,12 +218,7 @@ fn copies_with_rights_of_their_own_refuse() {
     if !need(test, &["setpriv", "setcap"]) {
         return;
     }
-    let mut scratch = Scratch::new();
-    // A tmpfs on /tmp has no set-user-id programs.
-    let flags = rustix::fs::statvfs(&scratch.0).expect("it is there").f_flag;
-    if flags.contains(rustix::fs::StatVfsMountFlags::NOSUID) {
-        scratch = Scratch::below("/var/tmp");
-    }
+    let scratch = Scratch::for_set_user_id();
     let mode = |file: &str, mode: u32| {
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("a mode can be set");
     };

@@ -17,7 +17,8 @@ use super::child;
 use super::prepare::{self, Prepared};
 use super::wire;
 use crate::error::{Advice, Error};
-use crate::host::{advice, advice_on_proc, earlier, find_in_proc, pid_in_proc};
+use crate::host::common::duty_in_proc;
+use crate::host::{advice, earlier, find_in_proc, pid_in_proc};
 use crate::layer::Layer;
 use crate::namespace::Namespace;
 use crate::plan::step::Step;
@@ -138,12 +139,7 @@ fn seen_in_proc(pid: i32) -> Result<i32, Error> {
     let pidfd = opened.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
     let pidfd = pidfd.map_err(|errno| prepare::duty("open a pidfd of the command", errno))?;
     let what = || format!("find process {pid} in /proc");
-    let seen = find_in_proc(pidfd.as_fd()).map_err(|error| Error::Duty {
-        what: what(),
-        errno: error.raw_os_error(),
-        advice: advice_on_proc(&error),
-        layer: None,
-    })?;
+    let seen = find_in_proc(pidfd.as_fd()).map_err(|error| duty_in_proc(what(), &error))?;
     seen.ok_or_else(|| Error::Duty {
         what: what(),
         errno: None,

@@ -18,6 +18,7 @@ use crate::engine::listener::Passage;
 use crate::engine::trees;
 use crate::engine::wire::Control;
 use crate::error::{Advice, Error, describe};
+use crate::host::common::PROC_SUPER_MAGIC;
 use crate::host::joins::OpenJoin;
 use crate::host::{advice_on, advice_on_proc};
 use crate::mount::Mount;
@@ -199,7 +200,6 @@ fn own_pidfd() -> Result<OwnedFd, Error> {
 
 /// A decoy on /proc would take the id maps for itself (CVE-2019-16884): only a procfs will do.
 pub(super) fn open_proc() -> Result<OwnedFd, Error> {
-    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::open("/proc", flags, Mode::empty())
         .map_err(|errno| Error::duty("open /proc", errno, advice_on_proc(&errno.into())))?;

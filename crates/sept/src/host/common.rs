@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::error::Advice;
+use crate::error::{Advice, Error};
 
 /// What an errno means wherever the kernel says it. Empty for those that mean more than one thing.
 pub fn advice_on(errno: i32) -> Advice {
@@ -29,15 +29,22 @@ pub fn advice_on_proc(error: &io::Error) -> Advice {
     Advice::new("no proc file system is mounted on /proc", "mount -t proc proc /proc")
 }
 
+/// What statfs(2) calls a proc file system.
+pub(crate) const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
 /// Whether a proc file system is mounted on /proc. Takes no descriptor.
 pub fn has_proc() -> bool {
-    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     rustix::fs::statfs(Path::new("/proc")).is_ok_and(|found| found.f_type as u64 == PROC_SUPER_MAGIC)
 }
 
 fn descriptors() -> String {
     let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     most.map_or_else(|| "any number of".to_owned(), |most| most.to_string())
+}
+
+/// What could not be done in /proc.
+pub(crate) fn duty_in_proc(what: impl Into<String>, error: &io::Error) -> Error {
+    Error::Duty { what: what.into(), errno: error.raw_os_error(), advice: advice_on_proc(error), layer: None }
 }
 
 impl Advice {

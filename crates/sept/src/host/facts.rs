@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::command::Command;
 use crate::error::Error;
-use crate::host::common::advice_on_proc;
+use crate::host::common::duty_in_proc;
 use crate::host::joins::{self, JoinFact, OpenJoin};
 use crate::host::subid;
 use crate::id_map::IdRange;
@@ -99,12 +99,7 @@ pub fn own_maps() -> Result<(Vec<IdRange>, Vec<IdRange>), Error> {
 }
 
 fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
-    let text = fs::read_to_string(path).map_err(|error| Error::Duty {
-        what: format!("read {path}"),
-        errno: error.raw_os_error(),
-        advice: advice_on_proc(&error),
-        layer: None,
-    })?;
+    let text = fs::read_to_string(path).map_err(|error| duty_in_proc(format!("read {path}"), &error))?;
     Ok(parse_map(&text))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::error::Error;
-use crate::host::common::advice_on_proc;
+use crate::host::common::duty_in_proc;
 use crate::namespace::Namespace;
 use crate::target::{NamespaceFile, Target, is_within};
 
@@ -36,11 +36,8 @@ pub(crate) fn open(command: &Command) -> Result<Vec<OpenJoin>, Error> {
                 return Err(Error::invalid(format!("two {kind} namespaces can't be joined at once")));
             }
             let file = join.target.namespace(kind)?;
-            let looked = |error: std::io::Error| Error::Duty {
-                what: format!("look at the {kind} namespace of {}", join.target),
-                errno: error.raw_os_error(),
-                advice: advice_on_proc(&error),
-                layer: None,
+            let looked = |error: std::io::Error| {
+                duty_in_proc(format!("look at the {kind} namespace of {}", join.target), &error)
             };
             let own = NamespaceFile::of("self", kind).map_err(looked)?;
             if file.id().map_err(looked)? == own.id().map_err(looked)? {
@@ -55,12 +52,8 @@ pub(crate) fn open(command: &Command) -> Result<Vec<OpenJoin>, Error> {
 }
 
 fn mark_owned(opened: &mut [OpenJoin]) -> Result<(), Error> {
-    let failed = |error: std::io::Error| Error::Duty {
-        what: "find out who owns the namespaces to be joined".to_owned(),
-        errno: error.raw_os_error(),
-        advice: advice_on_proc(&error),
-        layer: None,
-    };
+    let failed =
+        |error: std::io::Error| duty_in_proc("find out who owns the namespaces to be joined", &error);
     let user = opened.iter().find(|join| join.fact.kind == Namespace::User);
     let Some(user) = user.map(|join| join.file.id()).transpose().map_err(failed)? else { return Ok(()) };
     for join in opened.iter_mut().filter(|join| join.fact.kind != Namespace::User) {

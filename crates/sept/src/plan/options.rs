@@ -22,7 +22,7 @@ pub(super) fn change(command: &Command, mount: &Mount, base: Attributes) -> Resu
         return Ok(Change { all: base, ..Change::default() });
     };
     check(command, mount, options)?;
-    let remount = options.remount || mount.kind == MountKind::Remount;
+    let remount = mount.is_remount();
     let base = if remount { Attributes::NONE } else { base };
     let shown = !remount && shows(&mount.kind);
     let mut change = Change {
@@ -55,7 +55,7 @@ fn refused(what: String, why: &str, fix: &str) -> Error {
 fn check(command: &Command, mount: &Mount, options: &MountOptions) -> Result<(), Error> {
     let target = mount.target.display();
     let bind = matches!(mount.kind, MountKind::Bind { .. });
-    let remount = options.remount || mount.kind == MountKind::Remount;
+    let remount = mount.is_remount();
     let shows = shows(&mount.kind) && !remount;
     if !shows && !remount && !is_file_system(&mount.kind) {
         return Err(Error::invalid(format!("{options:?} stands with {target}, which is no mount")));

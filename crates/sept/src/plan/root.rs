@@ -123,7 +123,7 @@ fn lower(
     let at_root = is_root(&mount.target);
     let target = if at_root { c"/".to_owned() } else { path("a mount point", &mount.target)? };
     let change = change(command, mount, Attributes::set(base(mount)))?;
-    if mount.kind == MountKind::Remount || mount.options.as_ref().is_some_and(|options| options.remount) {
+    if mount.is_remount() {
         steps.push(Step::Remount { at: target, change });
         return Ok(());
     }

@@ -33,12 +33,12 @@ pub(super) fn limit_bounding(keep: CapabilitySet) -> Result {
             Ok(_) => {}
             // The first that this kernel does not know.
             Err(Errno::INVAL) => return Ok(()),
-            Err(Errno::PERM) if sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) == Ok(0) => {}
-            // Asked without the right to it, the kernel does not say whether it knows the number.
-            Err(Errno::PERM) if sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) == Err(Errno::INVAL) => {
-                return Ok(());
-            }
-            Err(errno) => return Err(errno),
+            // Without the right to it the kernel looks at nothing else: whether there is anything to be dropped.
+            Err(errno) => match sys::prctl(libc::PR_CAPBSET_READ, [number, 0, 0, 0]) {
+                Ok(0) => {}
+                Err(Errno::INVAL) => return Ok(()),
+                _ => return Err(errno),
+            },
         }
     }
     Ok(())
