@@ -144,13 +144,17 @@ fn ctrl_c_on_a_shared_terminal_ends_the_command_and_not_the_shell_outside() {
     finish(child);
 }
 
+/// A command that answers each line, and is not taken for the terminal's echo of it, which may come before or after an
+/// earlier answer.
+const ANSWER: &str = "sed -u s/^/got-/";
+
 /// Ctrl-Z, what the shell outside sees of it, `fg`, and Ctrl-C.
 fn suspended(options: &str) {
     let sept = path();
-    let script = format!("trap : INT; {sept} run {options} cat; echo stopped $?; fg; echo ended $?");
+    let script = format!("trap : INT; {sept} run {options} {ANSWER}; echo stopped $?; fg; echo ended $?");
     let mut child = with_job_control(&script);
     type_in(&mut child, b"x\n");
-    read_until(&mut child, "x\r\nx");
+    read_until(&mut child, "got-x");
     type_in(&mut child, b"\x1a");
     // The shell says that the job is stopped, and has the terminal: 128 and SIGSTOP or SIGTSTP.
     let text = read_until(&mut child, "stopped 14");
@@ -158,8 +162,8 @@ fn suspended(options: &str) {
     // By which fg says what goes on.
     read_until(&mut child, "run");
     type_in(&mut child, b"y\n");
-    let text = read_until(&mut child, "y\r\ny");
-    assert!(text.ends_with('y'), "{text:?}");
+    let text = read_until(&mut child, "got-y");
+    assert!(text.ends_with("got-y"), "{text:?}");
     type_in(&mut child, b"\x03");
     assert!(read_until(&mut child, "ended 130").ends_with("ended 130"));
     finish(child);
@@ -184,15 +188,12 @@ fn interactive() -> Fed {
     Fed::new(&mut on_terminal("env --default-signal PS1=prompt: bash --norc --noprofile --noediting -i"))
 }
 
-/// A command that answers each line, and is not taken for the terminal's echo of it.
-const ANSWER: &str = "sh -c 'while read -r line; do echo got-$line; done'";
-
-/// Ctrl-Z and `bg`, for a command whose line ends in a quote.
+/// Ctrl-Z and `bg`.
 fn into_background(child: &mut Child) {
     type_in(child, b"\x1a");
     read_until(child, "Stopped");
     type_in(child, b"bg\n");
-    read_until(child, "' &");
+    read_until(child, " &\r\n");
 }
 
 /// bash says nothing to a job that it brings back while it runs: no SIGCONT.
@@ -204,7 +205,7 @@ fn back_and_forth(options: &str) {
     for word in ["y", "z"] {
         into_background(&mut child);
         type_in(&mut child, b"fg\n");
-        read_until(&mut child, "done'\r\n");
+        read_until(&mut child, "got-/\r\n");
         type_in(&mut child, format!("{word}\n").as_bytes());
         read_until(&mut child, &format!("got-{word}"));
     }
