@@ -23,6 +23,9 @@ pub struct Built {
 
 pub fn build(request: &Request) -> Result<Built, Failure> {
     let mut namespaces = namespaces(request)?;
+    if request.arranges_files() && !request.tty {
+        refuse_directories()?;
+    }
     // What is joined is not new, also where it is one of the default set.
     for (kind, _) in &request.join {
         if request.given.contains(*kind) {
@@ -261,7 +264,7 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
         });
     }
     if (request.root.is_some() || of_root) && !request.no_dev {
-        command.mount(Mount::dev("/dev"));
+        command.mount(Mount::dev("/dev")).no_devices();
     }
     if request.root.is_some() && !request.no_sys {
         command.mount(Mount::sysfs("/sys"));
@@ -344,6 +347,25 @@ fn process(request: &Request, set: Namespaces, command: &mut Command) {
     }
     if !request.tty && !request.new_session {
         guard_terminal(command);
+    }
+}
+
+/// By a directory on 0, 1 or 2 the command would reach all that is there, whatever its own files are.
+pub fn refuse_directories() -> Result<(), Failure> {
+    let streams: [(BorrowedFd<'_>, &str, &str); 3] = [
+        (rustix::stdio::stdin(), "input", "</dev/null"),
+        (rustix::stdio::stdout(), "output", ">/dev/null"),
+        (rustix::stdio::stderr(), "error", "2>/dev/null"),
+    ];
+    let is_directory = |fd| {
+        rustix::fs::fstat(fd).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
+    };
+    match streams.into_iter().find(|(fd, ..)| is_directory(*fd)) {
+        None => Ok(()),
+        Some((_, name, other)) => Err(Failure::usage(format!("standard {name} is a directory"))
+            .why("it would lead the command to the files of outside, around those that it is to see")
+            .fix(format!("give it something else: {other}"))
+            .fix("hand over a directory on purpose: --keep-fd 3 3<DIR")),
     }
 }
 

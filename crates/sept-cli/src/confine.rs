@@ -145,7 +145,14 @@ pub fn apply(
         command.selinux_label(label);
     }
     if holds(request, set) {
-        command.limit_capabilities(changed(request, CapabilitySet::ALL.without(UNDOES_MOUNTS)));
+        let left = changed(request, CapabilitySet::ALL.without(UNDOES_MOUNTS));
+        command.limit_capabilities(left);
+        // In one of its own it could mount the host's cgroups anew. Both policies of that name refuse namespaces, too; and with
+        // this right it could mount them without.
+        let refused = request.seccomp.iter().any(|name| matches!(name.to_str(), Some("default" | "strict")));
+        if !refused && left.bits() & (1 << CAP_SYS_ADMIN) == 0 {
+            command.refuse_cgroup_namespaces();
+        }
     }
     if !request.capabilities.is_empty() {
         let mut sets = capabilities(request, set, host);

@@ -29,6 +29,10 @@ fn layer(word: &str) -> Result<Layer, String> {
 
 /// Declares what may be missing, and what there is to be in place of a user namespace, a network, and all namespaces.
 pub fn apply(request: &Request, set: Namespaces, host: &Host, command: &mut Command) -> Result<(), Failure> {
+    // A sandbox around may refuse this one, and has its own. Nobody asked for it by name.
+    if request.given.is_empty() && set.contains(Namespace::Cgroup) {
+        command.if_possible([Layer::Kind(Namespace::Cgroup)]);
+    }
     if request.if_possible.is_empty() {
         return Ok(());
     }

@@ -194,6 +194,9 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
     if joined.kinds().next().is_some() {
         crate::build::guard_terminal(&mut command);
     }
+    if enter.root.is_some() || joined.kinds().any(|(_, kind)| kind == Namespace::Mount) {
+        crate::build::refuse_directories()?;
+    }
     if let Keep::Only(list) = &request.keep {
         command.keep_fds(list.iter().copied());
     }

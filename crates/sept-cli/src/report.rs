@@ -38,6 +38,7 @@ fn enforced(plan: &Plan) -> Value {
     let filters = plan.steps.iter().filter_map(|step| match step {
         Step::Seccomp(filter) | Step::SeccompListener(filter) => Some(filter.name.as_str()),
         Step::RefuseTerminalInjection => Some("terminal injection"),
+        Step::RefuseCgroupNamespaces => Some("cgroup namespaces"),
         _ => None,
     });
     json["landlock_abi"] = json!(landlock);

@@ -252,3 +252,62 @@ fn a_small_dev_needs_no_root_of_its_own() {
     let said = stdout(&run(&["--tmpfs", "/dev", "--mask", "/etc/passwd", "sh", "-c", "wc -c </etc/passwd"]));
     assert_eq!(said, "0");
 }
+
+/// What set-up makes is the inside's root's, also where the caller has no number inside, and can look at its own files alone.
+#[test]
+fn a_map_that_leaves_the_caller_out_has_files_all_the_same() {
+    let test = "a_map_that_leaves_the_caller_out_has_files_all_the_same";
+    if !common::is_root() {
+        common::skip(test, "only root may map ids that are not its own");
+        return;
+    }
+    let scratch = Scratch::new();
+    let secret = scratch.path("secret");
+    std::fs::create_dir_all(scratch.path("secret/dir")).expect("a directory can be made");
+    std::fs::write(scratch.path("secret/dir/file"), "text").expect("a file can be made");
+    common::host("chmod", &["700", &secret]);
+    common::host("chmod", &["755", &scratch.path(".")]);
+    let (dir, below) = (scratch.path("secret/dir"), "/tmp/new/bound");
+    let ids = ["--map-users", "0:100000:65536", "--map-groups", "0:100000:65536", "-S", "0", "-G", "0"];
+    let input = scratch.path("input");
+    std::fs::write(&input, "data").expect("a file can be made");
+    let said = |options: &[&str], script: &str| {
+        let stdin = std::fs::File::open(&input).expect("it is there");
+        let mut sept = sept();
+        sept.arg("run").args(ids).args(options).args(["sh", "-c", script]).stdin(stdin);
+        stdout(&sept.output().expect("sept starts"))
+    };
+    for whole in
+        [["--read-only"].as_slice(), &["--root", "/"], &["--dev", "/dev"], &["--read-only", "--init"]]
+    {
+        let script = "stat -c '%u %n' /dev/pts /dev/shm /dev/ptmx && : >/dev/shm/x && echo >/dev/null && stat -c %u /dev/shm/x";
+        assert_eq!(said(whole, script), "0 /dev/pts\n0 /dev/shm\n0 /dev/ptmx\n0", "{whole:?}");
+    }
+    let made =
+        ["--tmpfs", "/tmp", "--dir", "/tmp/a/b", "--symlink", "a", "/tmp/link", "--file", "0", "/tmp/file"];
+    let script = "stat -c '%u %g %n' /tmp/a/b /tmp/link /tmp/file && cat /tmp/file && rm /tmp/file";
+    assert_eq!(said(&made, script), "0 0 /tmp/a/b\n0 0 /tmp/link\n0 0 /tmp/file\ndata");
+    let data = ["--tmpfs", "/tmp", "--bind-data", "0", "/tmp/data", "--bind", &dir, below];
+    assert_eq!(
+        said(&data, &format!("cat /tmp/data {below}/file && touch {below}/x 2>/dev/null || echo no")),
+        "datatextno"
+    );
+    let over = ["--overlay-src", "/etc", "--tmp-overlay", "/etc"];
+    assert_eq!(said(&over, "echo new >/etc/sept-new && stat -c %u /etc/sept-new"), "0");
+    let copied = ["--options", "tmpcopyup", "--tmpfs", &secret];
+    assert_eq!(
+        said(&copied, &format!("cat {secret}/dir/file && touch {secret}/new && stat -c %u {secret}/new")),
+        "text0"
+    );
+    // Root is not among them.
+    let ids = ["--map-users", "5:100000:10", "--map-groups", "7:100000:10", "-S", "6", "-G", "8"];
+    let output =
+        run(&[ids.as_slice(), &["--read-only", "stat", "-c", "%u %g", "/dev/shm", "/dev/ptmx"]].concat());
+    assert_eq!(stdout(&output), "5 7\n5 7");
+    // The signal that ends it with sept is still asked for.
+    let show =
+        ["--read-only", "perl", "-e", "my $s = pack('i', 0); syscall(157, 2, $s); print unpack('i', $s)"];
+    if cfg!(target_arch = "x86_64") && common::need(test, &["perl"]) {
+        assert_eq!(stdout(&run(&[ids.as_slice(), &show].concat())), libc::SIGKILL.to_string());
+    }
+}

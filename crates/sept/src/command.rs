@@ -117,6 +117,7 @@ pub struct Command {
     pub(crate) propagation: Option<Propagation>,
     pub(crate) root: Option<PathBuf>,
     pub(crate) read_only: bool,
+    pub(crate) no_devices: bool,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) interpreters: Vec<(PathBuf, String)>,
     pub(crate) create: Create,
@@ -126,6 +127,7 @@ pub struct Command {
     pub(crate) foreground: bool,
     pub(crate) no_new_privs: bool,
     pub(crate) refuse_terminal_injection: bool,
+    pub(crate) refuse_cgroup_namespaces: bool,
     pub(crate) keep: Option<Vec<RawFd>>,
     pub(crate) init: bool,
     pub(crate) parent_death_signal: Option<i32>,
@@ -185,6 +187,7 @@ impl Command {
             propagation: None,
             root: None,
             read_only: false,
+            no_devices: false,
             mounts: Vec::new(),
             interpreters: Vec::new(),
             create: Create::Own,
@@ -194,6 +197,7 @@ impl Command {
             foreground: false,
             no_new_privs: false,
             refuse_terminal_injection: false,
+            refuse_cgroup_namespaces: false,
             keep: None,
             init: false,
             parent_death_signal: None,
@@ -542,6 +546,13 @@ impl Command {
         self
     }
 
+    /// Device files in the tree that the command begins with do not work (`nodev` of mount(8), before [`mount`](Self::mount)s
+    /// are made); those of [`Mount::dev`] and of binds that ask for devices do.
+    pub fn no_devices(&mut self) -> &mut Self {
+        self.no_devices = true;
+        self
+    }
+
     /// Adds a mount; they are made in the order given. Sources of binds are what the caller sees at the beginning.
     pub fn mount(&mut self, mount: Mount) -> &mut Self {
         self.mounts.push(mount);
@@ -598,6 +609,14 @@ impl Command {
     /// Refuses the ioctls TIOCSTI and TIOCLINUX, by which a program types into a terminal that it shares.
     pub fn refuse_terminal_injection(&mut self) -> &mut Self {
         self.refuse_terminal_injection = true;
+        self
+    }
+
+    /// Refuses new cgroup namespaces to the command: with one in a user namespace of its own it could mount cgroups anew,
+    /// writable to the user who owns their files. By a filter, for which clone3(2) does not exist (ENOSYS). Needs
+    /// [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN, as a new user namespace gives it.
+    pub fn refuse_cgroup_namespaces(&mut self) -> &mut Self {
+        self.refuse_cgroup_namespaces = true;
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::cgroup::{Cgroup, Controller};
 use crate::command::{Alternative, Command};
 use crate::error::{Error, describe};
-use crate::host::{Host, probe};
+use crate::host::{Host, advice, probe};
 use crate::landlock::Landlock;
 use crate::layer::{Layer, Missing};
 use crate::mount::{Access, Mount, MountKind};
@@ -81,7 +81,15 @@ impl Command {
         let culprits = self.culprits();
         let mut kinds = culprits.iter();
         match (kinds.next(), kinds.next()) {
-            (Some(one), None) => error.lacks(Layer::Kind(one)),
+            (Some(one), None) => {
+                let mut error = error.lacks(Layer::Kind(one));
+                if let Error::Clone { errno: libc::EPERM, advice, .. } = &mut error
+                    && one == Namespace::Cgroup
+                {
+                    *advice = advice::no_cgroup_namespace();
+                }
+                error
+            }
             (Some(_), Some(_)) => error.lacks(Layer::Namespaces),
             (None, _) => error,
         }
@@ -138,7 +146,7 @@ impl Command {
             Layer::Seccomp if self.seccomp_listener => false,
             Layer::Seccomp => {
                 self.filters.clear();
-                self.refuse_terminal_injection = false;
+                (self.refuse_terminal_injection, self.refuse_cgroup_namespaces) = (false, false);
                 self.record(layer, why, layer.without())
             }
             Layer::Keyring => {
@@ -210,6 +218,7 @@ impl Command {
             Namespace::Mount => {
                 self.root.is_some()
                     || self.read_only
+                    || self.no_devices
                     || self.propagation.is_some()
                     || self.mounts.iter().any(of_its_own)
             }

@@ -46,7 +46,14 @@ fn the_child_never_allocates() {
     let data = std::fs::File::open("/etc/passwd").expect("it can be read");
     let rich = || {
         let mut command = Command::new("true");
-        command.unshare(Namespace::ALL).map_root().hostname("x").loopback().root("/").read_only();
+        command
+            .unshare(Namespace::ALL)
+            .map_root()
+            .hostname("x")
+            .loopback()
+            .root("/")
+            .read_only()
+            .no_devices();
         command.mount(Mount::proc("/proc")).mount(Mount::dev("/dev")).mount(Mount::tmpfs("/tmp"));
         command.mount(Mount::bind("/etc/passwd", "/tmp/a/b", sept::Access::ReadOnly));
         let options = |words: &str| sept::MountOptions::parse(words).expect("options");
@@ -57,13 +64,21 @@ fn the_child_never_allocates() {
         let null = sept::Device { kind, major: 1, minor: 3, mode: 0o666, uid: 0, gid: 0 };
         command.mount(Mount::device("/dev/null", "/mnt/null", null));
         command.mount(Mount::bind_data(data.as_raw_fd(), "/mnt/data", 0o600, sept::Access::ReadOnly));
-        command.no_new_privs().refuse_terminal_injection().keep_fds([]).current_dir_or_root("/nowhere");
+        command.no_new_privs().refuse_terminal_injection().refuse_cgroup_namespaces();
+        command.keep_fds([]).current_dir_or_root("/nowhere");
         command
     };
     assert!(rich().status().expect("it runs").success());
     assert!(rich().init().status().expect("it runs with a reaper").success());
     let parked = rich().park().expect("it parks");
     assert!(parked.start().expect("it starts").wait().expect("it ends").success());
+    // Other ids, for which only root needs no helper.
+    if rustix::process::geteuid().is_root() {
+        let mut other = Command::new("true");
+        other.unshare(Namespace::ALL).map_uid(0, 100_000, 10).map_gid(0, 100_000, 10).uid(0).gid(0);
+        other.read_only().no_devices().mount(Mount::dev("/dev")).mount(Mount::mask("/etc/passwd"));
+        assert!(other.status().expect("it runs").success());
+    }
     let rule = Rule { calls: vec!["execve".into()], conditions: vec![], action: Action::Notify };
     let asking = Policy { rules: vec![rule], ..Policy::container() }.compile().expect("it compiles");
     let mut asked = rich().seccomp(asking).seccomp_listener().spawn().expect("it starts with a listener");

@@ -71,6 +71,20 @@ fn a_root_is_cloned_filled_pivoted_and_only_then_entered() {
 }
 
 #[test]
+fn a_tree_without_devices_is_restricted_before_those_that_work() {
+    let mut command = Command::new("sh");
+    command.unshare([Namespace::User, Namespace::Mount]).map_uid(5, 100_000, 9).map_gid(0, 0, 1);
+    command.read_only().no_devices().mount(Mount::tmpfs("/tmp")).refuse_cgroup_namespaces();
+    assert_eq!(
+        printed(&command, &root()),
+        "clone: new user, mount\nparent: write 5 100000 9 to /proc/PID/uid_map\n 1. deny setgroups\n \
+         2. map group ids: 0 0 1\n 3. wait for the parent to map ids\n 4. make files as user 5\n \
+         5. make all mounts private\n 6. make all mounts read-only, nodev\n 7. mount tmpfs on /tmp\n \
+         8. refuse new cgroup namespaces\n 9. execute sh\n"
+    );
+}
+
+#[test]
 fn rights_go_in_the_order_that_each_still_has_what_it_needs() {
     let mut command = Command::new("sh");
     command.die_with_parent().groups([]).gid(5).uid(6).refuse_terminal_injection().keep_fds([7, 5]);

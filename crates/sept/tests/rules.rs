@@ -25,6 +25,7 @@ fn rich() -> Command {
         .loopback()
         .root("/")
         .read_only()
+        .no_devices()
         .mount(Mount::proc("/proc"))
         .mount(Mount::dev("/dev"))
         .mount(Mount::sysfs("/sys"))
@@ -32,6 +33,7 @@ fn rich() -> Command {
         .current_dir("/tmp")
         .no_new_privs()
         .refuse_terminal_injection()
+        .refuse_cgroup_namespaces()
         .keep_fds([])
         .die_with_parent();
     command

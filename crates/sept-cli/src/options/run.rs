@@ -11,7 +11,8 @@ pub static PAGE: Page = Page {
     usage: "[OPTIONS] [--] [COMMAND [ARG]...]",
     options: OPTIONS,
     notes: "Without options: new user, mount, pid, uts, ipc, net and cgroup namespaces; an ordinary user is root\n\
-            inside; mounts private, /proc fresh, lo up.\n\n\
+            inside; mounts private, /proc fresh, lo up. With files or limits arranged: no CAP_SYS_ADMIN, no\n\
+            CAP_SYS_PTRACE and no new cgroup namespace inside, unless --cap-add sys_admin.\n\n\
             Exit code: COMMAND's own; 128+n when signal n ended it; 124 time ran out; 125 sept failed;\n\
             126 COMMAND cannot be executed; 127 COMMAND not found.",
     examples: &[

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::common::{Waiting, is_root, need, path, run, skip, soon, stderr, stdout};
+use crate::common::{
+    EXIT_WITH_ERRNO, Scratch, Waiting, is_root, need, path, program, run, skip, soon, stderr, stdout,
+};
 
 /// Writes what can do no harm to the files by which one gets out, and says to which it could.
 const ATTACK: &str = r#"
@@ -52,7 +54,7 @@ fn nobody_leaves_a_cgroup_or_names_an_agent() {
         };
         assert_eq!(undone(&admin, "").contains("cgroup.procs"), !all.all(is_border), "who may mount can");
         assert_eq!((written(&[]), undone(&[], "")), ("done".to_owned(), "done".to_owned()));
-        assert_eq!(undone(&[], "unshare -UrmC"), "done");
+        assert_eq!(undone(&[], "unshare -Urm"), "done");
         assert!(!written(&[]).contains("release_agent") && !mounted(&admin).contains("release_agent"));
         if !agents().is_empty() && agents().iter().all(|agent| agent.trim().is_empty()) {
             assert!(
@@ -68,6 +70,87 @@ fn nobody_leaves_a_cgroup_or_names_an_agent() {
     } else {
         assert_eq!(written(&[]), "done");
     }
+}
+
+/// In namespaces of the command's own, where it has the right to mount, and its user's right to the files.
+#[test]
+fn no_cgroup_is_mounted_anew() {
+    let attack = "for flags in -Urm -UrmC; do unshare $flags sh -c '\
+                      mount -t cgroup2 none /mnt && test -e /mnt/cgroup.procs && echo mounted; \
+                      mount -t cgroup -o pids none /mnt && test -e /mnt/cgroup.procs && echo mounted'; done 2>/dev/null; \
+                  echo done";
+    let tried = |options: &[&str]| stdout(&run(&[options, &["sh", "-c", attack]].concat()));
+    let bites = |said: String| assert!(said.contains("mounted"), "{said}");
+    bites(tried(&["--read-only", "--cap-add", "sys_admin"]));
+    bites(tried(&[]));
+    let mut ways = vec![
+        vec!["--read-only"],
+        vec!["--read-only", "--init"],
+        vec!["--read-only", "--no-new-privs", "--init"],
+        vec!["--read-only", "--cap-drop", "all"],
+        vec!["--read-only", "--share", "cgroup"],
+        vec!["--read-only", "--seccomp", "default"],
+        vec!["--read-only", "--seccomp", "strict"],
+        vec!["--tmpfs", "/tmp"],
+        vec!["--root", "/"],
+    ];
+    if is_root() {
+        ways.extend([vec!["--pids", "64"], vec!["--pids", "64", "--init"]]);
+        ways.push([["--read-only"].as_slice(), &OTHERS].concat());
+    }
+    for options in ways {
+        assert_eq!(tried(&options), "done", "{options:?}");
+    }
+}
+
+/// By whatever call and ABI.
+#[test]
+fn no_call_makes_a_cgroup_namespace_where_files_are_arranged() {
+    let test = "no_call_makes_a_cgroup_namespace_where_files_are_arranged";
+    if !cfg!(target_arch = "x86_64") {
+        skip(test, "the programs are for x86_64");
+        return;
+    }
+    let scratch = Scratch::new();
+    let new = (libc::CLONE_NEWUSER | libc::CLONE_NEWCGROUP) as u32;
+    let i386 = |number: u32| {
+        let code = [&[0xb8], number.to_le_bytes().as_slice(), &[0xbb], &new.to_le_bytes()].concat();
+        [&code, [0x31, 0xc9, 0x31, 0xd2, 0x31, 0xf6, 0x31, 0xff, 0xcd, 0x80].as_slice(), &EXIT_WITH_ERRNO]
+            .concat()
+    };
+    // In the parent of a process that was made the answer is its number: more than any errno, or 0 in the child.
+    let native = |number: u32| {
+        let code = [&[0xb8], number.to_le_bytes().as_slice(), &[0xbf], &new.to_le_bytes()].concat();
+        [&code, [0x31, 0xf6, 0x31, 0xd2, 0x0f, 0x05].as_slice(), &EXIT_WITH_ERRNO].concat()
+    };
+    let (unshare, clone) = (libc::SYS_unshare as u32, libc::SYS_clone as u32);
+    let programs = [
+        ("unshare", native(unshare)),
+        ("clone", native(clone)),
+        ("i386-unshare", i386(310)),
+        ("i386-clone", i386(120)),
+        ("x32-unshare", native(unshare | 0x4000_0000)),
+    ];
+    for (name, code) in programs {
+        let program = program(&scratch, name, &code);
+        let code = |options: &[&str]| run(&[options, &[&program]].concat()).status.code();
+        // A kernel without x32, or i386, has no such calls.
+        let open = code(&["--read-only", "--cap-add", "sys_admin"]);
+        assert!(name.contains('-') || open != Some(libc::EPERM), "{name}: {open:?}");
+        let has = open != Some(libc::ENOSYS) && open.is_some_and(|code| !(128..=160).contains(&code));
+        let refused = code(&["--read-only"]);
+        assert!(!has || refused == Some(libc::EPERM), "{name}: {refused:?}");
+        assert!(has || name.contains('-'), "{name}: {open:?}");
+    }
+    // The flags of clone3 are in memory, where no filter looks.
+    let number = (libc::SYS_clone3 as u32).to_le_bytes();
+    let call = [&[0xb8], number.as_slice(), &[0x31, 0xff, 0x31, 0xf6, 0x0f, 0x05], &EXIT_WITH_ERRNO].concat();
+    let program = program(&scratch, "clone3", &call);
+    assert_eq!(run(&["--read-only", "--cap-add", "sys_admin", &program]).status.code(), Some(libc::EINVAL));
+    assert_eq!(run(&["--read-only", &program]).status.code(), Some(libc::ENOSYS));
+    // All else is as it was.
+    let output = run(&["--read-only", "--proc", "/proc", "unshare", "-Urmpinf", "id", "-u"]);
+    assert_eq!(stdout(&output), "0");
 }
 
 /// A path that leads out of the mount of the cgroups.

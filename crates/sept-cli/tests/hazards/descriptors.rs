@@ -33,6 +33,36 @@ fn no_descriptor_of_the_host_goes_in() {
     assert!(listed("unshare -Ur") >= 25);
 }
 
+/// CVE-2024-21626 by the descriptors that nobody closes.
+#[test]
+fn no_directory_of_outside_is_a_standard_stream() {
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    std::fs::write(scratch.path("secret"), "out").expect("a file can be made");
+    let outside = scratch.0.display().to_string();
+    let output = |redirect: &str, words: &str| {
+        let script = format!(
+            "exec {} {words} sh -c 'cat /proc/self/fd/3/secret /proc/self/fd/0/secret' {redirect}",
+            path()
+        );
+        std::process::Command::new("sh").args(["-c", &script]).output().expect("sh starts")
+    };
+    let usr = format!("run --root {root} --ro-bind /usr /usr");
+    let kept = output(&format!("3<{outside} 0</dev/null"), &format!("{usr} --keep-fd 3"));
+    assert_eq!(String::from_utf8_lossy(&kept.stdout), "out", "it is a way out: {}", stderr(&kept));
+    let target = Waiting::new(&["--root", &root, "--ro-bind", "/usr", "/usr"]);
+    let enter = format!("enter {}", target.inside());
+    for words in [usr.as_str(), "run --read-only", "run --tmpfs /mnt", &enter] {
+        for (fd, name) in [("0", "input"), ("1", "output"), ("2", "error")] {
+            let output = output(&format!("3</dev/null {fd}<{outside}"), words);
+            assert_eq!(output.status.code(), Some(125), "{words} {fd}");
+            assert!(fd == "2" || stderr(&output).contains(&format!("standard {name} is a directory")));
+        }
+    }
+    // Where the command sees the caller's files anyway, it takes nothing.
+    assert_eq!(output(&format!("0<{outside} 3</dev/null"), "run").stdout, b"out");
+}
+
 #[test]
 fn a_working_directory_by_a_descriptor_is_refused() {
     let scratch = Scratch::new();

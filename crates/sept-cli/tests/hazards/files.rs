@@ -356,3 +356,37 @@ fn nothing_of_proc_that_is_roots_alone_is_writable() {
     let output = run(&own);
     assert!(!String::from_utf8_lossy(&output.stdout).contains("written"));
 }
+
+/// A device file that was left in a root, or is on the host: its owner may open it, and that is root.
+#[test]
+fn no_device_of_the_tree_works() {
+    let test = "no_device_of_the_tree_works";
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    let zero = format!("{root}/target/zero");
+    let made = std::process::Command::new("mknod").args(["-m", "666", &zero, "c", "1", "5"]).output();
+    if !made.is_ok_and(|made| made.status.success()) || std::fs::File::open(&zero).is_err() {
+        skip(test, "no device file can be made that works");
+        return;
+    }
+    let read =
+        |options: &[&str], file: &str| run(&[options, &["head", "-c", "1", file]].concat()).status.success();
+    let usr = ["--root", &root, "--ro-bind", "/usr", "/usr"];
+    assert!(
+        read(&[&usr, ["--no-dev"].as_slice()].concat(), "/target/zero"),
+        "with what the tree has for /dev"
+    );
+    assert!(!read(&usr, "/target/zero"));
+    assert!(read(&usr, "/dev/zero") && !read(&["--root", "/"], &zero) && !read(&["--read-only"], &zero));
+    assert!(read(&["--read-only"], "/dev/zero"), "those that were asked for do");
+    let bound = ["--read-only", "--tmpfs", "/mnt", "--dev-bind", &zero, "/mnt/zero"];
+    assert!(
+        read(&bound, "/mnt/zero")
+            && read(
+                &["--read-only", "--tmpfs", "/mnt", "--device", &format!("{zero}:/mnt/zero")],
+                "/mnt/zero"
+            )
+    );
+    let masked = ["--read-only", "--mask", "/etc/hostname"];
+    assert_eq!(stdout(&run(&[masked.as_slice(), &["cat", "/etc/hostname"]].concat())), "");
+}

@@ -6,6 +6,7 @@
 
 mod copy;
 mod files;
+mod filters;
 mod mounts;
 mod older;
 mod place;
@@ -31,7 +32,7 @@ use crate::mount::Create;
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::Way;
 use crate::plan::step::{Held, Source, Step};
-use crate::sys::{self, CloneRequest, Instruction, Reach};
+use crate::sys::{self, CloneRequest, Reach};
 
 type Result<T = ()> = std::result::Result<T, Errno>;
 
@@ -40,6 +41,7 @@ const MOST_OWN: usize = 64;
 
 struct Child<'a> {
     prepared: &'a Prepared,
+    maker: Maker<'a>,
     /// What paths inside are resolved under; opened when it is first needed.
     root: Option<OwnedFd>,
     /// The directory of the last mount point.
@@ -156,8 +158,54 @@ const AT_ROOT: u32 = u32::MAX;
 
 impl<'a> Child<'a> {
     fn new(prepared: &'a Prepared) -> Self {
-        Self { prepared, root: None, near: None, own: [0; MOST_OWN], own_count: 0, at_root: false }
+        let maker = Maker::caller(prepared);
+        Self { prepared, maker, root: None, near: None, own: [0; MOST_OWN], own_count: 0, at_root: false }
     }
+}
+
+/// Who makes files in what this child mounts.
+#[derive(Clone, Copy)]
+struct Maker<'a> {
+    /// Ids inside; none where the caller's own have a number there.
+    user: Option<u32>,
+    group: Option<u32>,
+    prepared: &'a Prepared,
+}
+
+impl<'a> Maker<'a> {
+    /// The caller's own ids.
+    fn caller(prepared: &'a Prepared) -> Self {
+        Self { user: None, group: None, prepared }
+    }
+
+    /// Makes something, and is who it was afterwards: only that can look at the caller's files.
+    fn make<T>(self, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        if self.user.is_none() && self.group.is_none() {
+            return make();
+        }
+        sys::set_file_ids(self.user, self.group)?;
+        let made = make();
+        sys::reset_file_ids()?;
+        // The kernel has forgotten the signal.
+        let signal = self.prepared.plan.steps.iter().find_map(|step| match step {
+            Step::DieWithParent(signal) => Some(*signal),
+            _ => None,
+        });
+        signal.map_or(Ok(()), |signal| die_with_parent(self.prepared, signal))?;
+        made
+    }
+}
+
+fn die_with_parent(prepared: &Prepared, signal: i32) -> Result {
+    sys::parent_death_signal(signal)?;
+    // It may have ended before the kernel was asked.
+    if parent_is_gone(prepared) { Err(Errno::SRCH) } else { Ok(()) }
+}
+
+fn parent_is_gone(prepared: &Prepared) -> bool {
+    let Some(parent) = &prepared.parent else { return false };
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(parent, PollFlags::IN)], Some(&now)) == Ok(1)
 }
 
 impl<'a> Child<'a> {
@@ -199,7 +247,7 @@ impl<'a> Child<'a> {
 
     fn step(&mut self, step: &Step) -> Result {
         match step {
-            Step::DieWithParent(signal) => self.die_with_parent(*signal),
+            Step::DieWithParent(signal) => die_with_parent(self.prepared, *signal),
             Step::Hide => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
             Step::Join { kinds, from, .. } => self.join(*kinds, *from),
             Step::Fork(_) => self.fork(),
@@ -213,6 +261,10 @@ impl<'a> Child<'a> {
             }
             Step::OffsetClocks(offsets) => self.write_proc(c"self/timens_offsets", offsets.as_bytes()),
             Step::JoinTime => self.join_time(),
+            Step::MakeFilesAs { user, group } => {
+                (self.maker.user, self.maker.group) = (*user, *group);
+                Ok(())
+            }
             Step::AwaitMaps | Step::AwaitParent => self.await_parent(),
             Step::SetHostname(name) => rustix::system::sethostname(name.as_bytes()),
             Step::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes()),
@@ -223,8 +275,8 @@ impl<'a> Child<'a> {
             }
             Step::Propagate(propagation) => files::propagate(*propagation),
             Step::Hold(sources) => self.hold(sources),
-            Step::ReadOnlyAll => self.read_only_all(),
-            Step::CloneRoot { dir, read_only } => self.clone_root(dir, *read_only),
+            Step::RestrictAll(restriction) => self.restrict_all(*restriction),
+            Step::CloneRoot { dir, restriction } => self.clone_root(dir, *restriction),
             Step::Mount { source, change, target, create } => {
                 let from = match source {
                     // SAFETY: as in the step below.
@@ -245,8 +297,8 @@ impl<'a> Child<'a> {
             Step::ReadOnly(at) => self.read_only(at),
             Step::RemountReadOnly(at) => self.remount_read_only(at),
             Step::Symlink { to, at } => {
-                let (parent, name) = self.parent_of(at, Create::Own)?;
-                rustix::fs::symlinkat(to.as_c_str(), parent, name)
+                let (parent, name, maker) = self.parent_of(at, Create::Own)?;
+                maker.make(|| rustix::fs::symlinkat(to.as_c_str(), parent, name))
             }
             Step::LoadInterpreter { file, line } => self.load_interpreter(file, line),
             Step::PivotRoot { keep_dir } => self.pivot(*keep_dir),
@@ -293,7 +345,8 @@ impl<'a> Child<'a> {
             Step::Landlock(rules) => self.landlock(rules),
             Step::KeepCapabilities => keep_capabilities(),
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
-            Step::RefuseTerminalInjection => sys::seccomp(&TERMINAL_FILTER, 0),
+            Step::RefuseTerminalInjection => sys::seccomp(&filters::TERMINAL, 0),
+            Step::RefuseCgroupNamespaces => sys::seccomp(&filters::CGROUPS, 0),
             Step::CloseOthers(keep) => close_others(keep),
             Step::Reap => self.reap(),
             Step::Park => self.park(),
@@ -350,18 +403,6 @@ impl<'a> Child<'a> {
         let by_hand = self.prepared.control.by_hand.load(Acquire) != 0;
         let procs = cgroup.into.as_ref().map(|(_, procs)| procs).filter(|_| by_hand);
         cgroup.tasks.iter().chain(procs).try_for_each(|file| rustix::io::write(file, b"0").map(drop))
-    }
-
-    fn die_with_parent(&self, signal: i32) -> Result {
-        sys::parent_death_signal(signal)?;
-        // It may have ended before the kernel was asked.
-        if self.parent_is_gone() { Err(Errno::SRCH) } else { Ok(()) }
-    }
-
-    fn parent_is_gone(&self) -> bool {
-        let Some(parent) = &self.prepared.parent else { return false };
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(parent, PollFlags::IN)], Some(&now)) == Ok(1)
     }
 
     fn write_proc(&self, file: &CStr, content: &[u8]) -> Result {
@@ -436,7 +477,7 @@ impl<'a> Child<'a> {
                 }
                 wire::GIVE_UP if self.prepared.plan.way == Way::InPlace => return Err(Errno::CANCELED),
                 wire::GIVE_UP => sys::exit(125),
-                _ if self.parent_is_gone() => sys::exit(125),
+                _ if parent_is_gone(self.prepared) => sys::exit(125),
                 _ => {
                     let _ = futex::wait(go, futex::Flags::empty(), wire::WAIT, Some(&slice));
                 }
@@ -614,35 +655,3 @@ fn reaper(command: i32, status: &AtomicU32) -> ! {
         }
     }
 }
-
-const fn op(code: u32, jt: u8, jf: u8, k: u32) -> Instruction {
-    Instruction { code: code as u16, jt, jf, k }
-}
-
-const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-/// Where `struct seccomp_data` has the number, and the low half of the second argument (little-endian).
-const NUMBER: u32 = 0;
-const SECOND_ARGUMENT: u32 = 24;
-const TIOCSTI: u32 = 0x5412;
-const TIOCLINUX: u32 = 0x541c;
-
-/// Refuses ioctl TIOCSTI and TIOCLINUX with EPERM, whatever the upper half of the request is. The number of ioctl in
-/// every table that this processor has: a call of another name with one of these numbers and such an argument does
-/// not exist in the others.
-static TERMINAL_FILTER: [Instruction; 10] = [
-    op(LOAD, 0, 0, NUMBER),
-    op(EQUAL, 3, 0, libc::SYS_ioctl as u32),
-    op(EQUAL, 2, 0, OTHER_IOCTL[0]),
-    op(EQUAL, 1, 0, OTHER_IOCTL[1]),
-    op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-    op(LOAD, 0, 0, SECOND_ARGUMENT),
-    op(EQUAL, 1, 0, TIOCSTI),
-    op(EQUAL, 0, 1, TIOCLINUX),
-    op(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-    op(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-];
-
-/// i386 and x32; 32-bit ARM.
-const OTHER_IOCTL: [u32; 2] = if cfg!(target_arch = "x86_64") { [54, 0x4000_0202] } else { [54, 54] };

@@ -163,7 +163,7 @@ fn takes_attributes(step: &Step) -> bool {
             | Step::RemountReadOnly(_)
             | Step::Mask { .. }
             | Step::ReadOnly(_)
-            | Step::ReadOnlyAll
+            | Step::RestrictAll(_)
             | Step::CloneRoot { .. }
     )
 }

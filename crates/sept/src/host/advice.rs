@@ -64,6 +64,14 @@ pub(crate) fn clone(kinds: Namespaces, errno: Errno) -> Advice {
     }
 }
 
+/// What `Command::refuse_cgroup_namespaces` does to a command inside.
+pub(crate) fn no_cgroup_namespace() -> Advice {
+    Advice::new(
+        "a seccomp filter on this process, that of a sandbox around it perhaps, refuses new cgroup namespaces",
+        "share the one that is there: leave the cgroup namespace out",
+    )
+}
+
 fn no_space(kinds: Namespaces) -> Advice {
     for kind in kinds.iter() {
         if sysctl(kind.limit()) == Some(0) {
@@ -425,7 +433,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 format!("leave the flags out: {}", filter.flags),
             )
         }
-        Step::Seccomp(_) | Step::SeccompListener(_) | Step::RefuseTerminalInjection if refused => {
+        Step::Seccomp(_) | Step::SeccompListener(_) | Step::RefuseTerminalInjection | Step::RefuseCgroupNamespaces if refused => {
             Advice::new(
                 "a filter needs no_new_privs, or CAP_SYS_ADMIN in the user namespace",
                 "allow no new privileges: --no-new-privs",
@@ -466,7 +474,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::OffsetClocks(_) if errno == libc::ERANGE => {
             Advice::new("the clock would be negative, or too far in the future", "use a smaller offset")
         }
-        Step::Mount { .. } | Step::ReadOnlyAll | Step::CloneRoot { .. } if errno == libc::ENOSYS => {
+        Step::Mount { .. } | Step::RestrictAll(_) | Step::CloneRoot { .. } if errno == libc::ENOSYS => {
             Advice::new(
                 "mounts are made by fsopen, open_tree and move_mount (Linux 5.2), and placed by openat2 (5.6): the kernel, or a seccomp filter, has not all of them",
                 "use a newer kernel, or a filter that knows them",

@@ -85,7 +85,20 @@ pub(super) fn map(
         }
         steps.push(Step::AwaitMaps);
     }
+    let (user, group) = (instead(&uids, host.uid), instead(&gids, host.gid));
+    if !command.mounts.is_empty() && (user.is_some() || group.is_some()) {
+        steps.push(Step::MakeFilesAs { user, group });
+    }
     Ok(())
+}
+
+/// Who makes files where the caller has no number inside: root, or else the first that has one.
+fn instead(map: &[IdRange], own: u32) -> Option<u32> {
+    if map.iter().any(|range| range.inside_of(own).is_some()) {
+        return None;
+    }
+    let holds_root = map.iter().any(|range| range.inside == 0);
+    map.first().map(|first| if holds_root { 0 } else { first.inside })
 }
 
 fn duty(writer: Writer, file: &'static str, program: &'static str, map: &[IdRange]) -> Option<Duty> {

@@ -221,7 +221,10 @@ impl Plan {
 
     /// Whether a step changes user or group ids.
     pub(crate) fn changes_ids(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::SetUid(_) | Step::SetGid(_) | Step::SetGroups(_)))
+        let changes = |step: &Step| {
+            matches!(step, Step::SetUid(_) | Step::SetGid(_) | Step::SetGroups(_) | Step::MakeFilesAs { .. })
+        };
+        self.steps.iter().any(changes)
     }
 }
 
@@ -312,7 +315,11 @@ fn validate(command: &Command) -> Result<(), Error> {
             Namespace::Uts,
         ),
         (command.monotonic.is_some() || command.boottime.is_some(), "a clock offset", Namespace::Time),
-        (command.root.is_some() || command.read_only, "a root of its own", Namespace::Mount),
+        (
+            command.root.is_some() || command.read_only || command.no_devices,
+            "a root of its own",
+            Namespace::Mount,
+        ),
         (!command.mounts.is_empty(), "a mount", Namespace::Mount),
         (command.propagation.is_some(), "mount propagation", Namespace::Mount),
         (command.loopback, "setting lo up", Namespace::Net),

@@ -80,6 +80,9 @@ fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(),
     if command.refuse_terminal_injection {
         steps.push(Step::RefuseTerminalInjection);
     }
+    if command.refuse_cgroup_namespaces {
+        steps.push(Step::RefuseCgroupNamespaces);
+    }
     // With no_new_privs they are the last step but exec.
     if !command.no_new_privs {
         steps.extend(filters(command));

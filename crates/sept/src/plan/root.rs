@@ -10,7 +10,7 @@ use crate::mount::{Access, Bind, Create, Device, DeviceType, Mount, MountKind, P
 use crate::namespace::Namespace;
 use crate::plan::options::{becomes_read_only, change, id_map};
 use crate::plan::sources::Sources;
-use crate::plan::step::{Attributes, Change, Held, Source, Step, UpperDir};
+use crate::plan::step::{Attributes, Change, Held, Restriction, Source, Step, UpperDir};
 use crate::plan::{below, path};
 use crate::sys::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
 
@@ -47,11 +47,10 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
     let first = steps.len();
     let mut sources = Sources::new(own_root, command.mounts.len());
     // Read-only before the own mounts: a tmpfs of the command's own stays writable.
+    let restriction = Restriction { read_only: command.read_only, no_devices: command.no_devices };
     match own_root {
-        Some(dir) => {
-            steps.push(Step::CloneRoot { dir: path("the root", dir)?, read_only: command.read_only });
-        }
-        None if command.read_only => steps.push(Step::ReadOnlyAll),
+        Some(dir) => steps.push(Step::CloneRoot { dir: path("the root", dir)?, restriction }),
+        None if restriction != Restriction::default() => steps.push(Step::RestrictAll(restriction)),
         None => {}
     }
     // Before the mounts, whose paths are then those inside it.
@@ -78,15 +77,16 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
     Ok(())
 }
 
-/// The root to pivot to. A bind is as writable as its source, which read-only mounts are not: where there are both, the
-/// read-only root is a clone, and the sources stay as they are.
+/// The root to pivot to. A bind is as writable as its source, which restricted mounts are not: where there are both, the
+/// restricted root is a clone, and the sources stay as they are.
 fn own_root(command: &Command) -> Option<&Path> {
     let writable = |mount: &Mount| match &mount.kind {
         MountKind::Bind { access, .. } => *access != Access::ReadOnly,
         MountKind::Overlay { upper, .. } => matches!(upper, Upper::Directory(..)),
         _ => false,
     };
-    let cloned = command.read_only && command.chroot.is_none() && command.mounts.iter().any(writable);
+    let restricted = command.read_only || command.no_devices;
+    let cloned = restricted && command.chroot.is_none() && command.mounts.iter().any(writable);
     command.root.as_deref().or(cloned.then_some(Path::new("/")))
 }
 
@@ -122,7 +122,7 @@ fn lower(
     }
     let at_root = is_root(&mount.target);
     let target = if at_root { c"/".to_owned() } else { path("a mount point", &mount.target)? };
-    let change = change(command, mount, Attributes::set(base(mount)))?;
+    let change = change(command, mount, base(command, mount))?;
     if mount.is_remount() {
         steps.push(Step::Remount { at: target, change });
         return Ok(());
@@ -197,20 +197,25 @@ fn lower(
 }
 
 /// The attributes that a mount has by itself.
-fn base(mount: &Mount) -> u64 {
-    match &mount.kind {
+fn base(command: &Command, mount: &Mount) -> Attributes {
+    Attributes::set(match &mount.kind {
         MountKind::Bind { access, .. } | MountKind::Data { access, .. } => match access {
             Access::ReadWrite => NOSUID | NODEV,
             Access::ReadOnly => NOSUID | NODEV | RDONLY,
             Access::Devices => NOSUID,
             Access::Unchanged => 0,
         },
-        MountKind::Device { .. } => NOSUID | NOEXEC,
+        MountKind::Device { .. } => return of_device(command),
         MountKind::Tmpfs { .. } | MountKind::Overlay { .. } => NOSUID | NODEV,
         MountKind::Proc | MountKind::Mqueue | MountKind::BinfmtMisc => NOSUID | NODEV | NOEXEC,
         MountKind::Sysfs => NOSUID | NODEV | NOEXEC | RDONLY,
         _ => 0,
-    }
+    })
+}
+
+/// A device file that was asked for works, also where it comes from a tree in which none does.
+fn of_device(command: &Command) -> Attributes {
+    Attributes { clear: if command.no_devices { NODEV } else { 0 }, ..Attributes::set(NOSUID | NOEXEC) }
 }
 
 /// What changes the file tree without a mount of its own.
@@ -297,12 +302,12 @@ fn dev(
 ) -> Result<(), Error> {
     // It covers itself.
     sources.cover(base);
-    let with = |set| Change { all: Attributes::set(set), ..Change::default() };
+    let with = |all| Change { all, ..Change::default() };
     let (source, create) = (tmpfs(0o755, None)?, command.create);
-    steps.push(Step::Mount { source, change: with(NOSUID | NODEV), target, create });
-    let mut mount = |source, set, name: &str| -> Result<(), Error> {
+    steps.push(Step::Mount { source, change: with(Attributes::set(NOSUID | NODEV)), target, create });
+    let mut mount = |source, all, name: &str| -> Result<(), Error> {
         let target = path("a mount point", &below(base, name))?;
-        steps.push(Step::Mount { source, change: with(set), target, create: Create::Own });
+        steps.push(Step::Mount { source, change: with(all), target, create: Create::Own });
         Ok(())
     };
     for (name, (major, minor)) in DEVICES {
@@ -310,10 +315,10 @@ fn dev(
         let kind = DeviceType::Character;
         let device = Device { kind, major, minor, mode: 0o666, uid: 0, gid: 0 };
         sources.hold_place(&path);
-        mount(Source::Device { path, device, make: false }, NOSUID | NOEXEC, name)?;
+        mount(Source::Device { path, device, make: false }, of_device(command), name)?;
     }
-    mount(Source::Devpts, NOSUID | NOEXEC, "pts")?;
-    mount(tmpfs(0o1777, None)?, NOSUID | NODEV, "shm")?;
+    mount(Source::Devpts, Attributes::set(NOSUID | NOEXEC), "pts")?;
+    mount(tmpfs(0o1777, None)?, Attributes::set(NOSUID | NODEV), "shm")?;
     for (name, to) in LINKS {
         let at = path("a link", &below(base, name))?;
         steps.push(Step::Symlink { to: path("a link", Path::new(to))?, at });

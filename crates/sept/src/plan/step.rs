@@ -15,6 +15,7 @@ use crate::seccomp::Filter;
 
 pub use crate::plan::source::{Change, Held, IdMapped, Source, UpperDir};
 pub use crate::sys::Attributes;
+use crate::sys::attr;
 
 /// One step of the child.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,13 @@ pub enum Step {
     MapGid(CString),
     /// Waits until the parent has written the id maps.
     AwaitMaps,
+    /// From here on files of the command's own are made with these ids, setfsuid(2): the caller's have no number inside.
+    MakeFilesAs {
+        /// The user inside, unless the caller's own will do.
+        user: Option<u32>,
+        /// The group inside.
+        group: Option<u32>,
+    },
     /// Waits until the parent has done its duties.
     AwaitParent,
     /// unshare(CLONE_NEWTIME), where the clone can't: a forked child is in the new one at once, and its offsets are fixed.
@@ -59,16 +67,16 @@ pub enum Step {
     SetDomainname(CString),
     /// Changes the propagation of every mount.
     Propagate(Propagation),
-    /// Makes every mount that is there read-only.
-    ReadOnlyAll,
+    /// Restricts every mount that is there.
+    RestrictAll(Restriction),
     /// Opens these paths outside before anything covers them. What is not there is told by the step that wants it.
     Hold(Vec<(CString, Held)>),
     /// Clones the tree of mounts at this directory, to become the root.
     CloneRoot {
         /// The directory, as the caller names it.
         dir: CString,
-        /// Whether the clone is read-only.
-        read_only: bool,
+        /// What holds for the clone.
+        restriction: Restriction,
     },
     /// Mounts something on a path inside.
     Mount {
@@ -212,6 +220,8 @@ pub enum Step {
     NoNewPrivs,
     /// A seccomp filter that refuses TIOCSTI and TIOCLINUX.
     RefuseTerminalInjection,
+    /// A seccomp filter that refuses new cgroup namespaces.
+    RefuseCgroupNamespaces,
     /// Marks all descriptors but these to be closed by exec.
     CloseOthers(Vec<i32>),
     /// Puts the command into a child, and stays as the PID 1 that reaps.
@@ -220,6 +230,34 @@ pub enum Step {
     Park,
     /// execve(2).
     Exec(CString),
+}
+
+/// What holds for all mounts of the tree that the command begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restriction {
+    /// Nothing can be written.
+    pub read_only: bool,
+    /// Device files do not work.
+    pub no_devices: bool,
+}
+
+impl Restriction {
+    /// As `MOUNT_ATTR_*`.
+    pub(crate) fn attributes(self) -> u64 {
+        (if self.read_only { attr::RDONLY } else { 0 }) | (if self.no_devices { attr::NODEV } else { 0 })
+    }
+}
+
+impl fmt::Display for Restriction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [(self.read_only, "read-only"), (self.no_devices, "nodev")];
+        let mut separator = " ";
+        for (_, word) in words.into_iter().filter(|(is, _)| *is) {
+            write!(f, "{separator}{word}")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
 }
 
 /// Landlock's rules, in the kernel's numbers.
@@ -288,6 +326,11 @@ impl fmt::Display for Step {
             Self::MapUid(map) => write!(f, "map user ids: {}", map.to_string_lossy()),
             Self::MapGid(map) => write!(f, "map group ids: {}", map.to_string_lossy()),
             Self::AwaitMaps => f.write_str("wait for the parent to map ids"),
+            Self::MakeFilesAs { user, group } => {
+                f.write_str("make files as")?;
+                user.iter().try_for_each(|id| write!(f, " user {id}"))?;
+                group.iter().try_for_each(|id| write!(f, " group {id}"))
+            }
             Self::AwaitParent => f.write_str("wait for the parent"),
             Self::UnshareTime => f.write_str("make a new time namespace for the command"),
             Self::JoinTime => f.write_str("move to that time namespace"),
@@ -304,10 +347,9 @@ impl fmt::Display for Step {
                 f.write_str("open before they are covered:")?;
                 sources.iter().try_for_each(|(path, _)| write!(f, " {}", shown(path)))
             }
-            Self::ReadOnlyAll => f.write_str("make all mounts read-only"),
-            Self::CloneRoot { dir, read_only: false } => write!(f, "clone the tree at {}", shown(dir)),
-            Self::CloneRoot { dir, read_only: true } => {
-                write!(f, "clone the tree at {} read-only", shown(dir))
+            Self::RestrictAll(restriction) => write!(f, "make all mounts{restriction}"),
+            Self::CloneRoot { dir, restriction } => {
+                write!(f, "clone the tree at {}{restriction}", shown(dir))
             }
             Self::Mount { source, change, target, .. } if change.words.is_empty() => {
                 write!(f, "{source} on {}", shown(target))
@@ -370,6 +412,7 @@ impl fmt::Display for Step {
             }
             Self::Landlock(rules) => write!(f, "{rules}"),
             Self::NoNewPrivs => f.write_str("allow no new privileges"),
+            Self::RefuseCgroupNamespaces => f.write_str("refuse new cgroup namespaces"),
             Self::RefuseTerminalInjection => f.write_str("refuse terminal injection (TIOCSTI)"),
             Self::CloseOthers(keep) if keep.is_empty() => f.write_str("close descriptors from 3 on"),
             Self::CloseOthers(keep) => write!(f, "close descriptors from 3 on, but {keep:?}"),

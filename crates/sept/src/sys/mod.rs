@@ -366,6 +366,33 @@ pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errn
     check(answer).map(drop)
 }
 
+/// setfsuid(2) and setfsgid(2) for this thread: who owns the files that it makes.
+pub(crate) fn set_file_ids(user: Option<u32>, group: Option<u32>) -> Result<(), Errno> {
+    for (call, id) in [(libc::SYS_setfsgid, group), (libc::SYS_setfsuid, user)] {
+        // They tell no failure, but what was set before; -1 only asks.
+        let set = |id: u32| {
+            // SAFETY: both take a number.
+            unsafe { syscall(call, [id as usize, 0, 0, 0, 0, 0]) as u32 }
+        };
+        if let Some(id) = id {
+            set(id);
+            if set(u32::MAX) != id {
+                return Err(Errno::PERM);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The effective ids for files again, by setreuid(2) and setregid(2): they may have no number here.
+pub(crate) fn reset_file_ids() -> Result<(), Errno> {
+    for call in [libc::SYS_setreuid, libc::SYS_setregid] {
+        // SAFETY: it takes numbers; -1 leaves an id as it is.
+        check(unsafe { syscall(call, [u32::MAX as usize, u32::MAX as usize, 0, 0, 0, 0]) })?;
+    }
+    Ok(())
+}
+
 /// seccomp(2) with SECCOMP_GET_ACTION_AVAIL.
 pub(crate) fn seccomp_action_available(action: u32) -> bool {
     // SAFETY: `action` lives across the call; the kernel only reads it.

@@ -7,15 +7,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::Result;
 use super::files::fill;
+use super::{Maker, Result};
 
 /// How deep a directory may lie below the first: each level takes a piece of the child's stack.
 pub(super) const DEEPEST: usize = 64;
 
 /// What is in one directory, into another, with its modes, owners and times. Hard links become files of their own; extended
 /// attributes, and owners that have no number here, are left behind.
-pub(super) fn contents(from: BorrowedFd<'_>, to: BorrowedFd<'_>, deepest: usize) -> Result {
+pub(super) fn contents(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, deepest: usize) -> Result {
     let deepest = deepest.checked_sub(1).ok_or(Errno::NAMETOOLONG)?;
     let mut buffer = [MaybeUninit::uninit(); 1024];
     let mut entries = RawDir::new(from, &mut buffer);
@@ -23,13 +23,13 @@ pub(super) fn contents(from: BorrowedFd<'_>, to: BorrowedFd<'_>, deepest: usize)
         let entry = entry?;
         let name = entry.file_name();
         if name != c"." && name != c".." {
-            one(from, to, name, deepest)?;
+            one(maker, from, to, name, deepest)?;
         }
     }
     Ok(())
 }
 
-fn one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, deepest: usize) -> Result {
+fn one(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, deepest: usize) -> Result {
     let stat = match rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
         // Gone meanwhile.
         Err(Errno::NOENT) => return Ok(()),
@@ -39,17 +39,17 @@ fn one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, deepest: usize) ->
         FileType::Directory => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let below = rustix::fs::openat(from, name, flags, Mode::empty())?;
-            rustix::fs::mkdirat(to, name, Mode::RWXU)?;
+            maker.make(|| rustix::fs::mkdirat(to, name, Mode::RWXU))?;
             let made = rustix::fs::openat(to, name, flags, Mode::empty())?;
-            contents(below.as_fd(), made.as_fd(), deepest)?;
+            contents(maker, below.as_fd(), made.as_fd(), deepest)?;
             dress(made.as_fd(), &stat)
         }
-        FileType::RegularFile => file(from, to, name),
-        FileType::Symlink => link(from, to, name, &stat),
+        FileType::RegularFile => file(maker, from, to, name),
+        FileType::Symlink => link(maker, from, to, name, &stat),
         kind => {
             // Of devices the kernel makes none for who is in a user namespace.
             let mode = Mode::from_raw_mode(stat.st_mode);
-            rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)?;
+            maker.make(|| rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev))?;
             own(rustix::fs::chownat(to, name, user(&stat), group(&stat), AtFlags::SYMLINK_NOFOLLOW))?;
             rustix::fs::chmodat(to, name, mode, AtFlags::empty())
         }
@@ -58,7 +58,7 @@ fn one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, deepest: usize) ->
 
 /// Not part of the frames that lie on one another.
 #[inline(never)]
-fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result {
+fn file(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result {
     // What has taken its place meanwhile must not be waited for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let there = rustix::fs::openat(from, name, flags, Mode::empty())?;
@@ -67,19 +67,19 @@ fn file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result {
         return Err(Errno::AGAIN);
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let made = maker.make(|| rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR))?;
     fill(&made, there.as_fd(), 0o600)?;
     dress(made.as_fd(), &stat)
 }
 
 #[inline(never)]
-fn link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result {
+fn link(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result {
     let mut buffer = [0_u8; 4096];
     // One byte stays for the end.
     let free = buffer.get_mut(..4095).ok_or(Errno::INVAL)?;
     rustix::fs::readlinkat_raw(from, name, free)?;
     let target = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno::NAMETOOLONG)?;
-    rustix::fs::symlinkat(target, to, name)?;
+    maker.make(|| rustix::fs::symlinkat(target, to, name))?;
     own(rustix::fs::chownat(to, name, user(stat), group(stat), AtFlags::SYMLINK_NOFOLLOW))?;
     rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
 }

@@ -11,38 +11,36 @@ use super::mounts::{attach, new_fs, open_tree, open_tree_at};
 use super::{Child, Result};
 use crate::mount::{Create, Device, DeviceType, Propagation};
 use crate::plan;
-use crate::plan::step::Change;
+use crate::plan::step::{Change, Restriction, Step};
 use crate::sys::{self, Attributes, Reach, attr};
 
 /// What an empty directory that covers another one has.
 const EMPTY: Change = only(attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::RDONLY);
 const READ_ONLY: Change = only(attr::RDONLY);
+/// Where no device file of the tree works, this one does.
 const DEVICE: Change = only(attr::NOSUID | attr::NOEXEC);
+const WORKING_DEVICE: Change =
+    with(Attributes { set: attr::NOSUID | attr::NOEXEC, clear: attr::NODEV, propagation: 0 });
 const NULL: Device = Device { kind: DeviceType::Character, major: 1, minor: 3, mode: 0o666, uid: 0, gid: 0 };
 
 const fn only(set: u64) -> Change {
-    Change {
-        data: Vec::new(),
-        all: Attributes::set(set),
-        top: Attributes::NONE,
-        copy_up: false,
-        words: String::new(),
-    }
+    with(Attributes::set(set))
+}
+
+const fn with(all: Attributes) -> Change {
+    Change { data: Vec::new(), all, top: Attributes::NONE, copy_up: false, words: String::new() }
 }
 
 impl Child<'_> {
-    pub(super) fn clone_root(&mut self, dir: &CStr, read_only: bool) -> Result {
+    pub(super) fn clone_root(&mut self, dir: &CStr, restriction: Restriction) -> Result {
         let tree = open_tree(dir, Reach::Tree)?;
-        if read_only {
-            self.set(tree.as_fd(), &READ_ONLY, Reach::Tree)?;
-        }
+        let change = only(restriction.attributes());
+        self.set(tree.as_fd(), &change, Reach::Tree)?;
         // pivot_root wants a mount point: the clone is put over the directory that it is a clone of.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let place = rustix::fs::open(dir, flags, Mode::empty())?;
         attach(tree.as_fd(), place.as_fd())?;
-        if read_only {
-            self.settle(tree.as_fd(), &READ_ONLY, Reach::Tree)?;
-        }
+        self.settle(tree.as_fd(), &change, Reach::Tree)?;
         (self.root, self.near) = (Some(tree), None);
         Ok(())
     }
@@ -60,8 +58,8 @@ impl Child<'_> {
             let directory = FileType::from_raw_mode(rustix::fs::fstat(&there)?.st_mode).is_dir();
             return if directory { Ok(()) } else { Err(Errno::NOTDIR) };
         }
-        let (parent, name) = self.parent_of(at, create)?;
-        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode))?;
+        let (parent, name, maker) = self.parent_of(at, create)?;
+        maker.make(|| rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)))?;
         // mkdir(2) heeds the umask. By descriptor: where the parent is not this child's alone, a link may have come meanwhile.
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(parent, name, flags, Mode::empty())?;
@@ -75,14 +73,14 @@ impl Child<'_> {
         mode: u32,
         create: Create,
     ) -> Result {
-        let (parent, name) = self.parent_of(at, create)?;
+        let (parent, name, maker) = self.parent_of(at, create)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600))?;
+        let file = maker.make(|| rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)))?;
         fill(&file, from, mode)
     }
 
     pub(super) fn change_mode(&mut self, at: &CStr, mode: u32, create: Create) -> Result {
-        let (parent, name) = self.parent_of(at, create)?;
+        let (parent, name, _) = self.parent_of(at, create)?;
         // Not through a link, which could lead out; nor is the mode of a file changed that is only bound there.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let there = rustix::fs::openat(parent, name, flags, Mode::empty())?;
@@ -102,9 +100,11 @@ impl Child<'_> {
             let nothing = new_fs(c"tmpfs", c"tmpfs", &options, &EMPTY)?;
             return attach(nothing.as_fd(), place.as_fd());
         }
-        let nothing = self.open_device(plan::NULL, &NULL, &DEVICE)?;
+        let no_devices = |step: &Step| matches!(step, Step::RestrictAll(all) if all.no_devices);
+        let change = if self.prepared.plan.steps.iter().any(no_devices) { &WORKING_DEVICE } else { &DEVICE };
+        let nothing = self.open_device(plan::NULL, &NULL, change)?;
         attach(nothing.as_fd(), place.as_fd())?;
-        self.settle(nothing.as_fd(), &DEVICE, Reach::One)
+        self.settle(nothing.as_fd(), change, Reach::One)
     }
 
     pub(super) fn read_only(&mut self, at: &CStr) -> Result {
@@ -124,10 +124,10 @@ impl Child<'_> {
         self.change(place.as_fd(), &READ_ONLY, Reach::Tree)
     }
 
-    pub(super) fn read_only_all(&self) -> Result {
+    pub(super) fn restrict_all(&self, restriction: Restriction) -> Result {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(c"/", flags, Mode::empty())?;
-        self.change(root.as_fd(), &READ_ONLY, Reach::Tree)
+        self.change(root.as_fd(), &only(restriction.attributes()), Reach::Tree)
     }
 
     /// A path inside. Links can't lead out of the root; EAGAIN comes from renames meanwhile.

@@ -11,7 +11,7 @@ use rustix::mount::{
 
 use super::copy;
 use super::files::fill;
-use super::{Child, Result};
+use super::{Child, Maker, Result};
 use crate::mount::{Create, Device, DeviceType};
 use crate::plan::step::{Change, IdMapped, Source, UpperDir};
 use crate::sys::{self, Attributes, Reach, attr};
@@ -34,7 +34,8 @@ impl Child<'_> {
         target: &CStr,
         create: Create,
     ) -> Result {
-        let fresh = |kind: &CStr, options: &[_]| new_fs(kind, kind, options, change);
+        let maker = self.maker;
+        let fresh = |kind: &CStr, options: &[_]| maker.make(|| new_fs(kind, kind, options, change));
         let mount = match source {
             Source::Bind { recursive, held: Some(held), .. } => {
                 let tree = self.held(*held)?;
@@ -51,7 +52,8 @@ impl Child<'_> {
             Source::Device { path, device, .. } => self.open_device(path, device, change)?,
             Source::Tmpfs { mode, size } => self.tmpfs(mode, size.as_deref(), change)?,
             Source::FileSystem { kind, source } => {
-                let mount = new_fs(kind, source.as_deref().unwrap_or(kind), &[], change)?;
+                let source = source.as_deref().unwrap_or(kind);
+                let mount = maker.make(|| new_fs(kind, source, &[], change))?;
                 if kind.as_c_str() == c"tmpfs" || kind.as_c_str() == c"ramfs" {
                     self.remember(&mount)?;
                 }
@@ -108,7 +110,7 @@ impl Child<'_> {
     fn tmpfs(&mut self, mode: &CStr, size: Option<&CStr>, change: &Change) -> Result<OwnedFd> {
         let options = [(c"mode", Some(mode)), (c"size", size)];
         let given = if size.is_some() { &options[..] } else { &options[..1] };
-        let mount = new_fs(c"tmpfs", c"tmpfs", given, change)?;
+        let mount = self.maker.make(|| new_fs(c"tmpfs", c"tmpfs", given, change))?;
         self.remember(&mount)?;
         Ok(mount)
     }
@@ -120,7 +122,7 @@ impl Child<'_> {
             from => from?,
         };
         let to = rustix::fs::openat(mount, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        copy::contents(from.as_fd(), to.as_fd(), copy::DEEPEST)
+        copy::contents(self.maker, from.as_fd(), to.as_fd(), copy::DEEPEST)
     }
 
     /// Mount points may be made in it.
@@ -134,9 +136,12 @@ impl Child<'_> {
     /// A file in a tmpfs that is mounted nowhere, as a mount.
     fn data(&mut self, from: BorrowedFd<'_>, mode: u32, change: &Change) -> Result<OwnedFd> {
         const NAME: &CStr = c"data";
-        let tmpfs = new_fs(c"tmpfs", c"tmpfs", &[(c"mode", Some(c"0700"))], &PLAIN)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&tmpfs, NAME, flags, Mode::from_raw_mode(0o600))?;
+        let (tmpfs, file) = self.maker.make(|| {
+            let tmpfs = new_fs(c"tmpfs", c"tmpfs", &[(c"mode", Some(c"0700"))], &PLAIN)?;
+            let file = rustix::fs::openat(&tmpfs, NAME, flags, Mode::from_raw_mode(0o600))?;
+            Ok((tmpfs, file))
+        })?;
         fill(&file, from, mode)?;
         // A mount that counts as written to can't become read-only.
         drop(file);
@@ -161,7 +166,7 @@ impl Child<'_> {
 
     /// Makes a device file, if it may be made there and would work; else it is to be bound.
     fn make_node(&mut self, device: &Device, at: &CStr, create: Create) -> Result<bool> {
-        let (parent, name) = match self.parent_of(at, create) {
+        let (parent, name, maker) = match self.parent_of(at, create) {
             Err(Errno::NOENT) if device.kind != DeviceType::Fifo => return Ok(false),
             found => found?,
         };
@@ -170,7 +175,8 @@ impl Child<'_> {
             return Ok(false);
         }
         let (kind, number) = kind_and_number(device);
-        match rustix::fs::mknodat(parent, name, kind, Mode::from_raw_mode(0o600), number) {
+        let mode = Mode::from_raw_mode(0o600);
+        match maker.make(|| rustix::fs::mknodat(parent, name, kind, mode, number)) {
             // In a user namespace that the caller itself is in.
             Err(Errno::PERM) => return Ok(false),
             done => done?,
@@ -239,14 +245,15 @@ impl Child<'_> {
             UpperDir::Tmpfs => {
                 // Attached before it is used: overlayfs takes no directory of a mount that is nowhere. The overlay then
                 // covers it.
-                let tmpfs = new_fs(c"tmpfs", c"tmpfs", &[(c"mode", Some(c"0755"))], &PLAIN)?;
+                let options = [(c"mode", Some(c"0755"))];
+                let tmpfs = self.maker.make(|| new_fs(c"tmpfs", c"tmpfs", &options, &PLAIN))?;
                 let place = self.resolve(target)?;
                 self.near = None;
                 attach(tmpfs.as_fd(), place.as_fd())?;
                 for (key, name, below) in
                     [(c"upperdir", c"upper", b"/upper".as_slice()), (c"workdir", c"work", b"/work")]
                 {
-                    rustix::fs::mkdirat(&tmpfs, name, Mode::from_raw_mode(0o755))?;
+                    self.maker.make(|| rustix::fs::mkdirat(&tmpfs, name, Mode::from_raw_mode(0o755)))?;
                     set(key, &tmpfs, below)?;
                 }
                 [Some(tmpfs), None]
@@ -255,7 +262,9 @@ impl Child<'_> {
         if user && *upper != UpperDir::None {
             rustix::mount::fsconfig_set_flag(fs.as_fd(), c"userxattr")?;
         }
-        let mount = created(fs.as_fd(), change)?;
+        // overlayfs writes as who mounts it.
+        let maker = if *upper == UpperDir::Tmpfs { self.maker } else { Maker::caller(self.prepared) };
+        let mount = maker.make(|| created(fs.as_fd(), change))?;
         if *upper == UpperDir::Tmpfs {
             self.remember(&mount)?;
         }

@@ -10,7 +10,7 @@ use rustix::mount::MoveMountFlags;
 
 use super::files::prefix;
 use super::mounts::attach;
-use super::{Child, Result};
+use super::{Child, Maker, Result};
 use crate::mount::Create;
 
 /// As the kernel has it, with the byte that ends it.
@@ -34,9 +34,9 @@ impl Near {
     }
 
     /// Attaches a mount, perhaps known to be a directory, at a name in it. False if that leads elsewhere, or is missing.
-    fn attach(&self, mount: BorrowedFd<'_>, name: &CStr, known: bool) -> Result<bool> {
+    fn attach(&self, mount: BorrowedFd<'_>, name: &CStr, known: bool, maker: Maker<'_>) -> Result<bool> {
         if self.own {
-            match make(self.directory.as_fd(), name, known || is_directory(mount)?) {
+            match make(maker, self.directory.as_fd(), name, known || is_directory(mount)?) {
                 // Made a moment ago in a file system that nobody else has: no link, and needs no descriptor.
                 Ok(()) => {
                     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -63,7 +63,7 @@ impl Child<'_> {
             let at = self.prepared.control.step.load(Acquire) as usize;
             let known = self.prepared.directories.get(at) == Some(&true);
             let near = self.near.as_ref().ok_or(Errno::BADF)?;
-            if near.attach(mount, name, known)? {
+            if near.attach(mount, name, known, self.maker)? {
                 return Ok(());
             }
         }
@@ -115,12 +115,12 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// The directory of `path`, made if need be and allowed, and the last name.
+    /// The directory of `path`, made if need be and allowed, the last name, and who makes that.
     pub(super) fn parent_of<'p>(
         &mut self,
         path: &'p CStr,
         create: Create,
-    ) -> Result<(BorrowedFd<'_>, &'p CStr)> {
+    ) -> Result<(BorrowedFd<'_>, &'p CStr, Maker<'_>)> {
         let (above, name) = split(path)?;
         match self.look_near(above) {
             Err(Errno::NOENT) => {
@@ -132,10 +132,10 @@ impl Child<'_> {
         }
         let near = self.near.as_ref().ok_or(Errno::BADF)?;
         // Nothing is left behind on the host, unless it was asked for.
-        if near.own || create == Create::Host {
-            Ok((near.directory.as_fd(), name))
-        } else {
-            Err(Errno::NOENT)
+        match (near.own, create) {
+            (true, _) => Ok((near.directory.as_fd(), name, self.maker)),
+            (false, Create::Host) => Ok((near.directory.as_fd(), name, Maker::caller(self.prepared))),
+            _ => Err(Errno::NOENT),
         }
     }
 
@@ -163,10 +163,12 @@ impl Child<'_> {
                 parent = match self.resolve(prefix(&mut buffer, bytes, end)?) {
                     Err(Errno::NOENT) => {
                         self.may_make_in(parent.as_fd(), create)?;
+                        let own = self.is_own(parent.as_fd())?;
+                        let maker = if own { self.maker } else { Maker::caller(self.prepared) };
                         let mut name = [0_u8; 256];
                         let component = bytes.get(start..end).ok_or(Errno::INVAL)?;
                         let name = prefix(&mut name, component, component.len())?;
-                        make(parent.as_fd(), name, directory || end < length)?;
+                        make(maker, parent.as_fd(), name, directory || end < length)?;
                         self.resolve(prefix(&mut buffer, bytes, end)?)?
                     }
                     found => found?,
@@ -190,10 +192,10 @@ fn split(path: &CStr) -> Result<(&[u8], &CStr)> {
     Ok((bytes.get(..slash).ok_or(Errno::INVAL)?, name.ok_or(Errno::INVAL)?))
 }
 
-fn make(parent: BorrowedFd<'_>, name: &CStr, directory: bool) -> Result {
-    if directory {
-        return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
-    }
+fn make(maker: Maker<'_>, parent: BorrowedFd<'_>, name: &CStr, directory: bool) -> Result {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+    maker.make(|| match directory {
+        true => rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)),
+        false => rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop),
+    })
 }
