@@ -156,13 +156,16 @@ fn where_proc_is_covered_the_present_one_is_shown_if_that_is_declared() {
     let declared = ["/opt/sept", "run", "--if-possible", "proc", "--report-fd", "1", "sh", "-c", "echo $$"];
     let output = lab.run(&COVERED, &declared);
     assert!(stdout(&output).starts_with("1\n"));
+    let said = stderr(&output);
     assert!(
-        stderr(&output)
-            .starts_with("sept: without proc: cannot mount proc on /proc: operation not permitted (")
+        said.starts_with("sept: without cgroup: ") && said.contains("refuses new cgroup namespaces"),
+        "{said}"
     );
+    let proc = "\nsept: without proc: cannot mount proc on /proc: operation not permitted (";
+    assert!(said.contains(proc), "{said}");
     let report = report(&output);
-    assert_eq!(layers(&report), ["proc"]);
-    assert!(report["missing"][0]["instead"].as_str().is_some_and(|text| text.contains("present /proc")));
+    assert_eq!(layers(&report), ["cgroup", "proc"]);
+    assert!(report["missing"][1]["instead"].as_str().is_some_and(|text| text.contains("present /proc")));
     let steps = report["enforced"]["steps"].to_string();
     assert!(!steps.contains("mount proc") && steps.contains("private"), "{steps}");
     assert!(report["enforced"]["namespaces"].to_string().contains("pid"));
@@ -341,7 +344,8 @@ fn limits_are_given_up_where_cgroups_are_not_to_be_had() {
     assert!(stderr(&refused).contains("--if-possible pids"), "{}", stderr(&refused));
     for declared in ["limits", "memory,pids"] {
         let output = inner(&["--if-possible", declared, "--report-fd", "1"]);
-        assert_eq!(layers(&report(&output)), ["memory", "pids"]);
+        // The root around it is one of those that refuse cgroup namespaces.
+        assert_eq!(layers(&report(&output)), ["memory", "pids", "cgroup"]);
     }
     // What is left is still asked for, and rules for devices are no matter of how much.
     for more in [["--cgroup-conf", "memory.high=1G"], ["--device-cgroup-rule", "c 10:229 r"]] {
@@ -432,7 +436,9 @@ fn layers_are_known_by_name_and_shown_in_the_plan() {
         assert!(plan.contains(line), "{plan}");
     }
     let plan = json(&stdout(&run(&["--if-possible", "proc", "--plan=json", "true"])));
-    assert_eq!(plan["if_possible"], json(r#"["proc"]"#));
+    assert_eq!(plan["if_possible"], json(r#"["cgroup", "proc"]"#), "of the default set, and declared");
+    let plan = json(&stdout(&run(&["-UmpC", "--plan=json", "true"])));
+    assert_eq!(plan["if_possible"], json("[]"), "what is named is had, or there is an error");
     for (word, hint) in
         [("prox", "perhaps proc"), ("no-new-privs", "never done without"), ("x", "there are namespaces")]
     {
