@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use sept::{Access, Command, Create, Host, Mount, Namespace, Namespaces, SubIds};
 
@@ -385,9 +386,12 @@ fn shares_terminal() -> bool {
 /// It can be typed into also where no standard stream is a terminal.
 pub fn has_controlling_terminal() -> bool {
     use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::open("/dev/tty", flags, Mode::empty());
-    !matches!(opened, Err(rustix::io::Errno::NXIO | rustix::io::Errno::NOENT))
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::open("/dev/tty", flags, Mode::empty());
+        !matches!(opened, Err(rustix::io::Errno::NXIO | rustix::io::Errno::NOENT))
+    })
 }
 
 /// Since Linux 6.2 it can be switched off; before, there is no such file and it is on.

@@ -38,6 +38,10 @@ use sept::Namespace;
 
 use crate::failure::Failure;
 
+/// musl's own asks the kernel for each few pages, and gives them back, on the way to exec.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 const USAGE: &str = "\
 sept isolates processes with Linux namespaces.
 

@@ -90,7 +90,7 @@ fn serve(prepared: &Prepared) {
         let _ = futex::wait(&control.stage, futex::Flags::empty(), wire::FIRST, Some(&SLICE));
     }
     let stopped = || prepare::duty("serve a process that has ended", Errno::SRCH);
-    if let Err(error) = parent::duties(prepared, pipe.mover, &mut alone, stopped) {
+    if let Err(error) = parent::duties(prepared, (pipe.mover, None), &mut alone, stopped) {
         // Where this can't be written, the other says that it got no reason.
         let _ = rustix::io::write(&pipe.writer, &written(&error));
         parent::speak(prepared, wire::GIVE_UP);

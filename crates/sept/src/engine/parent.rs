@@ -1,7 +1,7 @@
 //! The parent's side: clones, does its duties, waits for exec, and turns a failure into an error.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command as Helper, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -84,7 +84,10 @@ pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> 
         Started { pid: cloned.pid, pidfd, first: None, listener: None, prepared, parked: false };
     let done = started
         .second_stage(stop)
-        .and_then(|()| duties(&started.prepared, started.pid, stop, || started.stopped()))
+        .and_then(|()| {
+            let process = (started.pid, Some(started.pidfd.as_fd()));
+            duties(&started.prepared, process, stop, || started.stopped())
+        })
         .and_then(|()| started.wait(stop));
     drop(turn);
     match done {
@@ -116,14 +119,22 @@ fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned, Error> {
 /// Does what the plan asks of the parent, for this child, and lets that go on.
 pub(super) fn duties(
     prepared: &Prepared,
-    pid: i32,
+    (pid, pidfd): (i32, Option<BorrowedFd<'_>>),
     stop: &mut dyn FnMut() -> bool,
     stopped: impl Fn() -> Error,
 ) -> Result<(), Error> {
     if prepared.plan.duties.is_empty() {
         return Ok(());
     }
-    let seen = seen_in_proc(pid)?;
+    let seen = match pidfd {
+        Some(pidfd) => seen_in_proc(pid, pidfd)?,
+        None => {
+            let opened = Pid::from_raw(pid).ok_or(Errno::SRCH);
+            let pidfd = opened.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
+            let pidfd = pidfd.map_err(|errno| prepare::duty("open a pidfd of the command", errno))?;
+            seen_in_proc(pid, pidfd.as_fd())?
+        }
+    };
     for duty in &prepared.plan.duties {
         if !perform(duty, prepared, (pid, seen), stop)? {
             return Err(stopped());
@@ -134,12 +145,9 @@ pub(super) fn duties(
 }
 
 /// By its number here, /proc may show another process: one whose map would then be written.
-fn seen_in_proc(pid: i32) -> Result<i32, Error> {
-    let opened = Pid::from_raw(pid).ok_or(Errno::SRCH);
-    let pidfd = opened.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
-    let pidfd = pidfd.map_err(|errno| prepare::duty("open a pidfd of the command", errno))?;
+fn seen_in_proc(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32, Error> {
     let what = || format!("find process {pid} in /proc");
-    let seen = find_in_proc(pidfd.as_fd()).map_err(|error| duty_in_proc(what(), &error))?;
+    let seen = find_in_proc(pidfd).map_err(|error| duty_in_proc(what(), &error))?;
     seen.ok_or_else(|| Error::Duty {
         what: what(),
         errno: None,

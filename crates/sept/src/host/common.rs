@@ -3,6 +3,9 @@
 use std::io;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 use crate::error::{Advice, Error};
 
 /// What an errno means wherever the kernel says it. Empty for those that mean more than one thing.
@@ -31,6 +34,20 @@ pub fn advice_on_proc(error: &io::Error) -> Advice {
 
 /// What statfs(2) calls a proc file system.
 pub(crate) const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
+/// A file of /proc, in as few calls as can be: std asks for its size, which none there has, and begins with pieces of 32 bytes.
+pub(crate) fn read_proc(path: &str) -> io::Result<String> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let (mut text, mut buffer) = (Vec::new(), [0_u8; 4096]);
+    loop {
+        match rustix::io::read(&file, &mut buffer) {
+            Ok(0) => return String::from_utf8(text).map_err(|_| io::ErrorKind::InvalidData.into()),
+            Ok(length) => text.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
 
 /// Whether a proc file system is mounted on /proc. Takes no descriptor.
 pub fn has_proc() -> bool {

@@ -1,10 +1,8 @@
 //! The facts about the caller and its host on which a plan depends.
 
-use std::fs;
-
 use crate::command::Command;
 use crate::error::Error;
-use crate::host::common::duty_in_proc;
+use crate::host::common::{duty_in_proc, read_proc};
 use crate::host::joins::{self, JoinFact, OpenJoin};
 use crate::host::subid;
 use crate::id_map::IdRange;
@@ -99,7 +97,7 @@ pub fn own_maps() -> Result<(Vec<IdRange>, Vec<IdRange>), Error> {
 }
 
 fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
-    let text = fs::read_to_string(path).map_err(|error| duty_in_proc(format!("read {path}"), &error))?;
+    let text = read_proc(path).map_err(|error| duty_in_proc(format!("read {path}"), &error))?;
     Ok(parse_map(&text))
 }
 

@@ -85,18 +85,26 @@ pub(crate) fn mount_idmap(mount: BorrowedFd<'_>, user: BorrowedFd<'_>, reach: Re
 }
 
 /// open_tree_attr(2), since Linux 6.15: open_tree(2) with OPEN_TREE_CLONE, and mount_setattr(2), in one call.
-pub(crate) fn open_tree_attr(path: &CStr, change: Attributes, reach: Reach) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_tree_attr(
+    from: BorrowedFd<'_>,
+    path: &CStr,
+    change: Attributes,
+    reach: Reach,
+) -> Result<OwnedFd, Errno> {
     /// The same on every architecture; libc does not have it yet.
     const OPEN_TREE_ATTR: libc::c_long = 467;
     const OPEN_TREE_CLONE: i32 = 1;
     let attr = [change.set, change.clear, change.propagation, 0];
-    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | if reach == Reach::Tree { libc::AT_RECURSIVE } else { 0 };
+    let flags = OPEN_TREE_CLONE
+        | libc::O_CLOEXEC
+        | if reach == Reach::Tree { libc::AT_RECURSIVE } else { 0 }
+        | if path.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
     // SAFETY: `path` and `attr` live across the call and the true size is passed.
     let answer = unsafe {
         syscall(
             OPEN_TREE_ATTR,
             [
-                libc::AT_FDCWD as usize,
+                from.as_raw_fd() as usize,
                 path.as_ptr() as usize,
                 flags as usize,
                 attr.as_ptr() as usize,

@@ -7,7 +7,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
-use super::mounts::{attach, new_fs, open_tree, open_tree_at};
+use super::mounts::{attach, new_fs, open_tree};
 use super::{Child, Result};
 use crate::mount::{Create, Device, DeviceType, Propagation};
 use crate::plan;
@@ -113,8 +113,7 @@ impl Child<'_> {
             found => found?,
         };
         self.near = None;
-        let tree = open_tree_at(place.as_fd(), c"", Reach::Tree)?;
-        self.set(tree.as_fd(), &READ_ONLY, Reach::Tree)?;
+        let tree = self.open_changed(place.as_fd(), c"", &READ_ONLY, Reach::Tree)?;
         attach(tree.as_fd(), place.as_fd())?;
         self.settle(tree.as_fd(), &READ_ONLY, Reach::Tree)
     }

@@ -91,7 +91,7 @@ impl Child<'_> {
         change: &Change,
     ) -> Result<OwnedFd> {
         let reach = if recursive { Reach::Tree } else { Reach::One };
-        let Some(map) = id_map else { return self.open_changed(path, change, reach) };
+        let Some(map) = id_map else { return self.open_changed(CWD, path, change, reach) };
         let tree = self.prepared.trees.get(map.tree).ok_or(Errno::BADF)?;
         let tree = rustix::io::fcntl_dupfd_cloexec(tree, 0)?;
         self.set(tree.as_fd(), change, reach)?;
@@ -292,14 +292,20 @@ impl Child<'_> {
     }
 
     /// A copy with attributes of its own: in one call since Linux 6.15, which counts where binds are many.
-    fn open_changed(&self, path: &CStr, change: &Change, reach: Reach) -> Result<OwnedFd> {
+    pub(super) fn open_changed(
+        &self,
+        from: BorrowedFd<'_>,
+        path: &CStr,
+        change: &Change,
+        reach: Reach,
+    ) -> Result<OwnedFd> {
         if reach == Reach::Tree && change.top == Attributes::NONE && change.all != Attributes::NONE {
             // A filter may refuse what it does not know, with whatever errno: the calls of old then say what is wrong.
-            if let Ok(tree) = sys::open_tree_attr(path, change.all, reach) {
+            if let Ok(tree) = sys::open_tree_attr(from, path, change.all, reach) {
                 return Ok(tree);
             }
         }
-        let tree = open_tree(path, reach)?;
+        let tree = open_tree_at(from, path, reach)?;
         self.set(tree.as_fd(), change, reach)?;
         Ok(tree)
     }
@@ -307,11 +313,10 @@ impl Child<'_> {
     /// A device file, if it is the right one: a link in its place would be something else (CVE-2025-31133).
     pub(super) fn open_device(&self, path: &CStr, device: &Device, change: &Change) -> Result<OwnedFd> {
         let tree = match self.place(path) {
-            Some(held) => open_tree_at(held?, c"", Reach::Tree)?,
-            None => open_tree(path, Reach::Tree)?,
+            Some(held) => self.open_changed(held?, c"", change, Reach::Tree)?,
+            None => self.open_changed(CWD, path, change, Reach::Tree)?,
         };
         verify(&tree, device)?;
-        self.set(tree.as_fd(), change, Reach::Tree)?;
         Ok(tree)
     }
 

@@ -193,9 +193,8 @@ fn split(path: &CStr) -> Result<(&[u8], &CStr)> {
 }
 
 fn make(maker: Maker<'_>, parent: BorrowedFd<'_>, name: &CStr, directory: bool) -> Result {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     maker.make(|| match directory {
         true => rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)),
-        false => rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop),
+        false => rustix::fs::mknodat(parent, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0),
     })
 }
