@@ -24,7 +24,8 @@ pub struct Built {
 
 pub fn build(request: &Request) -> Result<Built, Failure> {
     let mut namespaces = namespaces(request)?;
-    if request.arranges_files() && !request.tty {
+    let joins_mount = request.join.iter().any(|(kind, _)| *kind == Namespace::Mount);
+    if (request.arranges_files() || joins_mount || request.limits.is_asked()) && !request.tty {
         refuse_directories()?;
     }
     // What is joined is not new, also where it is one of the default set.
@@ -180,6 +181,9 @@ fn ids(request: &Request, set: Namespaces, host: &Host, command: &mut Command) -
         None if request.gid.is_some() && wide && host.can_map_gids() => {
             command.groups([]);
         }
+        None if request.gid.is_some() => {
+            command.drop_groups_if_allowed();
+        }
         None => {}
     }
     Ok(())
@@ -264,18 +268,27 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
             command.mount(mount);
         });
     }
-    if (request.root.is_some() || of_root) && !request.no_dev {
-        command.mount(Mount::dev("/dev")).no_devices();
+    let fresh_dev = (request.root.is_some() || of_root) && !request.no_dev && !request.own_dev;
+    if fresh_dev {
+        command.mount(Mount::dev("/dev"));
+    }
+    // Where those in the tree are not what the command is to have for devices.
+    let whole = request.root.is_some() || request.read_only || new_root > 0;
+    if whole && !request.no_dev && (fresh_dev || request.own_dev) {
+        command.no_devices();
     }
     if request.root.is_some() && !request.no_sys {
         command.mount(Mount::sysfs("/sys"));
     }
-    // By the files of its cgroup's parents it could leave that. In a root of its own there are none.
-    if new_mount && request.root.is_none() && request.limits.is_asked() {
-        command.mount(Mount::read_only("/sys/fs/cgroup"));
-    }
     for mount in rest {
         command.mount(mount.clone());
+    }
+    // By the files of its cgroup's parents it could leave that. A fresh sysfs has none; who asks for them by name gets them.
+    let cgroups = Path::new("/sys/fs/cgroup");
+    let own_sysfs = request.root.is_some() && !request.no_sys;
+    let named = rest.iter().any(|mount| mount.target().starts_with(cgroups));
+    if new_mount && !own_sysfs && !named && request.limits.is_asked() {
+        command.mount(Mount::read_only(cgroups));
     }
     working_directory(request, command);
 }

@@ -228,12 +228,13 @@ fn capabilities(request: &Request, set: Namespaces, host: &Host) -> Capabilities
     if holds(request, set) {
         start = start.without(UNDOES_MOUNTS);
     }
-    let all = changed(request, start);
+    let most = changed(request, start);
     if user_inside(request, new_user, host) == Some(0) {
-        Capabilities::for_root(all)
-    } else {
-        Capabilities::for_user(all)
+        return Capabilities::for_root(most);
     }
+    // At exec another user than root has none: to take some away from these, or to add one, gives no others.
+    let own = changed(request, CapabilitySet::from_bits(0));
+    Capabilities { bounding: most, ..Capabilities::for_user(own) }
 }
 
 /// The changes in their order.

@@ -114,7 +114,7 @@ impl Request {
     /// Where something is asked for in the place of what is there by default.
     fn put_on(&mut self, target: &OsStr) {
         self.own_proc |= target == "/proc";
-        self.no_dev |= target == "/dev";
+        self.own_dev |= target == "/dev";
     }
 
     /// A mount, with the options that stood before it.

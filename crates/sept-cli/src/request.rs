@@ -115,6 +115,8 @@ pub struct Request {
     pub own_proc: bool,
     pub no_proc: bool,
     pub no_dev: bool,
+    /// Whether something is mounted on `/dev` by request.
+    pub own_dev: bool,
     pub no_sys: bool,
     pub create_on_host: bool,
     pub propagation: Option<Propagation>,

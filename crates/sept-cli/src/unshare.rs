@@ -72,6 +72,7 @@ fn build(request: &Request, set: Namespaces) -> Result<Command, Failure> {
         command.propagation(propagation);
     }
     if let Some(root) = &request.root {
+        crate::build::refuse_directories()?;
         command.chroot(root);
     }
     if let Some(dir) = &request.mount_proc {

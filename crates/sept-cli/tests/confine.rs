@@ -30,6 +30,12 @@ fn capabilities_are_taken_and_given_in_order() {
         [0, NET_ADMIN, NET_ADMIN, NET_ADMIN, 0]
     );
     assert_eq!(sets(&["--cap-add", "net_admin", "--cap-drop", "all"]), [0; 5]);
+    // Another user than root has none but those that it is given.
+    for (changes, own) in [(["--cap-add", "net_raw"], 1 << 13), (["--cap-drop", "net_raw"], 0)] {
+        let [inheritable, permitted, effective, _, ambient] =
+            sets(&[&["--map-user", "5"], &changes[..]].concat());
+        assert_eq!([inheritable, permitted, effective, ambient], [own; 4], "{changes:?}");
+    }
     let [inheritable, permitted, effective, bounding, ambient] = sets(&["--cap-drop", "net_raw"]);
     assert_eq!((inheritable, ambient, permitted & NET_RAW), (0, 0, 0));
     assert!(permitted == effective && effective == bounding && permitted & NET_ADMIN != 0);

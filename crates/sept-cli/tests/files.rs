@@ -294,11 +294,20 @@ fn a_map_that_leaves_the_caller_out_has_files_all_the_same() {
     );
     let over = ["--overlay-src", "/etc", "--tmp-overlay", "/etc"];
     assert_eq!(said(&over, "echo new >/etc/sept-new && stat -c %u /etc/sept-new"), "0");
-    let copied = ["--options", "tmpcopyup", "--tmpfs", &secret];
+    let copied = ["--options", "tmpcopyup", "--tmpfs", &dir];
+    let file = format!("{dir}/file");
+    let refused = run(&[ids.as_slice(), &copied, &["cat", &file]].concat());
     assert_eq!(
-        said(&copied, &format!("cat {secret}/dir/file && touch {secret}/new && stat -c %u {secret}/new")),
-        "text0"
+        refused.status.code(),
+        Some(125),
+        "what its user may not read is not copied: {}",
+        stderr(&refused)
     );
+    common::host("chmod", &["755", &secret]);
+    let line = [ids.as_slice(), &copied, &["stat", "-c", "%u %g", &file]].concat();
+    assert_eq!(stdout(&run(&line)), "0 0");
+    common::host("chmod", &["600", &file]);
+    assert_eq!(run(&line).status.code(), Some(125));
     // Root is not among them.
     let ids = ["--map-users", "5:100000:10", "--map-groups", "7:100000:10", "-S", "6", "-G", "8"];
     let output =

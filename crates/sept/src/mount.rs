@@ -114,6 +114,11 @@ impl Mount {
         Self { kind, target: target.to_path_buf(), options: None }
     }
 
+    /// Where it is mounted, as the command sees it.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Whether it is mounted on the root: it then becomes the root of all mounts after it.
     pub fn is_root(&self) -> bool {
         let changes = matches!(self.kind, MountKind::RemountReadOnly | MountKind::ReadOnly);

@@ -72,6 +72,24 @@ fn nobody_leaves_a_cgroup_or_names_an_agent() {
     }
 }
 
+/// Where sysfs is the host's, whatever the root.
+#[test]
+fn limits_stay_where_the_hosts_cgroups_are_seen() {
+    let test = "limits_stay_where_the_hosts_cgroups_are_seen";
+    if !is_root() || !run(&["--pids", "20", "true"]).status.success() {
+        skip(test, "it takes the right to make cgroups");
+        return;
+    }
+    let lift = "find /sys/fs/cgroup -name pids.max -path '*/sept-*' -exec sh -c 'echo max >$0 && echo lifted' {} ';' 2>/dev/null; echo done";
+    let lifted = |options: &[&str]| stdout(&run(&[options, &["--pids", "20", "sh", "-c", lift]].concat()));
+    assert!(lifted(&["--bind", "/sys/fs/cgroup", "/sys/fs/cgroup"]).contains("lifted"), "who is given them");
+    for options in
+        [[].as_slice(), &["--root", "/", "--no-sys"], &["--root", "/"], &["--bind", "/sys", "/sys"]]
+    {
+        assert_eq!(lifted(options), "done", "{options:?}");
+    }
+}
+
 /// In namespaces of the command's own, where it has the right to mount, and its user's right to the files.
 #[test]
 fn no_cgroup_is_mounted_anew() {

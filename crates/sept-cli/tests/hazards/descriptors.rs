@@ -52,7 +52,11 @@ fn no_directory_of_outside_is_a_standard_stream() {
     assert_eq!(String::from_utf8_lossy(&kept.stdout), "out", "it is a way out: {}", stderr(&kept));
     let target = Waiting::new(&["--root", &root, "--ro-bind", "/usr", "/usr"]);
     let enter = format!("enter {}", target.inside());
-    for words in [usr.as_str(), "run --read-only", "run --tmpfs /mnt", &enter] {
+    let joined = format!("run --join user={0} --join mount={0}", target.inside());
+    let unshare = format!("unshare -Urm --root {root}");
+    let mut ways = vec![usr.as_str(), "run --read-only", "run --tmpfs /mnt", &enter, &joined, &unshare];
+    ways.extend(crate::common::is_root().then_some("run --pids 20"));
+    for words in ways {
         for (fd, name) in [("0", "input"), ("1", "output"), ("2", "error")] {
             let output = output(&format!("3</dev/null {fd}<{outside}"), words);
             assert_eq!(output.status.code(), Some(125), "{words} {fd}");

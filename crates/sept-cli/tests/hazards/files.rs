@@ -379,6 +379,9 @@ fn no_device_of_the_tree_works() {
     assert!(!read(&usr, "/target/zero"));
     assert!(read(&usr, "/dev/zero") && !read(&["--root", "/"], &zero) && !read(&["--read-only"], &zero));
     assert!(read(&["--read-only"], "/dev/zero"), "those that were asked for do");
+    for asked in [["--read-only"].as_slice(), &["--root", "/"]] {
+        assert!(!read(&[asked, &["--dev", "/dev"]].concat(), &zero), "{asked:?} and a /dev by request");
+    }
     let bound = ["--read-only", "--tmpfs", "/mnt", "--dev-bind", &zero, "/mnt/zero"];
     assert!(
         read(&bound, "/mnt/zero")

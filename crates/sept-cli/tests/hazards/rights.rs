@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::common::{Scratch, Waiting, children, host, is_root, need, path, sept, skip, stderr};
+use crate::common::{Scratch, Waiting, children, host, is_root, need, path, run, sept, skip, stderr, stdout};
 
 /// CVE-2014-8989: a file that denies a group, and a process that would drop the group.
 #[test]
@@ -172,4 +172,18 @@ fn who_enters_is_not_taken_over_by_a_command_whose_files_are_held() {
     };
     assert_eq!(tried(&["--cap-add", "sys_ptrace"]), "taken");
     assert_eq!(tried(&[]), "refused: Operation not permitted");
+}
+
+/// A group of the caller's that is not mapped is one all the same: files that it may write to.
+#[test]
+fn groups_are_dropped_where_a_helper_maps_ids() {
+    let test = "groups_are_dropped_where_a_helper_maps_ids";
+    let name = host("id", &["-un"]);
+    if !std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{name}:")) {
+        skip(test, "this user has no subordinate ids");
+        return;
+    }
+    assert_eq!(stdout(&run(&["--map-auto", "-S", "1", "-G", "1", "id", "-G"])), "1");
+    // Without a group of its own they stay, also where they could be dropped.
+    assert_ne!(stdout(&run(&["--map-auto", "id", "-G"])), "");
 }

@@ -240,6 +240,10 @@ impl<'a> Child<'a> {
         if control.stage.compare_exchange(wire::FIRST, wire::STUCK, AcqRel, Acquire).is_ok() {
             let _ = futex::wake(&control.stage, futex::Flags::empty(), 1);
         }
+        // Nobody is there who would look.
+        if parent_is_gone(self.prepared) {
+            sys::exit(125);
+        }
         let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
         let _ = futex::wait(&control.go, futex::Flags::empty(), wire::WAIT, Some(&patience));
         sys::exit(125)

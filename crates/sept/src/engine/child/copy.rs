@@ -7,15 +7,36 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
+use super::Result;
 use super::files::fill;
-use super::{Maker, Result};
 
 /// How deep a directory may lie below the first: each level takes a piece of the child's stack.
 pub(super) const DEEPEST: usize = 64;
 
+/// Whose the copies are to be.
+#[derive(Clone, Copy)]
+pub(super) struct Owners {
+    /// Whether the numbers by which those without one are shown (`kernel.overflowuid`) are taken for what they say. Not where
+    /// the caller's own has none: it would make the caller's files that user's.
+    pub(super) overflow: bool,
+}
+
+/// What the kernel shows for an id without a number here, unless it was told otherwise.
+const OVERFLOW: u32 = 65534;
+
+impl Owners {
+    fn user(self, stat: &Stat) -> Option<Uid> {
+        (self.overflow || stat.st_uid != OVERFLOW).then(|| Uid::from_raw(stat.st_uid))
+    }
+
+    fn group(self, stat: &Stat) -> Option<Gid> {
+        (self.overflow || stat.st_gid != OVERFLOW).then(|| Gid::from_raw(stat.st_gid))
+    }
+}
+
 /// What is in one directory, into another, with its modes, owners and times. Hard links become files of their own; extended
 /// attributes, and owners that have no number here, are left behind.
-pub(super) fn contents(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, deepest: usize) -> Result {
+pub(super) fn contents(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, deepest: usize) -> Result {
     let deepest = deepest.checked_sub(1).ok_or(Errno::NAMETOOLONG)?;
     let mut buffer = [MaybeUninit::uninit(); 1024];
     let mut entries = RawDir::new(from, &mut buffer);
@@ -23,13 +44,13 @@ pub(super) fn contents(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_
         let entry = entry?;
         let name = entry.file_name();
         if name != c"." && name != c".." {
-            one(maker, from, to, name, deepest)?;
+            one(owners, from, to, name, deepest)?;
         }
     }
     Ok(())
 }
 
-fn one(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, deepest: usize) -> Result {
+fn one(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, deepest: usize) -> Result {
     let stat = match rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
         // Gone meanwhile.
         Err(Errno::NOENT) => return Ok(()),
@@ -39,18 +60,24 @@ fn one(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, 
         FileType::Directory => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let below = rustix::fs::openat(from, name, flags, Mode::empty())?;
-            maker.make(|| rustix::fs::mkdirat(to, name, Mode::RWXU))?;
+            rustix::fs::mkdirat(to, name, Mode::RWXU)?;
             let made = rustix::fs::openat(to, name, flags, Mode::empty())?;
-            contents(maker, below.as_fd(), made.as_fd(), deepest)?;
-            dress(made.as_fd(), &stat)
+            contents(owners, below.as_fd(), made.as_fd(), deepest)?;
+            dress(owners, made.as_fd(), &stat)
         }
-        FileType::RegularFile => file(maker, from, to, name),
-        FileType::Symlink => link(maker, from, to, name, &stat),
+        FileType::RegularFile => file(owners, from, to, name),
+        FileType::Symlink => link(owners, from, to, name, &stat),
         kind => {
             // Of devices the kernel makes none for who is in a user namespace.
             let mode = Mode::from_raw_mode(stat.st_mode);
-            maker.make(|| rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev))?;
-            own(rustix::fs::chownat(to, name, user(&stat), group(&stat), AtFlags::SYMLINK_NOFOLLOW))?;
+            rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)?;
+            own(rustix::fs::chownat(
+                to,
+                name,
+                owners.user(&stat),
+                owners.group(&stat),
+                AtFlags::SYMLINK_NOFOLLOW,
+            ))?;
             rustix::fs::chmodat(to, name, mode, AtFlags::empty())
         }
     }
@@ -58,7 +85,7 @@ fn one(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, 
 
 /// Not part of the frames that lie on one another.
 #[inline(never)]
-fn file(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result {
+fn file(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result {
     // What has taken its place meanwhile must not be waited for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let there = rustix::fs::openat(from, name, flags, Mode::empty())?;
@@ -67,26 +94,26 @@ fn file(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr)
         return Err(Errno::AGAIN);
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = maker.make(|| rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR))?;
+    let made = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
     fill(&made, there.as_fd(), 0o600)?;
-    dress(made.as_fd(), &stat)
+    dress(owners, made.as_fd(), &stat)
 }
 
 #[inline(never)]
-fn link(maker: Maker<'_>, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result {
+fn link(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result {
     let mut buffer = [0_u8; 4096];
     // One byte stays for the end.
     let free = buffer.get_mut(..4095).ok_or(Errno::INVAL)?;
     rustix::fs::readlinkat_raw(from, name, free)?;
     let target = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno::NAMETOOLONG)?;
-    maker.make(|| rustix::fs::symlinkat(target, to, name))?;
-    own(rustix::fs::chownat(to, name, user(stat), group(stat), AtFlags::SYMLINK_NOFOLLOW))?;
+    rustix::fs::symlinkat(target, to, name)?;
+    own(rustix::fs::chownat(to, name, owners.user(stat), owners.group(stat), AtFlags::SYMLINK_NOFOLLOW))?;
     rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Owner, mode, times: in this order, as a change of owner clears set-user-ID bits.
-fn dress(made: BorrowedFd<'_>, stat: &Stat) -> Result {
-    own(rustix::fs::fchown(made, user(stat), group(stat)))?;
+fn dress(owners: Owners, made: BorrowedFd<'_>, stat: &Stat) -> Result {
+    own(rustix::fs::fchown(made, owners.user(stat), owners.group(stat)))?;
     rustix::fs::fchmod(made, Mode::from_raw_mode(stat.st_mode))?;
     rustix::fs::futimens(made, &times(stat))
 }
@@ -97,14 +124,6 @@ fn own(done: Result) -> Result {
         Err(Errno::INVAL | Errno::PERM) => Ok(()),
         done => done,
     }
-}
-
-fn user(stat: &Stat) -> Option<Uid> {
-    Some(Uid::from_raw(stat.st_uid))
-}
-
-fn group(stat: &Stat) -> Option<Gid> {
-    Some(Gid::from_raw(stat.st_gid))
 }
 
 fn times(stat: &Stat) -> Timestamps {

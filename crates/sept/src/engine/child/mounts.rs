@@ -115,14 +115,19 @@ impl Child<'_> {
         Ok(mount)
     }
 
-    /// What is at the place where it will be mounted, into it. Where nothing is, there is nothing to be copied.
+    /// What is at the place where it will be mounted, into it. Where nothing is, there is nothing to be copied. Read as who makes
+    /// it: what is the caller's alone stays so.
     fn copy_up(&mut self, mount: &OwnedFd, target: &CStr) -> Result {
-        let from = match self.open_inside(target, OFlags::RDONLY | OFlags::DIRECTORY) {
-            Err(Errno::NOENT) => return Ok(()),
-            from => from?,
-        };
-        let to = rustix::fs::openat(mount, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        copy::contents(self.maker, from.as_fd(), to.as_fd(), copy::DEEPEST)
+        let maker = self.maker;
+        let owners = copy::Owners { overflow: maker.user.is_none() && maker.group.is_none() };
+        maker.make(|| {
+            let from = match self.open_inside(target, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Err(Errno::NOENT) => return Ok(()),
+                from => from?,
+            };
+            let to = rustix::fs::openat(mount, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            copy::contents(owners, from.as_fd(), to.as_fd(), copy::DEEPEST)
+        })
     }
 
     /// Mount points may be made in it.
