@@ -5,7 +5,7 @@ use std::fs;
 use std::hint::black_box;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -167,6 +167,14 @@ fn moving(sept: &Path, program: &Path, rounds: usize) -> Result {
 /// ls against lsns, with some and with many processes.
 fn listing(sept: &Path, rounds: usize) -> Result {
     let mut sleepers = Vec::new();
+    let done = list(sept, rounds, &mut sleepers);
+    for sleeper in &mut sleepers {
+        sleeper.kill().and_then(|()| sleeper.wait()).map_err(|error| error.to_string())?;
+    }
+    done
+}
+
+fn list(sept: &Path, rounds: usize, sleepers: &mut Vec<Child>) -> Result {
     for count in [100, 2000] {
         while sleepers.len() < count {
             let mut sleeper = Command::new("sleep");
@@ -176,9 +184,6 @@ fn listing(sept: &Path, rounds: usize) -> Result {
         let lines =
             [("sept ls", vec![OsString::from(sept), "ls".into()]), ("lsns", vec![OsString::from("lsns")])];
         in_turn(&format!("ls, {count} processes more"), &lines, rounds.min(50))?;
-    }
-    for sleeper in &mut sleepers {
-        sleeper.kill().and_then(|()| sleeper.wait()).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
