@@ -24,8 +24,7 @@ pub struct Built {
 
 pub fn build(request: &Request) -> Result<Built, Failure> {
     let mut namespaces = namespaces(request)?;
-    let joins_mount = request.join.iter().any(|(kind, _)| *kind == Namespace::Mount);
-    if (request.arranges_files() || joins_mount || request.limits.is_asked()) && !request.tty {
+    if (request.has_other_files() || request.limits.is_asked()) && !request.tty {
         refuse_directories()?;
     }
     // What is joined is not new, also where it is one of the default set.

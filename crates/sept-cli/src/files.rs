@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use sept::{Access, Device, DeviceType, Mount, MountOptions, Upper};
+use sept::{Access, Device, DeviceType, Mount, MountOptions, Namespace, Upper};
 
 use crate::confine;
 use crate::failure::Failure;
@@ -109,6 +109,11 @@ impl Request {
     /// Whether the command sees other files than the caller, or sees them in another way.
     pub fn arranges_files(&self) -> bool {
         self.root.is_some() || self.read_only || !self.mounts.is_empty()
+    }
+
+    /// The same, or sees those of a mount namespace that it joins.
+    pub fn has_other_files(&self) -> bool {
+        self.arranges_files() || self.join.iter().any(|(kind, _)| *kind == Namespace::Mount)
     }
 
     /// Where something is asked for in the place of what is there by default.

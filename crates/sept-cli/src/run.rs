@@ -24,8 +24,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         Parsed::Version => return crate::version(),
         Parsed::Run(request) => request,
     };
-    let foreign = request.arranges_files() || request.join.iter().any(|(kind, _)| *kind == Namespace::Mount);
-    if foreign && request.plan.is_none() && !build::is_alone_inside(&request)? {
+    if request.has_other_files() && request.plan.is_none() && !build::is_alone_inside(&request)? {
         own::restart_out_of_reach()?;
     }
     if let Some(format) = request.plan {

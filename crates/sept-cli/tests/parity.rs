@@ -201,12 +201,11 @@ fn unshare_stays_this_process() {
 fn unshare_leaves_the_command_no_child_that_it_does_not_know() {
     let script = r#"read children <"/proc/$$/task/$$/children"; echo "[$children]""#;
     let mut lines = vec![vec!["-Ur"], vec!["-U", "--map-users=all", "--map-groups=all"]];
-    let name = host("id", &["-un"]);
     if is_root() {
         lines.push(vec!["-U", "--map-users=5:0:3", "--map-groups=5:0:3"]);
     } else {
         lines.pop();
-        if std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{name}:")) {
+        if common::has_subids() {
             lines.push(vec!["--map-auto"]);
         }
     }

@@ -70,6 +70,21 @@ pub fn is_root() -> bool {
     host("id", &["-u"]) == "0"
 }
 
+/// Whether this user has subordinate ids.
+pub fn has_subids() -> bool {
+    let name = host("id", &["-un"]);
+    std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{name}:"))
+}
+
+/// The same; if not, says loudly which test is skipped.
+pub fn need_subids(test: &str) -> bool {
+    let has = has_subids();
+    if !has {
+        skip(test, "this user has no subordinate ids");
+    }
+    has
+}
+
 /// Whether a program is there; if not, says loudly which test is skipped.
 pub fn need(test: &str, programs: &[&str]) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();

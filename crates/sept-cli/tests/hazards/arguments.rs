@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::common::{Scratch, Waiting, host, need, path, sept, skip, stderr};
+use crate::common::{Scratch, Waiting, host, need, need_subids, path, sept, stderr};
 
 const HOSTILE: [&str; 9] =
     ["--bind", "/", "--share=user", "", "a\nb", "--", "-S0", "--report=/sept-never-made", "\u{1b}[2J"];
@@ -47,9 +47,7 @@ fn nothing_behind_the_command_is_an_option() {
 #[test]
 fn helpers_come_from_no_path_of_the_callers() {
     let test = "helpers_come_from_no_path_of_the_callers";
-    let name = host("id", &["-un"]);
-    if !std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{name}:")) {
-        skip(test, "this user has no subordinate ids");
+    if !need_subids(test) {
         return;
     }
     let scratch = Scratch::new();
@@ -77,9 +75,7 @@ fn helpers_get_no_environment_of_the_callers() {
     if !need(test, &["strace", "newuidmap"]) {
         return;
     }
-    let name = host("id", &["-un"]);
-    if !std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{name}:")) {
-        skip(test, "this user has no subordinate ids");
+    if !need_subids(test) {
         return;
     }
     let scratch = Scratch::new();

@@ -3,7 +3,9 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::common::{Scratch, Waiting, children, host, is_root, need, path, run, sept, skip, stderr, stdout};
+use crate::common::{
+    Scratch, Waiting, children, host, is_root, need, need_subids, path, run, sept, skip, stderr, stdout,
+};
 
 /// CVE-2014-8989: a file that denies a group, and a process that would drop the group.
 #[test]
@@ -178,9 +180,7 @@ fn who_enters_is_not_taken_over_by_a_command_whose_files_are_held() {
 #[test]
 fn groups_are_dropped_where_a_helper_maps_ids() {
     let test = "groups_are_dropped_where_a_helper_maps_ids";
-    let name = host("id", &["-un"]);
-    if !std::fs::read_to_string("/etc/subuid").unwrap_or_default().contains(&format!("{name}:")) {
-        skip(test, "this user has no subordinate ids");
+    if !need_subids(test) {
         return;
     }
     assert_eq!(stdout(&run(&["--map-auto", "-S", "1", "-G", "1", "id", "-G"])), "1");

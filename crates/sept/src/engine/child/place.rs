@@ -132,11 +132,7 @@ impl Child<'_> {
         }
         let near = self.near.as_ref().ok_or(Errno::BADF)?;
         // Nothing is left behind on the host, unless it was asked for.
-        match (near.own, create) {
-            (true, _) => Ok((near.directory.as_fd(), name, self.maker)),
-            (false, Create::Host) => Ok((near.directory.as_fd(), name, Maker::caller(self.prepared))),
-            _ => Err(Errno::NOENT),
-        }
+        Ok((near.directory.as_fd(), name, self.maker_where(near.own, create)?))
     }
 
     /// Whether it is in a tmpfs of this child's own.
@@ -145,8 +141,17 @@ impl Child<'_> {
         Ok(self.own.iter().take(self.own_count).any(|own| *own == device))
     }
 
-    pub(super) fn may_make_in(&self, directory: BorrowedFd<'_>, create: Create) -> Result {
-        if create == Create::Host || self.is_own(directory)? { Ok(()) } else { Err(Errno::NOENT) }
+    /// Who makes something in a directory, if anybody may.
+    pub(super) fn may_make_in(&self, directory: BorrowedFd<'_>, create: Create) -> Result<Maker<'_>> {
+        self.maker_where(self.is_own(directory)?, create)
+    }
+
+    fn maker_where(&self, own: bool, create: Create) -> Result<Maker<'_>> {
+        match (own, create) {
+            (true, _) => Ok(self.maker),
+            (false, Create::Host) => Ok(Maker::caller(self.prepared)),
+            _ => Err(Errno::NOENT),
+        }
     }
 
     /// Makes what is missing of `path`, one component after another.
@@ -162,9 +167,7 @@ impl Child<'_> {
             if end > start {
                 parent = match self.resolve(prefix(&mut buffer, bytes, end)?) {
                     Err(Errno::NOENT) => {
-                        self.may_make_in(parent.as_fd(), create)?;
-                        let own = self.is_own(parent.as_fd())?;
-                        let maker = if own { self.maker } else { Maker::caller(self.prepared) };
+                        let maker = self.may_make_in(parent.as_fd(), create)?;
                         let mut name = [0_u8; 256];
                         let component = bytes.get(start..end).ok_or(Errno::INVAL)?;
                         let name = prefix(&mut name, component, component.len())?;
