@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use rustix::event::Timespec;
@@ -90,7 +91,9 @@ fn serve(prepared: &Prepared) {
         let _ = futex::wait(&control.stage, futex::Flags::empty(), wire::FIRST, Some(&SLICE));
     }
     let stopped = || prepare::duty("serve a process that has ended", Errno::SRCH);
-    if let Err(error) = parent::duties(prepared, (pipe.mover, None), &mut alone, stopped) {
+    let done = parent::pidfd_of(pipe.mover)
+        .and_then(|pidfd| parent::duties(prepared, (pipe.mover, pidfd.as_fd()), &mut alone, stopped));
+    if let Err(error) = done {
         // Where this can't be written, the other says that it got no reason.
         let _ = rustix::io::write(&pipe.writer, &written(&error));
         parent::speak(prepared, wire::GIVE_UP);

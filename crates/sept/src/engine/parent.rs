@@ -85,7 +85,7 @@ pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> 
     let done = started
         .second_stage(stop)
         .and_then(|()| {
-            let process = (started.pid, Some(started.pidfd.as_fd()));
+            let process = (started.pid, started.pidfd.as_fd());
             duties(&started.prepared, process, stop, || started.stopped())
         })
         .and_then(|()| started.wait(stop));
@@ -119,22 +119,14 @@ fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned, Error> {
 /// Does what the plan asks of the parent, for this child, and lets that go on.
 pub(super) fn duties(
     prepared: &Prepared,
-    (pid, pidfd): (i32, Option<BorrowedFd<'_>>),
+    (pid, pidfd): (i32, BorrowedFd<'_>),
     stop: &mut dyn FnMut() -> bool,
     stopped: impl Fn() -> Error,
 ) -> Result<(), Error> {
     if prepared.plan.duties.is_empty() {
         return Ok(());
     }
-    let seen = match pidfd {
-        Some(pidfd) => seen_in_proc(pid, pidfd)?,
-        None => {
-            let opened = Pid::from_raw(pid).ok_or(Errno::SRCH);
-            let pidfd = opened.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
-            let pidfd = pidfd.map_err(|errno| prepare::duty("open a pidfd of the command", errno))?;
-            seen_in_proc(pid, pidfd.as_fd())?
-        }
-    };
+    let seen = seen_in_proc(pid, pidfd)?;
     for duty in &prepared.plan.duties {
         if !perform(duty, prepared, (pid, seen), stop)? {
             return Err(stopped());
@@ -142,6 +134,12 @@ pub(super) fn duties(
     }
     speak(prepared, wire::GO);
     Ok(())
+}
+
+pub(super) fn pidfd_of(pid: i32) -> Result<OwnedFd, Error> {
+    let pid = Pid::from_raw(pid).ok_or(Errno::SRCH);
+    pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
+        .map_err(|errno| prepare::duty("open a pidfd of the command", errno))
 }
 
 /// By its number here, /proc may show another process: one whose map would then be written.
@@ -297,9 +295,7 @@ impl Started {
                 wire::SECOND => {
                     let pid = control.command.load(Acquire) as i32;
                     // It is our child, and nobody has collected it: the number is its own.
-                    let pidfd = Pid::from_raw(pid).ok_or(Errno::SRCH);
-                    let pidfd = pidfd.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()));
-                    let pidfd = pidfd.map_err(|errno| prepare::duty("open a pidfd of the command", errno))?;
+                    let pidfd = pidfd_of(pid)?;
                     self.first = Some(std::mem::replace(&mut self.pidfd, pidfd));
                     self.pid = pid;
                     return Ok(());
