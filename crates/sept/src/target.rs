@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Advice, Error, describe};
-use crate::host::common::{advice_on_proc, read_proc};
+use crate::host::common::{advice_on_proc, read_kernel};
 use crate::namespace::Namespace;
 use crate::sys;
 
@@ -176,7 +176,7 @@ pub fn pid_in_proc(pidfd: BorrowedFd<'_>) -> Option<i32> {
 /// # Errors
 /// ENOENT where none is mounted; EMFILE.
 pub fn find_in_proc(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
-    let text = read_proc(&format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let text = read_kernel(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
     let number = text.lines().find_map(|line| line.strip_prefix("Pid:"));
     Ok(number.and_then(|number| number.trim().parse().ok()).filter(|pid| *pid > 0))
 }

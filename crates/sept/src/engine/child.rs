@@ -405,7 +405,7 @@ impl<'a> Child<'a> {
     fn enter_cgroup(&self) -> Result {
         let Some(cgroup) = &self.prepared.cgroup else { return Err(Errno::BADF) };
         let by_hand = self.prepared.control.by_hand.load(Acquire) != 0;
-        let procs = cgroup.into.as_ref().map(|(_, procs)| procs).filter(|_| by_hand);
+        let procs = cgroup.procs.as_ref().filter(|_| by_hand);
         cgroup.tasks.iter().chain(procs).try_for_each(|file| rustix::io::write(file, b"0").map(drop))
     }
 

@@ -1,10 +1,12 @@
 //! What may stand behind any failure: too few descriptors, and no proc file system.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use crate::error::{Advice, Error};
 
@@ -35,9 +37,14 @@ pub fn advice_on_proc(error: &io::Error) -> Advice {
 /// What statfs(2) calls a proc file system.
 pub(crate) const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
-/// A file of /proc, in as few calls as can be: std asks for its size, which none there has, and begins with pieces of 32 bytes.
-pub(crate) fn read_proc(path: &str) -> io::Result<String> {
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+/// A file that the kernel makes up (of /proc, of a cgroup), in as few calls as can be: std asks for its size, which none of
+/// those has, and begins with pieces of 32 bytes.
+pub(crate) fn read_kernel(path: impl Arg) -> io::Result<String> {
+    read_all(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// The same of one that is open.
+pub(crate) fn read_all(file: OwnedFd) -> io::Result<String> {
     let (mut text, mut buffer) = (Vec::new(), [0_u8; 4096]);
     loop {
         match rustix::io::read(&file, &mut buffer) {

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::error::Error;
-use crate::host::common::{duty_in_proc, read_proc};
+use crate::host::common::{duty_in_proc, read_kernel};
 use crate::host::joins::{self, JoinFact, OpenJoin};
 use crate::host::subid;
 use crate::id_map::IdRange;
@@ -97,7 +97,7 @@ pub fn own_maps() -> Result<(Vec<IdRange>, Vec<IdRange>), Error> {
 }
 
 fn read_map(path: &str) -> Result<Vec<IdRange>, Error> {
-    let text = read_proc(path).map_err(|error| duty_in_proc(format!("read {path}"), &error))?;
+    let text = read_kernel(path).map_err(|error| duty_in_proc(format!("read {path}"), &error))?;
     Ok(parse_map(&text))
 }
 

@@ -1,24 +1,32 @@
 //! The end of a cgroup: what is left in it is killed, and its directory removed.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, RawDir, flock};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::PREFIX;
 
 /// Removes what killed runs have left: only what is empty can be removed, and only what nobody holds is tried.
-pub(super) fn sweep(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten().filter(|entry| is_ours(&entry.file_name().to_string_lossy())) {
-        let Ok(dir) = File::open(entry.path()) else { continue };
+pub(super) fn sweep(path: &Path, parent: BorrowedFd) {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(parent, &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if !is_ours(&name.to_string_lossy()) {
+            continue;
+        }
+        let Ok(dir) = File::open(path.join(name)) else { continue };
         if flock(dir.as_fd(), FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = remove_tree(&entry.path());
+            let _ = remove_tree(&path.join(name));
         }
     }
 }

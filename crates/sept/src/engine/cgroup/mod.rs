@@ -1,5 +1,6 @@
 //! The command's own cgroup: made before the clone, removed after the end.
 
+mod dir;
 mod end;
 mod place;
 mod values;
@@ -7,17 +8,14 @@ mod values;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-
-use crate::cgroup::{Account, Cgroup, Controller, Setting};
+use crate::cgroup::{Account, Cgroup, Controller};
 use crate::error::{Advice, Error, describe};
+use crate::host::common::read_kernel;
 use crate::layer::Layer;
 use crate::sys;
+use dir::{Dir, Parent};
 use place::Hierarchies;
 #[cfg(feature = "fuzz")]
 pub(crate) use place::own;
@@ -31,20 +29,10 @@ pub(crate) struct OwnCgroup {
     dirs: Vec<Dir>,
     /// `tasks` of version 1, by which a thread that writes 0 moves itself: cheaper than `cgroup.procs` by milliseconds.
     pub tasks: Vec<OwnedFd>,
-    /// For CLONE_INTO_CGROUP, and `cgroup.procs` for where there is no clone3.
-    pub into: Option<(OwnedFd, OwnedFd)>,
+    /// `cgroup.procs` of version 2, for where there is no clone3 with CLONE_INTO_CGROUP.
+    pub procs: Option<OwnedFd>,
     /// Whether it is removed when this is dropped.
     pub armed: bool,
-}
-
-#[derive(Debug)]
-struct Dir {
-    path: PathBuf,
-    /// Of the hierarchy: one process can be in one directory of each only.
-    device: u64,
-    unified: bool,
-    /// Locked as long as it is in use: who sweeps takes away only what nobody holds.
-    _lock: OwnedFd,
 }
 
 fn failed(what: String, error: &io::Error) -> Error {
@@ -69,64 +57,17 @@ fn failed(what: String, error: &io::Error) -> Error {
     Error::Duty { what, errno: error.raw_os_error(), advice, layer: Some(Layer::Limits) }
 }
 
-fn write(dir: &Path, file: &str, content: &str) -> Result<(), Error> {
-    let path = dir.join(file);
-    fs::write(&path, content)
-        .map_err(|error| failed(format!("write {content} to {}", path.display()), &error))
-}
-
-fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Error> {
-    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| failed(format!("open {}", path.display()), &errno.into()))
-}
-
-fn set(dir: &Path, settings: impl IntoIterator<Item = Setting>) -> Result<(), Error> {
-    for Setting { file, content, may_lack } in settings {
-        let there = dir.join(&file).exists();
-        if !there && may_lack {
-            continue;
-        }
-        if !there {
-            return Err(Error::Duty {
-                what: format!("set {file} to {content}"),
-                errno: None,
-                advice: lacking(dir, &file),
-                layer: Some(Layer::Limits),
-            });
-        }
-        write(dir, &file, &content)?;
-    }
-    Ok(())
-}
-
-/// Why there is no such file. The cgroup itself is gone when this is read: the one above it is named.
-fn lacking(dir: &Path, file: &str) -> Advice {
-    let above = dir.parent().unwrap_or(dir).display();
-    if matches!(file, "blkio.weight" | "io.weight") {
-        return Advice::new(
-            "this kernel has no such file for a cgroup: no scheduler of block devices here knows weights",
-            format!(
-                "echo bfq >/sys/block/DISK/queue/scheduler, or leave this out; ls {above} shows what can be set"
-            ),
-        );
-    }
-    Advice::new(
-        "this kernel has no such file for a cgroup",
-        format!("leave this out; ls {above} shows what can be set"),
-    )
-}
-
 impl OwnCgroup {
     pub(crate) fn make(cgroup: &Cgroup) -> Result<Self, Error> {
         let hierarchies = Hierarchies::read()?;
         values::check(cgroup, hierarchies.legacy(Controller::Io).is_some())?;
-        let mut made = Self { dirs: Vec::new(), tasks: Vec::new(), into: None, armed: true };
+        let mut made = Self { dirs: Vec::new(), tasks: Vec::new(), procs: None, armed: true };
         let mut of_two = Vec::new();
         for controller in cgroup.controllers() {
             match hierarchies.legacy(controller) {
                 Some(mount) => {
                     let parent = hierarchies.parent(cgroup, &mount, Some(controller))?;
-                    made.legacy(cgroup, controller, &parent)?;
+                    made.legacy(cgroup, controller, parent)?;
                 }
                 None => of_two.push(controller),
             }
@@ -138,16 +79,15 @@ impl OwnCgroup {
         Ok(made)
     }
 
-    fn legacy(&mut self, cgroup: &Cgroup, controller: Controller, parent: &Path) -> Result<(), Error> {
-        let dir = self.directory(parent, false)?;
+    fn legacy(&mut self, cgroup: &Cgroup, controller: Controller, parent: Parent) -> Result<(), Error> {
+        let (dir, is_new) = self.directory(&parent, false)?;
         if controller == Controller::Cpuset {
-            inherit_cpuset(parent, &dir)?;
+            inherit_cpuset(&parent, dir)?;
         }
-        set(&dir, cgroup.settings(controller, false))?;
+        dir.set(cgroup.settings(controller, false))?;
         // Two controllers of one hierarchy have one directory, which is entered once.
-        if self.dirs.len() > self.tasks.len() {
-            self.tasks.push(open(&dir.join("tasks"), OFlags::WRONLY)?);
-        }
+        let tasks = is_new.then(|| dir.open("tasks")).transpose()?;
+        self.tasks.extend(tasks);
         Ok(())
     }
 
@@ -172,56 +112,41 @@ impl OwnCgroup {
         let mut words: Vec<&str> = controllers.iter().filter_map(|controller| controller.unified()).collect();
         words.extend(named);
         let parent = place::pass_on(parent, &words, cgroup.parent.is_none())?;
-        let dir = self.directory(&parent, true)?;
+        let (dir, _) = self.directory(&parent, true)?;
         for controller in controllers {
-            set(&dir, cgroup.settings(*controller, true))?;
+            dir.set(cgroup.settings(*controller, true))?;
         }
-        set(&dir, cgroup.named())?;
-        let entry = open(&dir, OFlags::DIRECTORY)?;
-        if let Some(program) = cgroup.device_program().filter(|_| controllers.contains(&Controller::Devices))
-        {
+        dir.set(cgroup.named())?;
+        let devices = controllers.contains(&Controller::Devices);
+        if let Some(program) = cgroup.device_program().filter(|_| devices) {
             sys::load_device_program(&program)
-                .and_then(|program| sys::attach_device_program(program.as_fd(), entry.as_fd()))
+                .and_then(|program| sys::attach_device_program(program.as_fd(), dir.entry().as_fd()))
                 .map_err(|errno| failed("limit devices by an eBPF program".to_owned(), &errno.into()))?;
         }
-        self.into = Some((entry, open(&dir.join("cgroup.procs"), OFlags::WRONLY)?));
+        self.procs = Some(dir.open("cgroup.procs")?);
         Ok(())
     }
 
-    /// A directory in this hierarchy, new and locked, or the one that is there already.
-    fn directory(&mut self, parent: &Path, unified: bool) -> Result<PathBuf, Error> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let stat = rustix::fs::stat(parent)
-            .map_err(|errno| failed(format!("look at {}", parent.display()), &errno.into()))?;
-        if let Some(dir) = self.dirs.iter().find(|dir| dir.device == stat.st_dev) {
-            return Ok(dir.path.clone());
-        }
-        end::sweep(parent);
-        let pid = std::process::id();
-        loop {
-            let path = parent.join(format!("{PREFIX}{pid}-{}", NEXT.fetch_add(1, Relaxed)));
-            match fs::create_dir(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                made => {
-                    made.map_err(|error| failed(format!("make the cgroup {}", path.display()), &error))?
-                }
+    /// Our directory in this hierarchy, and whether it is new.
+    fn directory(&mut self, parent: &Parent, unified: bool) -> Result<(&Dir, bool), Error> {
+        let known = self.dirs.iter().position(|dir| dir.device == parent.device);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                self.dirs.push(Dir::make(parent, unified)?);
+                self.dirs.len() - 1
             }
-            // Somebody who sweeps may have been here in between: then the next.
-            let Ok(lock) = open(&path, OFlags::DIRECTORY) else { continue };
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() && path.exists() {
-                self.dirs.push(Dir { path: path.clone(), device: stat.st_dev, unified, _lock: lock });
-                return Ok(path);
-            }
-        }
+        };
+        Ok((&self.dirs[at], known.is_none()))
     }
 
     /// What has been counted so far.
     fn account(&self) -> Account {
         let mut account = Account::default();
         for dir in &self.dirs {
-            let number = |file: &str| fs::read_to_string(dir.path.join(file)).ok()?.trim().parse().ok();
+            let number = |file: &str| dir.read(file).ok()?.trim().parse().ok();
             let field = |file: &str, name: &str| -> Option<u64> {
-                let text = fs::read_to_string(dir.path.join(file)).ok()?;
+                let text = dir.read(file).ok()?;
                 text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
             };
             if dir.unified {
@@ -293,17 +218,17 @@ impl Drop for OwnCgroup {
 }
 
 /// A new cpuset of version 1 has no processor and no memory, and nobody can enter it.
-fn inherit_cpuset(parent: &Path, dir: &Path) -> Result<(), Error> {
+fn inherit_cpuset(parent: &Parent, dir: &Dir) -> Result<(), Error> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let above = parent.join(file);
-        let content = fs::read_to_string(&above)
-            .map_err(|error| failed(format!("read {}", above.display()), &error))?;
-        write(dir, file, content.trim())?;
+        let above = parent.path.join(file);
+        let content =
+            read_kernel(&above).map_err(|error| failed(format!("read {}", above.display()), &error))?;
+        dir.write(file, content.trim())?;
     }
     Ok(())
 }
 
 /// A borrowed descriptor for the clone.
 pub(crate) fn into(cgroup: Option<&OwnCgroup>) -> Option<BorrowedFd<'_>> {
-    cgroup.and_then(|cgroup| cgroup.into.as_ref()).map(|(dir, _)| dir.as_fd())
+    cgroup?.dirs.iter().find(|dir| dir.unified).map(|dir| dir.entry().as_fd())
 }

@@ -5,9 +5,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::{failed, write};
+use super::dir::Parent;
+use super::failed;
 use crate::cgroup::{Cgroup, Controller};
 use crate::error::{Advice, Error};
+use crate::host::common::read_kernel;
 use crate::layer::Layer;
 
 /// Where cgroups are mounted: by the file system's type there is no doubt about which version is where.
@@ -31,7 +33,7 @@ fn magic(path: &Path) -> Option<u64> {
 
 impl Hierarchies {
     pub(super) fn read() -> Result<Self, Error> {
-        let own = fs::read_to_string("/proc/self/cgroup")
+        let own = read_kernel("/proc/self/cgroup")
             .map_err(|error| failed("read /proc/self/cgroup".to_owned(), &error))?;
         let pure = magic(Path::new(MOUNT)) == Some(CGROUP2_SUPER_MAGIC);
         let places = [PathBuf::from(MOUNT), Path::new(MOUNT).join("unified")];
@@ -55,24 +57,25 @@ impl Hierarchies {
         cgroup: &Cgroup,
         mount: &Path,
         controller: Option<Controller>,
-    ) -> Result<PathBuf, Error> {
+    ) -> Result<Parent, Error> {
         let below = |path: &Path| mount.join(path.strip_prefix("/").unwrap_or(path));
         let leads_out = |path: &Path| path.components().any(|part| part == Component::ParentDir);
         let Some(named) = &cgroup.parent else {
             let own = own(&self.own, controller).map(Path::new).filter(|path| !leads_out(path)).map(below);
-            return Ok(own.filter(|own| own.join("cgroup.procs").exists()).unwrap_or(mount.to_path_buf()));
+            let opened = own.and_then(|own| Parent::open(own).ok());
+            return opened.map_or_else(|| Parent::open(mount.to_path_buf()), Ok);
         };
         if leads_out(named) {
             return Err(Error::invalid(format!("the parent cgroup {} holds ..", named.display())));
         }
         let dir = below(named);
-        if !dir.join("cgroup.procs").exists() {
+        if !dir.is_dir() {
             return Err(Error::invalid_with(
                 format!("there is no cgroup {}", dir.display()),
                 Advice { why: vec![], fix: vec![format!("mkdir {}", dir.display())] },
             ));
         }
-        Ok(dir)
+        Parent::open(dir)
     }
 }
 
@@ -131,29 +134,31 @@ fn is_legacy(controller: &str) -> bool {
 }
 
 /// Has `dir` hand these controllers to its children; if it has processes itself, and nobody named it, the one above.
-pub(super) fn pass_on(dir: PathBuf, controllers: &[&str], may_rise: bool) -> Result<PathBuf, Error> {
-    let words = |file: &str| fs::read_to_string(dir.join(file)).unwrap_or_default();
-    let (available, passed) = (words("cgroup.controllers"), words("cgroup.subtree_control"));
+pub(super) fn pass_on(dir: Parent, controllers: &[&str], may_rise: bool) -> Result<Parent, Error> {
+    let Some(first) = controllers.first() else { return Ok(dir) };
+    let path = &dir.path;
+    let (available, passed) = (dir.read("cgroup.controllers"), dir.read("cgroup.subtree_control"));
     let has = |text: &str, controller: &&str| text.split_whitespace().any(|word| word == *controller);
     if let Some(lacking) = controllers.iter().find(|controller| !has(&available, controller)) {
-        return Err(missing(lacking, Some(&dir)));
+        return Err(missing(lacking, Some(path)));
     }
-    let lacking = controllers.first().copied().unwrap_or_default();
-    let rise = || match dir.parent().filter(|above| above.join("cgroup.procs").exists()) {
-        Some(above) => pass_on(above.to_path_buf(), controllers, may_rise),
-        None => Err(missing(lacking, Some(&dir))),
+    let rise = || match path.parent().filter(|above| above.join("cgroup.procs").exists()) {
+        Some(above) => pass_on(Parent::open(above.to_path_buf())?, controllers, may_rise),
+        None => Err(missing(first, Some(path))),
     };
     // The kernel lets one with processes pass pids and cpu on, but then it is threaded, and takes no new process below it.
     // The top has no type, and may have both.
-    let has_processes = dir.join("cgroup.type").exists() && !words("cgroup.procs").trim().is_empty();
-    if has_processes && !controllers.is_empty() {
-        let what = || format!("pass controllers on from {}", dir.display());
+    if !dir.read("cgroup.procs").trim().is_empty() && path.join("cgroup.type").exists() {
+        let what = || format!("pass controllers on from {}", path.display());
         return if may_rise { rise() } else { Err(failed(what(), &Errno::BUSY.into())) };
     }
     for controller in controllers.iter().filter(|controller| !has(&passed, controller)) {
-        match write(&dir, "cgroup.subtree_control", &format!("+{controller}")) {
-            Err(Error::Duty { errno: Some(libc::EBUSY), .. }) if may_rise => return rise(),
-            done => done?,
+        let (file, word) = (path.join("cgroup.subtree_control"), format!("+{controller}"));
+        match fs::write(&file, &word) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && may_rise => return rise(),
+            done => {
+                done.map_err(|error| failed(format!("write {word} to {}", file.display()), &error))?;
+            }
         }
     }
     Ok(dir)

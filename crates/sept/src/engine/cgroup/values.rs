@@ -20,6 +20,9 @@ pub(super) fn check(cgroup: &Cgroup, legacy: bool) -> Result<(), Error> {
             ),
         ));
     }
+    if cgroup.hugetlb.is_empty() {
+        return Ok(());
+    }
     // Where they can't be listed, the missing file tells.
     let Some(sizes) = page_sizes() else { return Ok(()) };
     match cgroup.hugetlb.iter().find(|(size, _)| !sizes.contains(size)) {

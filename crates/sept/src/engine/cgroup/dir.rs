@@ -1,0 +1,144 @@
+//! One directory of a hierarchy, held open and locked: all that is done in it is one step of a path away.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, statat};
+use rustix::io::Errno;
+
+use super::{PREFIX, end, failed};
+use crate::cgroup::Setting;
+use crate::error::{Advice, Error};
+use crate::host::common::read_all;
+use crate::layer::Layer;
+
+#[derive(Debug)]
+pub(super) struct Dir {
+    pub path: PathBuf,
+    /// Of the hierarchy: one process can be in one directory of each only.
+    pub device: u64,
+    pub unified: bool,
+    /// Locked as long as it is in use: who sweeps takes away only what nobody holds.
+    entry: OwnedFd,
+}
+
+/// The directory that a new one is made in.
+pub(super) struct Parent {
+    pub path: PathBuf,
+    pub device: u64,
+    entry: OwnedFd,
+}
+
+impl Parent {
+    pub(super) fn open(path: PathBuf) -> Result<Self, Error> {
+        let failed = |errno: Errno| failed(format!("open {}", path.display()), &errno.into());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let entry = rustix::fs::open(&path, flags, Mode::empty()).map_err(failed)?;
+        let device = fstat(&entry).map_err(failed)?.st_dev;
+        Ok(Self { path, device, entry })
+    }
+
+    /// Empty where it can't be read.
+    pub(super) fn read(&self, file: &str) -> String {
+        let open = openat(&self.entry, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        open.map_err(Into::into).and_then(read_all).unwrap_or_default()
+    }
+}
+
+impl Dir {
+    /// A new one, after what killed runs left here has been swept away.
+    pub(super) fn make(parent: &Parent, unified: bool) -> Result<Self, Error> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        end::sweep(&parent.path, parent.entry.as_fd());
+        let pid = process::id();
+        loop {
+            let name = format!("{PREFIX}{pid}-{}", NEXT.fetch_add(1, Relaxed));
+            let path = parent.path.join(&name);
+            match mkdirat(&parent.entry, &name, Mode::from_raw_mode(0o777)) {
+                Err(Errno::EXIST) => continue,
+                made => made
+                    .map_err(|errno| failed(format!("make the cgroup {}", path.display()), &errno.into()))?,
+            }
+            // Somebody who sweeps may have been here in between: then the next.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let Ok(entry) = openat(&parent.entry, &name, flags, Mode::empty()) else { continue };
+            if flock(&entry, FlockOperation::NonBlockingLockExclusive).is_ok()
+                && statat(&parent.entry, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+            {
+                return Ok(Self { path, device: parent.device, unified, entry });
+            }
+        }
+    }
+
+    pub(super) fn entry(&self) -> &OwnedFd {
+        &self.entry
+    }
+
+    fn file(&self, file: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        openat(&self.entry, file, flags | OFlags::CLOEXEC, Mode::empty())
+    }
+
+    /// A file to write to, kept for later.
+    pub(super) fn open(&self, file: &str) -> Result<OwnedFd, Error> {
+        self.file(file, OFlags::WRONLY)
+            .map_err(|errno| failed(format!("open {}", self.path.join(file).display()), &errno.into()))
+    }
+
+    pub(super) fn read(&self, file: &str) -> io::Result<String> {
+        read_all(self.file(file, OFlags::RDONLY)?)
+    }
+
+    pub(super) fn write(&self, file: &str, content: &str) -> Result<(), Error> {
+        let open = self.file(file, OFlags::WRONLY);
+        open.and_then(|open| put(&open, content)).map_err(|errno| self.not_written(file, content, errno))
+    }
+
+    pub(super) fn set(&self, settings: impl IntoIterator<Item = Setting>) -> Result<(), Error> {
+        for Setting { file, content, may_lack } in settings {
+            let done = match self.file(&file, OFlags::WRONLY) {
+                Err(Errno::NOENT) if may_lack => continue,
+                Err(Errno::NOENT) => {
+                    return Err(Error::Duty {
+                        what: format!("set {file} to {content}"),
+                        errno: None,
+                        advice: self.lacking(&file),
+                        layer: Some(Layer::Limits),
+                    });
+                }
+                open => open.and_then(|open| put(&open, &content)),
+            };
+            done.map_err(|errno| self.not_written(&file, &content, errno))?;
+        }
+        Ok(())
+    }
+
+    fn not_written(&self, file: &str, content: &str, errno: Errno) -> Error {
+        failed(format!("write {content} to {}", self.path.join(file).display()), &errno.into())
+    }
+
+    /// Why there is no such file. The cgroup itself is gone when this is read: the one above it is named.
+    fn lacking(&self, file: &str) -> Advice {
+        let above = self.path.parent().unwrap_or(Path::new("/")).display();
+        if matches!(file, "blkio.weight" | "io.weight") {
+            return Advice::new(
+                "this kernel has no such file for a cgroup: no scheduler of block devices here knows weights",
+                format!(
+                    "echo bfq >/sys/block/DISK/queue/scheduler, or leave this out; ls {above} shows what can be set"
+                ),
+            );
+        }
+        Advice::new(
+            "this kernel has no such file for a cgroup",
+            format!("leave this out; ls {above} shows what can be set"),
+        )
+    }
+}
+
+/// The kernel takes such a file's content in one piece, or refuses it.
+fn put(file: &OwnedFd, content: &str) -> Result<(), Errno> {
+    rustix::io::retry_on_intr(|| rustix::io::write(file, content.as_bytes())).map(drop)
+}
