@@ -3,6 +3,8 @@
 use std::ffi::{CString, OsString};
 use std::fs;
 use std::hint::black_box;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -193,11 +195,14 @@ fn start_up(sept: &Path, program: &Path, rounds: usize) -> Result {
     let options = ["run", "--plan", "-Urmpuin", "--hostname", "inner", "--", "true"];
     let line = std::iter::once(sept.into()).chain(options.map(OsString::from)).collect::<Vec<_>>();
     let mut ways = [(vec![program.into()], Vec::new()), (line, Vec::new())];
-    for _ in 0..rounds {
+    for _ in 0..rounds.div_ceil(TURN) {
         for (line, took) in &mut ways {
-            let begun = Instant::now();
             crate::sh(&mut quiet(line))?;
-            took.push(begun.elapsed());
+            for _ in 0..TURN {
+                let begun = Instant::now();
+                crate::sh(&mut quiet(line))?;
+                took.push(begun.elapsed());
+            }
         }
     }
     let [bare, whole] = ways.map(|(_, took)| Way { took, ..Way::new("", || Ok(())) }.at(50));
@@ -407,7 +412,9 @@ fn rate(workers: usize, start: &(impl Fn() -> Result + Sync)) -> Result<f64> {
 fn bare(row: &Row, program: &Path) -> Result<Way> {
     let flags = row.kinds.iter().fold(0, |flags, kind| flags | kind.flag());
     let program = CString::new(program.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
-    Ok(Way::new("limit", move || limit::start(&program, flags).map_err(|error| error.to_string())))
+    Ok(Way::new("limit", move || {
+        limit::start(&program, flags, limit::Before::default()).map_err(|error| error.to_string())
+    }))
 }
 
 fn library(row: &Row, program: &Path, root: &Path) -> Way {
@@ -431,24 +438,29 @@ fn by_library(row: &Row, program: &Path, root: &Path) -> Result {
     if status.success() { Ok(()) } else { Err(status.to_string()) }
 }
 
-/// The library in a caller that has touched 1 MiB, and 1 GiB.
+/// The library in a caller that has touched 1 MiB, and 1 GiB, in turns.
 fn memory(program: &Path, rounds: usize) -> Result {
-    println!();
-    let mut medians = Vec::new();
-    for (name, size) in [("1 MiB", 1_usize << 20), ("1 GiB", 1 << 30)] {
-        let touched = vec![1_u8; size];
-        let mut way =
-            library(&Row { kinds: SIX.to_vec(), mapped: true, ..rows().remove(0) }, program, program);
-        for _ in 0..rounds {
-            let begun = Instant::now();
+    let mut ways = ["1 MiB", "1 GiB"].map(|name| {
+        let row = Row { kinds: SIX.to_vec(), mapped: true, ..rows().remove(0) };
+        Way { name, ..library(&row, program, program) }
+    });
+    for _ in 0..rounds.div_ceil(TURN) {
+        for (way, size) in ways.iter_mut().zip([1_usize << 20, 1 << 30]) {
+            let touched = vec![1_u8; size];
             (way.start)()?;
-            way.took.push(begun.elapsed());
+            for _ in 0..TURN {
+                let begun = Instant::now();
+                (way.start)()?;
+                way.took.push(begun.elapsed());
+            }
+            black_box(&touched);
         }
-        black_box(&touched);
-        println!("library, six, caller with {name} touched: median {:.0} µs", way.at(50));
-        medians.push(way.at(50));
     }
-    println!("ratio: {:.2}", medians[1] / medians[0]);
+    println!();
+    for way in &ways {
+        println!("library, six, caller with {} touched: median {:.0} µs", way.name, way.at(50));
+    }
+    println!("ratio: {:.2}", ways[1].at(50) / ways[0].at(50));
     Ok(())
 }
 
@@ -467,27 +479,57 @@ fn parked(dir: &Path, rounds: usize) -> Result {
     ];
     let program = dir.with_file_name("clock");
     place(&program, code)?;
-    let mut took = Way::new("parked", || Ok(()));
-    for _ in 0..rounds {
-        let mut command = sept::Command::new(&program);
-        command.unshare(SIX).map_root().mount(Mount::proc("/proc")).stdout(sept::Stdio::piped());
-        let parked = command.park().map_err(|error| error.to_string())?;
-        let begun = monotonic();
-        let child = parked.start().map_err(|error| error.to_string())?;
-        let output = child.wait_with_output().map_err(|error| error.to_string())?;
-        let number = |at: usize| -> Result<u64> {
-            let bytes = output.stdout.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
-            bytes.map(u64::from_ne_bytes).ok_or_else(|| "the program told no time".to_owned())
-        };
-        let first = Duration::new(number(0)?, number(8)? as u32);
-        took.took.push(first.saturating_sub(begun));
+    let bare = CString::new(program.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
+    let mut limit = Way::new("limit", || Ok(()));
+    let mut library = Way::new("library", || Ok(()));
+    for _ in 0..rounds.div_ceil(TURN) {
+        for _ in 0..TURN {
+            let (begun, told) = parked_bare(&bare).map_err(|error| error.to_string())?;
+            limit.took.push(instant(&told)?.saturating_sub(begun));
+        }
+        for _ in 0..TURN {
+            let mut command = sept::Command::new(&program);
+            command.unshare(SIX).map_root().mount(Mount::proc("/proc")).stdout(sept::Stdio::piped());
+            let parked = command.park().map_err(|error| error.to_string())?;
+            let begun = monotonic();
+            let child = parked.start().map_err(|error| error.to_string())?;
+            let output = child.wait_with_output().map_err(|error| error.to_string())?;
+            library.took.push(instant(&output.stdout)?.saturating_sub(begun));
+        }
     }
+    let (first, least) = (library.at(50), limit.at(50));
+    println!("a child that waits at a pipe, to its program's first instruction: median {least:.0} µs");
     println!(
-        "Parked::start to the first instruction: median {:.0} µs, p99 {:.0} µs",
-        took.at(50),
-        took.at(99)
+        "Parked::start to the first instruction: median {first:.0} µs, p99 {:.0} µs, ratio {:.2}",
+        library.at(99),
+        first / least
     );
     Ok(())
+}
+
+/// The limit of that: a child that waits at a pipe and execs, without any namespace. When it was let go, and what it told.
+fn parked_bare(program: &CString) -> std::io::Result<(Duration, Vec<u8>)> {
+    let (gate, mut go) = std::io::pipe()?;
+    let (mut told, output) = std::io::pipe()?;
+    let before = limit::Before { gate: Some((gate.as_fd(), output.as_fd())), ..limit::Before::default() };
+    let mut answer = (Duration::ZERO, vec![0; 16]);
+    limit::parked(program, before, || {
+        // As long as the library takes for its own, so that the child waits by then.
+        std::thread::sleep(Duration::from_micros(200));
+        answer.0 = monotonic();
+        go.write_all(b"!")?;
+        told.read_exact(&mut answer.1)
+    })?;
+    Ok(answer)
+}
+
+/// What the program told: seconds and nanoseconds.
+fn instant(told: &[u8]) -> Result<Duration> {
+    let number = |at: usize| -> Result<u64> {
+        let bytes = told.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u64::from_ne_bytes).ok_or_else(|| "the program told no time".to_owned())
+    };
+    Ok(Duration::new(number(0)?, number(8)? as u32))
 }
 
 fn monotonic() -> Duration {

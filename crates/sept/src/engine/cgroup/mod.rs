@@ -60,7 +60,7 @@ fn failed(what: String, error: &io::Error) -> Error {
 impl OwnCgroup {
     pub(crate) fn make(cgroup: &Cgroup) -> Result<Self, Error> {
         let hierarchies = Hierarchies::read()?;
-        values::check(cgroup, hierarchies.legacy(Controller::Io).is_some())?;
+        values::check(cgroup, || hierarchies.legacy(Controller::Io).is_some())?;
         let mut made = Self { dirs: Vec::new(), tasks: Vec::new(), procs: None, armed: true };
         let mut of_two = Vec::new();
         for controller in cgroup.controllers() {
@@ -99,7 +99,7 @@ impl OwnCgroup {
         named: &[&str],
     ) -> Result<(), Error> {
         let lacking = controllers.iter().find(|controller| !controller.is_in_unified());
-        let mount = match (&hierarchies.unified, lacking) {
+        let mount = match (hierarchies.unified(), lacking) {
             (Some(mount), None) => mount,
             _ => {
                 return Err(place::missing(
@@ -108,7 +108,7 @@ impl OwnCgroup {
                 ));
             }
         };
-        let parent = hierarchies.parent(cgroup, mount, None)?;
+        let parent = hierarchies.parent(cgroup, &mount, None)?;
         let mut words: Vec<&str> = controllers.iter().filter_map(|controller| controller.unified()).collect();
         words.extend(named);
         let parent = place::pass_on(parent, &words, cgroup.parent.is_none())?;

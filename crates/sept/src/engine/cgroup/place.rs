@@ -21,8 +21,6 @@ const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 pub(super) struct Hierarchies {
     /// `/proc/self/cgroup`.
     own: String,
-    /// The mount of version 2.
-    pub unified: Option<PathBuf>,
     /// Whether all is version 2.
     pure: bool,
 }
@@ -36,9 +34,16 @@ impl Hierarchies {
         let own = read_kernel("/proc/self/cgroup")
             .map_err(|error| failed("read /proc/self/cgroup".to_owned(), &error))?;
         let pure = magic(Path::new(MOUNT)) == Some(CGROUP2_SUPER_MAGIC);
-        let places = [PathBuf::from(MOUNT), Path::new(MOUNT).join("unified")];
-        let unified = places.into_iter().find(|path| magic(path) == Some(CGROUP2_SUPER_MAGIC));
-        Ok(Self { own, unified, pure })
+        Ok(Self { own, pure })
+    }
+
+    /// The mount of version 2.
+    pub(super) fn unified(&self) -> Option<PathBuf> {
+        if self.pure {
+            return Some(PathBuf::from(MOUNT));
+        }
+        let mount = Path::new(MOUNT).join("unified");
+        (magic(&mount) == Some(CGROUP2_SUPER_MAGIC)).then_some(mount)
     }
 
     /// The mount of a controller of version 1, where it is one.
