@@ -1,6 +1,7 @@
 //! The options of the files group: what each adds to the request, in the order of the line.
 
 use std::ffi::OsStr;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
         Id::BindData | Id::RoBindData => {
             let access = if id == Id::BindData { Access::ReadWrite } else { Access::ReadOnly };
             // As bwrap has it.
-            let (fd, mode) = (values.parsed(descriptor)?, request.perms.take().unwrap_or(0o600));
+            let (fd, mode) = (content(values, request)?, request.perms.take().unwrap_or(0o600));
             request.mount(Mount::bind_data(fd, values.os()?, mode, access));
         }
         Id::Device => {
@@ -72,14 +73,12 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
             request.mounts.push(Mount::directory(values.os()?, mode));
         }
         Id::File => {
-            let (fd, mode) = (values.parsed(descriptor)?, request.perms.take().unwrap_or(0o666));
+            let (fd, mode) = (content(values, request)?, request.perms.take().unwrap_or(0o666));
             request.mounts.push(Mount::file(fd, values.os()?, mode));
         }
         Id::Perms => request.perms = Some(values.parsed(octal)?),
         Id::Size => {
-            let size = values
-                .parsed(|text| confine::amount(text)?.ok_or("a number of bytes is wanted".to_owned()))?;
-            request.size = Some(size);
+            request.size = Some(values.parsed(size)?);
         }
         Id::Chmod => {
             let mode = values.parsed(octal)?;
@@ -128,6 +127,25 @@ impl Request {
             Some(options) => mount.options(options),
             None => mount,
         });
+    }
+}
+
+/// A descriptor that is read to its end.
+fn content(values: &mut Values<'_>, request: &mut Request) -> Result<RawFd, Failure> {
+    let fd = values.parsed(descriptor)?;
+    if request.contents.contains(&fd) {
+        let why = "is named twice, and after the first reading nothing is left in it";
+        return Err(values.wrong(OsStr::new(&fd.to_string()), why));
+    }
+    request.contents.push(fd);
+    Ok(fd)
+}
+
+/// Bytes. The kernel would take 0 as no limit at all.
+fn size(text: &str) -> Result<u64, String> {
+    match confine::amount(text)? {
+        Some(0) => Err("is no limit; leave it out for the kernel's own, half of the memory".to_owned()),
+        size => size.ok_or_else(|| "a number of bytes is wanted".to_owned()),
     }
 }
 

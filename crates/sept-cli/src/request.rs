@@ -1,6 +1,7 @@
 //! What the command line asks for: parsed from the table, not yet acted upon.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -111,6 +112,8 @@ pub struct Request {
     pub overlay: Vec<PathBuf>,
     pub perms: Option<u32>,
     pub size: Option<u64>,
+    /// The descriptors that become files.
+    pub contents: Vec<RawFd>,
     pub options: Option<MountOptions>,
     pub own_proc: bool,
     pub no_proc: bool,

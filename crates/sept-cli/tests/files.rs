@@ -189,6 +189,8 @@ fn bad_words_are_refused() {
     refused(&["--perms", "9", "--dir", "/x"], "octal");
     refused(&["--perms", "700"], "none follows");
     refused(&["--size", "1M"], "none follows");
+    refused(&["--size", "0", "--tmpfs", "/mnt"], "no limit");
+    refused(&["--file", "0", "/mnt/one", "--bind-data", "0", "/mnt/two"], "named twice");
     refused(&["--overlay-src", "/"], "none follows");
     refused(&["--tmp-overlay", "/mnt"], "at least one directory below");
     refused(&["--overlay-src", "/no/such/dir", "--tmp-overlay", "/mnt"], "cannot overlay /no/such/dir");
