@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use lexopt::{Arg, Parser};
+use lexopt::Parser;
 use sept::{Command, Namespace, Target};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, printable};
 use crate::options::{self, Id};
 use crate::report;
-use crate::request;
+use crate::request::{self, Word};
 
 /// One fact that differs: its name, and its value on either side.
 type Difference = (String, String, String);
@@ -22,16 +22,10 @@ struct Compared {
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     let (mut words, mut as_json) = (Vec::new(), false);
-    while let Some(arg) = parser.next().map_err(request::usage)? {
-        let opt = match arg {
-            Arg::Short(letter) => {
-                request::find(&options::DIFF, |opt| opt.short == Some(letter), &format!("-{letter}"))?
-            }
-            Arg::Long(long) => {
-                let long = long.to_owned();
-                request::find(&options::DIFF, |opt| opt.long == long, &format!("--{long}"))?
-            }
-            Arg::Value(word) => {
+    while let Some(word) = request::next(parser, &options::DIFF)? {
+        let opt = match word {
+            Word::Option { opt, .. } => opt,
+            Word::Plain(word) => {
                 words.push(word.to_string_lossy().into_owned());
                 continue;
             }

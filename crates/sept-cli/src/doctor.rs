@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use lexopt::{Arg, Parser};
+use lexopt::Parser;
 use sept::host::probe;
 use sept::{Advice, Command, Error, Host, Layer, Mount, Namespace, SubIds, Target};
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::around;
 use crate::failure::Failure;
 use crate::options::{self, Id};
 use crate::report;
-use crate::request::{self, Request};
+use crate::request::{self, Request, Word};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
@@ -41,16 +41,10 @@ struct Finding {
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     let mut as_json = false;
-    while let Some(arg) = parser.next().map_err(request::usage)? {
-        let opt = match arg {
-            Arg::Short(letter) => {
-                request::find(&options::DOCTOR, |opt| opt.short == Some(letter), &format!("-{letter}"))?
-            }
-            Arg::Long(long) => {
-                let long = long.to_owned();
-                request::find(&options::DOCTOR, |opt| opt.long == long, &format!("--{long}"))?
-            }
-            Arg::Value(word) => {
+    while let Some(word) = request::next(parser, &options::DOCTOR)? {
+        let opt = match word {
+            Word::Option { opt, .. } => opt,
+            Word::Plain(word) => {
                 let word = crate::failure::quoted(&word.to_string_lossy());
                 return Err(Failure::usage(format!("doctor takes no {word}"))
                     .fix("write: sept doctor, or sept doctor --json"));

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
-use lexopt::{Arg, Parser};
+use lexopt::Parser;
 use sept::host::{Entry, Holder, Inventory};
 use sept::{Namespace, NamespaceId};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::failure::{Failure, printable};
 use crate::options::{self, Id};
 use crate::pins::{self, Pin};
 use crate::report;
-use crate::request;
+use crate::request::{self, Word};
 use crate::svg;
 use crate::tree::{self, By};
 use crate::users;
@@ -120,20 +120,14 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
 fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
     let page = &options::LS;
     let mut asked = Asked::default();
-    while let Some(arg) = parser.next().map_err(request::usage)? {
-        let opt = match arg {
-            Arg::Short(letter) => {
-                request::find(page, |opt| opt.short == Some(letter), &format!("-{letter}"))?
-            }
-            Arg::Long(long) => {
-                let long = long.to_owned();
-                request::find(page, |opt| opt.long == long, &format!("--{long}"))?
-            }
-            Arg::Value(word) if asked.target.is_none() => {
+    while let Some(word) = request::next(parser, page)? {
+        let opt = match word {
+            Word::Option { opt, .. } => opt,
+            Word::Plain(word) if asked.target.is_none() => {
                 asked.target = Some(word);
                 continue;
             }
-            Arg::Value(word) => {
+            Word::Plain(word) => {
                 return Err(Failure::usage(format!(
                     "ls takes one TARGET; {} is too much",
                     word.to_string_lossy()

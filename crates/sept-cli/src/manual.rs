@@ -3,12 +3,12 @@
 use std::io;
 
 use clap_complete::Shell;
-use lexopt::{Arg, Parser};
+use lexopt::Parser;
 
 use crate::failure::Failure;
 use crate::options::{self, Id, Page};
 use crate::report;
-use crate::request;
+use crate::request::{self, Word};
 
 /// All of sept as clap has it.
 fn whole() -> clap::Command {
@@ -25,22 +25,13 @@ fn whole() -> clap::Command {
 /// The words after the command; nothing if help was printed.
 fn words(parser: &mut Parser, page: &'static Page) -> Result<Option<Vec<String>>, Failure> {
     let mut words = Vec::new();
-    while let Some(arg) = parser.next().map_err(request::usage)? {
-        let opt = match arg {
-            Arg::Short(letter) => {
-                request::find(page, |opt| opt.short == Some(letter), &format!("-{letter}"))?
+    while let Some(word) = request::next(parser, page)? {
+        match word {
+            Word::Plain(word) => words.push(word.to_string_lossy().into_owned()),
+            Word::Option { opt, .. } if opt.id == Id::Help => {
+                return report::print(&options::help(page)).map(|()| None);
             }
-            Arg::Long(long) => {
-                let long = long.to_owned();
-                request::find(page, |opt| opt.long == long, &format!("--{long}"))?
-            }
-            Arg::Value(word) => {
-                words.push(word.to_string_lossy().into_owned());
-                continue;
-            }
-        };
-        if opt.id == Id::Help {
-            return report::print(&options::help(page)).map(|()| None);
+            Word::Option { .. } => {}
         }
     }
     Ok(Some(words))

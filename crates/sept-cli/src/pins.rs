@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use lexopt::{Arg, Parser};
+use lexopt::Parser;
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxAttributes, StatxFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use sept::{Command, Host, Namespace, NamespaceFile, NamespaceId, Namespaces, Stdio, Target};
@@ -19,7 +19,7 @@ use sept::{Command, Host, Namespace, NamespaceFile, NamespaceId, Namespaces, Std
 use crate::failure::Failure;
 use crate::options::{self, Id, Page};
 use crate::report;
-use crate::request;
+use crate::request::{self, Word};
 
 const ROOTS: &str = "/run/sept/pins";
 const CAP_SYS_ADMIN: u32 = 21;
@@ -60,16 +60,10 @@ pub fn unpin_main(parser: &mut Parser) -> Result<u8, Failure> {
 /// Kinds and words; nothing if help was printed.
 fn parse(parser: &mut Parser, page: &'static Page) -> Result<Option<(Namespaces, Vec<OsString>)>, Failure> {
     let (mut kinds, mut words) = (Namespaces::NONE, Vec::new());
-    while let Some(arg) = parser.next().map_err(request::usage)? {
-        let opt = match arg {
-            Arg::Short(letter) => {
-                request::find(page, |opt| opt.short == Some(letter), &format!("-{letter}"))?
-            }
-            Arg::Long(long) => {
-                let long = long.to_owned();
-                request::find(page, |opt| opt.long == long, &format!("--{long}"))?
-            }
-            Arg::Value(word) => {
+    while let Some(word) = request::next(parser, page)? {
+        let opt = match word {
+            Word::Option { opt, .. } => opt,
+            Word::Plain(word) => {
                 words.push(word);
                 continue;
             }

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use lexopt::{Arg, Parser};
+use lexopt::Parser;
 use sept::seccomp::{Filter, Policy, abis};
 
 pub use agent::Agent;
@@ -21,7 +21,7 @@ pub use agent::Agent;
 use crate::failure::Failure;
 use crate::options::{self, Id};
 use crate::report;
-use crate::request;
+use crate::request::{self, Word};
 
 /// A policy, and what else its file says.
 pub struct Profile {
@@ -139,24 +139,12 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
 
 /// None where help is asked for.
 fn words(parser: &mut Parser) -> Result<Option<Vec<OsString>>, Failure> {
-    let page = &options::SECCOMP;
     let mut words = Vec::new();
-    while let Some(arg) = parser.next().map_err(request::usage)? {
-        let opt = match arg {
-            Arg::Short(letter) => {
-                request::find(page, |opt| opt.short == Some(letter), &format!("-{letter}"))?
-            }
-            Arg::Long(long) => {
-                let long = long.to_owned();
-                request::find(page, |opt| opt.long == long, &format!("--{long}"))?
-            }
-            Arg::Value(word) => {
-                words.push(word);
-                continue;
-            }
-        };
-        if opt.id == Id::Help {
-            return Ok(None);
+    while let Some(word) = request::next(parser, &options::SECCOMP)? {
+        match word {
+            Word::Plain(word) => words.push(word),
+            Word::Option { opt, .. } if opt.id == Id::Help => return Ok(None),
+            Word::Option { .. } => {}
         }
     }
     Ok(Some(words))

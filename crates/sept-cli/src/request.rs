@@ -174,14 +174,10 @@ pub enum Parsed {
 /// Parses what stands after the name of the command.
 pub fn parse(parser: &mut Parser, page: &'static Page) -> Result<Parsed, Failure> {
     let mut request = Request::default();
-    while let Some(arg) = parser.next().map_err(usage)? {
-        let (opt, short) = match arg {
-            Arg::Short(letter) => (find(page, |opt| opt.short == Some(letter), &format!("-{letter}"))?, true),
-            Arg::Long(name) => {
-                let name = name.to_owned();
-                (find(page, |opt| opt.long == name, &format!("--{name}"))?, false)
-            }
-            Arg::Value(first) => {
+    while let Some(word) = next(parser, page)? {
+        let (opt, short) = match word {
+            Word::Option { opt, short } => (opt, short),
+            Word::Plain(first) => {
                 // From here on nothing is ours.
                 request.command.push(first);
                 request.command.extend(parser.raw_args().map_err(usage)?);
@@ -211,12 +207,33 @@ pub fn usage(error: lexopt::Error) -> Failure {
     Failure::usage(error.to_string())
 }
 
+/// What stands in a line.
+pub enum Word {
+    /// An option, and whether it was written by its letter.
+    Option { opt: &'static Opt, short: bool },
+    /// What is no option.
+    Plain(OsString),
+}
+
+/// The next of a page's line; nothing at its end.
+pub fn next(parser: &mut Parser, page: &'static Page) -> Result<Option<Word>, Failure> {
+    let Some(arg) = parser.next().map_err(usage)? else { return Ok(None) };
+    Ok(Some(match arg {
+        Arg::Short(letter) => {
+            let opt = find(page, |opt| opt.short == Some(letter), &format!("-{letter}"))?;
+            Word::Option { opt, short: true }
+        }
+        Arg::Long(name) => {
+            let name = name.to_owned();
+            let opt = find(page, |opt| opt.long == name, &format!("--{name}"))?;
+            Word::Option { opt, short: false }
+        }
+        Arg::Value(word) => Word::Plain(word),
+    }))
+}
+
 /// The option that was written.
-pub fn find(
-    page: &'static Page,
-    matches: impl Fn(&Opt) -> bool,
-    written: &str,
-) -> Result<&'static Opt, Failure> {
+fn find(page: &'static Page, matches: impl Fn(&Opt) -> bool, written: &str) -> Result<&'static Opt, Failure> {
     page.options.iter().find(|opt| matches(opt)).ok_or_else(|| {
         let failure = Failure::usage(format!("unknown option {written}"));
         match options::suggestion(page, written) {
