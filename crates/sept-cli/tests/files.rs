@@ -5,7 +5,7 @@ mod common;
 use std::io::Write;
 use std::process::Stdio;
 
-use common::{Scratch, run, sept, stderr, stdout};
+use common::{Scratch, path, run, sept, stderr, stdout};
 
 fn refused(args: &[&str], reason: &str) {
     let output = run(&[args, &["true"]].concat());
@@ -156,6 +156,28 @@ fn mounts_can_be_made_read_only_afterwards() {
         "{}",
         stderr(&output)
     );
+}
+
+/// Of the caller's mounts nothing can be copied in a namespace of one's own: the place is found again by its name.
+#[test]
+fn a_descriptor_can_be_bound() {
+    let scratch = Scratch::new();
+    let (one, two) = layers(&scratch);
+    let shell = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script, &path(), &one, &two]);
+        command.output().expect("sh starts")
+    };
+    let bound = r#"exec 7<"$1" 8<"$1/f"; "$0" run --bind /proc/self/fd/7 /mnt sh -c 'cat /mnt/f'
+        "$0" run --tmpfs /mnt --file 0 /mnt/g --ro-bind /dev/fd/8 /mnt/g cat /mnt/g </dev/null
+        mv "$1" "$1.moved"; cp -r "$2" "$1"; "$0" run --ro-bind /proc/self/fd/7 /mnt cat /mnt/f"#;
+    let output = shell(bound);
+    assert_eq!(stdout(&output), "1\n1\n1", "{}", stderr(&output));
+    let covered = r#""$0" run -rm sh -c 'exec 7<"$1"; mount --bind "$2" "$1"
+        exec "$0" run --ro-bind /proc/self/fd/7 /mnt cat /mnt/f' "$0" "$1" "$2""#;
+    let output = shell(covered);
+    assert!(stderr(&output).contains("no longer what its name leads to"), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
 }
 
 #[test]

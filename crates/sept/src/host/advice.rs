@@ -358,6 +358,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 "take them along: rbind instead of bind",
             )
         }
+        Step::Mount { source: Source::Bind { path, .. }, .. } if errno == libc::ESTALE => Advice::new(
+            format!("what the descriptor {} has is no longer what its name leads to", shown(path)),
+            "open it again: something was mounted there meanwhile",
+        ),
         // move_mount says EINVAL where mount says ENOTDIR.
         Step::Mount { source: Source::Bind { .. } | Source::Data { .. }, target, .. }
             if matches!(errno, libc::ENOTDIR | libc::EINVAL) =>

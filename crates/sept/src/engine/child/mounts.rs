@@ -377,7 +377,24 @@ pub(super) fn open_tree_at(base: BorrowedFd<'_>, path: &CStr, reach: Reach) -> R
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let below = if reach == Reach::Tree { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-    rustix::mount::open_tree(base, path, flags | below)
+    match rustix::mount::open_tree(base, path, flags | below) {
+        Err(Errno::INVAL) => open_own_tree(base, path, flags | below),
+        tree => tree,
+    }
+}
+
+/// A descriptor (`/proc/self/fd/N`) leads to the mounts of the caller, which nobody may copy in a namespace of his own: the same
+/// place by its name is this child's, if it still is the same place.
+fn open_own_tree(base: BorrowedFd<'_>, path: &CStr, flags: OpenTreeFlags) -> Result<OwnedFd> {
+    let place = rustix::fs::openat(base, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let (mut link, mut name) = ([0_u8; 40], [0_u8; libc::PATH_MAX as usize]);
+    let link = descriptor_path(&mut link, place.as_fd(), b"")?;
+    rustix::fs::readlinkat_raw(CWD, link, &mut name)?;
+    let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::NAMETOOLONG)?;
+    let tree = rustix::mount::open_tree(CWD, name, flags)?;
+    let [wanted, found] = [rustix::fs::fstat(&place)?, rustix::fs::fstat(&tree)?];
+    let same = (wanted.st_dev, wanted.st_ino) == (found.st_dev, found.st_ino);
+    if same { Ok(tree) } else { Err(Errno::STALE) }
 }
 
 fn kind_and_number(device: &Device) -> (FileType, u64) {
