@@ -508,3 +508,34 @@ fn run_shows_what_unshare_does() {
         assert_eq!(stdout(&output), theirs, "{ours:?}");
     }
 }
+
+/// The words that begin with two dashes, as they stand in a text.
+fn options(text: &str) -> impl Iterator<Item = &str> {
+    let parts = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'));
+    parts.filter(|word| word.starts_with("--") && word.len() > 2)
+}
+
+#[test]
+fn every_option_of_bwrap_has_its_place_in_the_table() {
+    let test = "every_option_of_bwrap_has_its_place_in_the_table";
+    let (_, table) =
+        include_str!("../../../docs/parity.md").split_once("| bwrap(1) |").expect("there is a table");
+    let help = host(&path(), &["run", "--help"]);
+    let known: Vec<&str> = options(&help).collect();
+    for row in table.lines().skip(2) {
+        let ours = row.split('|').nth(2).expect("a row has columns");
+        if let Some(unknown) = options(ours).find(|option| !known.contains(option)) {
+            panic!("sept run has no {unknown}: {row}");
+        }
+    }
+    if !need(test, &["bwrap"]) {
+        return;
+    }
+    let theirs = table.lines().filter_map(|row| row.split('|').nth(1)).collect::<Vec<_>>().join(" ");
+    let listed: Vec<&str> = options(&theirs).collect();
+    let help = host("bwrap", &["--help"]);
+    let ordinary = |option: &&str| !matches!(*option, "--help" | "--version");
+    let first = help.lines().filter_map(|line| options(line).next()).filter(ordinary);
+    let missing: Vec<&str> = first.filter(|option| !listed.contains(option)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
