@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
 use sept::{Access, Device, DeviceType, Mount, MountOptions, Namespace, Upper};
 
 use crate::confine;
@@ -73,7 +74,7 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
             request.mounts.push(Mount::directory(values.os()?, mode));
         }
         Id::File => {
-            let (fd, mode) = (content(values, request)?, request.perms.take().unwrap_or(0o666));
+            let (fd, mode) = (content(values, request)?, request.perms.take().unwrap_or_else(of_new_files));
             request.mounts.push(Mount::file(fd, values.os()?, mode));
         }
         Id::Perms => request.perms = Some(values.parsed(octal)?),
@@ -139,6 +140,13 @@ fn content(values: &mut Values<'_>, request: &mut Request) -> Result<RawFd, Fail
     }
     request.contents.push(fd);
     Ok(fd)
+}
+
+/// The mode that a shell gives to a file which it makes.
+fn of_new_files() -> u32 {
+    let mask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(mask);
+    0o666 & !mask.as_raw_mode()
 }
 
 /// Bytes. The kernel would take 0 as no limit at all.

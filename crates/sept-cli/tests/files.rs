@@ -158,6 +158,14 @@ fn mounts_can_be_made_read_only_afterwards() {
     );
 }
 
+#[test]
+fn a_file_has_the_mode_that_the_umask_leaves() {
+    let script = r#"umask 027; "$0" run --tmpfs /mnt --file 0 /mnt/one --perms 0666 --file 3 /mnt/two \
+        stat -c %a /mnt/one /mnt/two </dev/null 3</dev/null"#;
+    let output = std::process::Command::new("sh").args(["-c", script, &path()]).output();
+    assert_eq!(stdout(&output.expect("sh starts")), "640\n666");
+}
+
 /// Of the caller's mounts nothing can be copied in a namespace of one's own: the place is found again by its name.
 #[test]
 fn a_descriptor_can_be_bound() {

@@ -172,7 +172,14 @@ static OPTIONS: &[Opt] = &[
         "Make a symbolic link in an own tmpfs or overlay",
     ),
     opt(Id::Dir, None, "dir", &["DST"], FILES, "Make a directory in an own tmpfs or overlay"),
-    opt(Id::File, None, "file", &["FD", "DST"], FILES, "Make a file of what descriptor FD has"),
+    opt(
+        Id::File,
+        None,
+        "file",
+        &["FD", "DST"],
+        FILES,
+        "Make a file of what descriptor FD has; mode 666 less the umask",
+    ),
     opt(
         Id::Perms,
         None,
