@@ -35,6 +35,7 @@ const FLOORS: [&[&str]; 8] = [
     ],
     &[
         "engine",
+        "engine::anchors",
         "engine::cgroup",
         "engine::prepare",
         "engine::child",

@@ -37,6 +37,7 @@ mod filters;
 mod listings;
 mod rights;
 mod terminal;
+mod through;
 
 use common::Scratch;
 

@@ -25,6 +25,7 @@ use rustix::process::{DumpableBehavior, WaitOptions};
 use rustix::thread::futex;
 use rustix::thread::{CapabilitySet, Gid, Uid};
 
+use crate::engine::anchors::WANTED;
 use crate::engine::cgroup;
 use crate::engine::prepare::Prepared;
 use crate::engine::wire;
@@ -399,6 +400,28 @@ impl<'a> Child<'a> {
         }
         // SAFETY: `hold` opened it, and nothing closes a place but exec.
         Some(Ok(unsafe { BorrowedFd::borrow_raw(fd) }))
+    }
+
+    /// The number of this step.
+    fn at(&self) -> usize {
+        self.prepared.control.step.load(Acquire) as usize
+    }
+
+    /// What an earlier step has mounted, and what of this step's path is below it.
+    fn anchor<'p>(&self, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
+        let (mount, rest) = self.prepared.anchors.below(self.at(), path)?;
+        let fd = mount.load(Acquire);
+        // SAFETY: `keep` gave it up, and nothing closes it but exec.
+        (fd >= 0).then(|| (unsafe { BorrowedFd::borrow_raw(fd) }, rest))
+    }
+
+    /// Keeps what this step has mounted, if a later one works below it.
+    fn keep(&self, mount: OwnedFd) {
+        if let Some(kept) = self.prepared.anchors.of_mount(self.at())
+            && kept.load(Acquire) == WANTED
+        {
+            kept.store(mount.into_raw_fd(), Release);
+        }
     }
 
     /// 0 is whoever writes it.

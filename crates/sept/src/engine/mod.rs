@@ -1,5 +1,6 @@
 //! Doing it: what is prepared before the clone, the clone, the child's side and the parent's.
 
+mod anchors;
 pub(crate) mod cgroup;
 mod child;
 mod in_place;

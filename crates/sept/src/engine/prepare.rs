@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
 use crate::command::{Chroot, Command};
+use crate::engine::anchors::Anchors;
 use crate::engine::cgroup::OwnCgroup;
 use crate::engine::listener::Passage;
 use crate::engine::trees;
@@ -59,6 +60,8 @@ pub(crate) struct Prepared {
     pub trees: Vec<OwnedFd>,
     /// For each step, whether it is known to mount a directory.
     pub directories: Vec<bool>,
+    /// Which steps work below what an earlier one has mounted.
+    pub anchors: Anchors,
     /// Whether the kernel has no mount_setattr(2), and some mount would need it.
     pub older: bool,
     /// The child's descriptors for [`Step::Hold`].
@@ -145,6 +148,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         trees: trees::open(&plan)?,
         listener: Passage::prepare(command)?,
         directories,
+        anchors: Anchors::new(&plan),
         older: plan.steps.iter().any(takes_attributes) && !sys::has_mount_setattr(),
         held: plan.steps.iter().flat_map(places).collect(),
         // Removed again if what follows fails: it is dropped then.

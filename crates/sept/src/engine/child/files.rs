@@ -108,7 +108,8 @@ impl Child<'_> {
     }
 
     pub(super) fn read_only(&mut self, at: &CStr) -> Result {
-        let place = match self.resolve(at) {
+        let found = self.open_below(at, OFlags::PATH).unwrap_or_else(|| self.resolve(at));
+        let place = match found {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             found => found?,
         };
@@ -129,21 +130,23 @@ impl Child<'_> {
         self.change(root.as_fd(), &only(restriction.attributes()), Reach::Tree)
     }
 
-    /// A path inside. Links can't lead out of the root; EAGAIN comes from renames meanwhile.
+    /// A path inside. Links can't lead out of the root.
     pub(super) fn resolve(&mut self, path: &CStr) -> Result<OwnedFd> {
         self.open_inside(path, OFlags::PATH)
     }
 
     pub(super) fn open_inside(&mut self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
-        let root = self.root()?;
-        for _ in 0..64 {
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                answer => return answer,
-            }
+        match self.open_below(path, flags) {
+            // A link leads out of that mount.
+            None | Some(Err(Errno::XDEV)) => open_under(self.root()?, path, flags, ResolveFlags::IN_ROOT),
+            Some(answer) => answer,
         }
-        Err(Errno::AGAIN)
+    }
+
+    /// In what an earlier step has mounted above it, if one has, and nowhere else.
+    fn open_below(&self, path: &CStr, flags: OFlags) -> Option<Result<OwnedFd>> {
+        let (mount, rest) = self.anchor(path)?;
+        Some(open_under(mount, rest, flags, ResolveFlags::BENEATH))
     }
 
     pub(super) fn load_interpreter(&mut self, file: &CStr, line: &CStr) -> Result {
@@ -198,6 +201,18 @@ impl Child<'_> {
         (self.root, self.near) = (None, None);
         rustix::process::chroot(c".")
     }
+}
+
+/// EAGAIN comes from renames meanwhile.
+fn open_under(from: BorrowedFd<'_>, path: &CStr, flags: OFlags, within: ResolveFlags) -> Result<OwnedFd> {
+    let resolve = within | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..64 {
+        match rustix::fs::openat2(from, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            answer => return answer,
+        }
+    }
+    Err(Errno::AGAIN)
 }
 
 pub(super) fn propagate(propagation: Propagation) -> Result {

@@ -80,7 +80,11 @@ impl Child<'_> {
             self.copy_up(&mount, target)?;
         }
         self.put(mount.as_fd(), target, create)?;
-        if shows || propagation != 0 { self.settle(mount.as_fd(), change, reach) } else { Ok(()) }
+        if shows || propagation != 0 {
+            self.settle(mount.as_fd(), change, reach)?;
+        }
+        self.keep(mount);
+        Ok(())
     }
 
     fn bind(

@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering::Acquire;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -59,9 +58,10 @@ impl Child<'_> {
     /// Attaches a mount at a path inside; its mount point is made if it is missing, and may be.
     pub(super) fn put(&mut self, mount: BorrowedFd<'_>, target: &CStr, create: Create) -> Result {
         let (path, name) = split(target)?;
-        if !matches!(name.to_bytes(), b"" | b"." | b"..") && self.look_near(path).is_ok() {
-            let at = self.prepared.control.step.load(Acquire) as usize;
-            let known = self.prepared.directories.get(at) == Some(&true);
+        // Over an earlier mount, and nowhere else.
+        let over = self.anchor(target).is_some_and(|(_, rest)| rest == c".");
+        if !over && !matches!(name.to_bytes(), b"" | b"." | b"..") && self.look_near(path).is_ok() {
+            let known = self.prepared.directories.get(self.at()) == Some(&true);
             let near = self.near.as_ref().ok_or(Errno::BADF)?;
             if near.attach(mount, name, known, self.maker)? {
                 return Ok(());
