@@ -1,14 +1,14 @@
 //! Everything that the child will need, made before the clone: after it nothing may allocate.
 
 use std::env;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::AtomicI32;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
@@ -24,7 +24,7 @@ use crate::host::joins::OpenJoin;
 use crate::host::{advice_on, advice_on_proc};
 use crate::mount::Mount;
 use crate::namespace::Namespace;
-use crate::plan::step::{Source, Step, UpperDir, shown};
+use crate::plan::step::{Source, Step, UpperDir, is_of_descriptor, shown};
 use crate::plan::{Plan, Way};
 use crate::sys::{self, Shared, Stack, Strings};
 
@@ -240,6 +240,9 @@ fn check_sources(plan: &Plan) -> Result<Vec<bool>, Error> {
         }
         let refused =
             |errno: i32| Error::invalid(format!("cannot {what} {}: {}", shown(path), describe(errno)));
+        if what == "bind" && is_of_descriptor(path) {
+            check_descriptor(path)?;
+        }
         let stat = rustix::fs::stat(path.as_c_str()).map_err(|errno| refused(errno.raw_os_error()))?;
         let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
         if matches!(step, Step::CloneRoot { .. }) && !directory {
@@ -249,6 +252,34 @@ fn check_sources(plan: &Plan) -> Result<Vec<bool>, Error> {
         last = Some((path, directory));
     }
     Ok(directories)
+}
+
+/// The child finds what a descriptor has by its name. So that has to lead to the same mount: another one may show more, or let
+/// more be done.
+fn check_descriptor(path: &CStr) -> Result<(), Error> {
+    let refused = |errno: Errno| {
+        Error::invalid(format!("cannot bind {}: {}", path.to_string_lossy(), describe(errno.raw_os_error())))
+    };
+    let mount = |path: &CStr| {
+        let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let found = rustix::fs::statx(&place, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+        Ok((place, found.stx_mnt_id))
+    };
+    let (place, wanted) = mount(path).map_err(refused)?;
+    let link = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let name = rustix::fs::readlink(&link, Vec::new()).map_err(refused)?;
+    // Gone, or no path at all: then the child says so.
+    if mount(&name).is_ok_and(|(_, found)| found != wanted) {
+        let name = name.to_string_lossy();
+        return Err(Error::invalid_with(
+            format!("cannot bind {}: its mount is not the one that {name} leads to", path.to_string_lossy()),
+            Advice::new(
+                "it was opened in another mount namespace, or something was mounted over it",
+                "open it again here, or bind it by its name",
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn check_overlay(lower: &[CString], upper: &UpperDir) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! What a step mounts, and what is set on it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 
 use crate::mount::{Access, Device};
@@ -20,6 +20,11 @@ pub struct Change {
     pub copy_up: bool,
     /// The options that were asked for, in words.
     pub words: String,
+}
+
+/// Whether a source is named by a descriptor, or lies below one.
+pub(crate) fn is_of_descriptor(path: &CStr) -> bool {
+    [b"/proc/self/fd/".as_slice(), b"/dev/fd/"].iter().any(|dir| path.to_bytes().starts_with(dir))
 }
 
 /// How a source is opened before anything is mounted.

@@ -13,6 +13,7 @@ use crate::namespace::Namespaces;
 use crate::rlimit::Rlimit;
 use crate::seccomp::Filter;
 
+pub(crate) use crate::plan::source::is_of_descriptor;
 pub use crate::plan::source::{Change, Held, IdMapped, Source, UpperDir};
 pub use crate::sys::Attributes;
 use crate::sys::attr;

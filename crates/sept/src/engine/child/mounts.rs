@@ -13,7 +13,7 @@ use super::copy;
 use super::files::fill;
 use super::{Child, Maker, Result};
 use crate::mount::{Create, Device, DeviceType};
-use crate::plan::step::{Change, IdMapped, Source, UpperDir};
+use crate::plan::step::{Change, IdMapped, Source, UpperDir, is_of_descriptor};
 use crate::sys::{self, Attributes, Reach, attr};
 
 /// What a tmpfs has that only holds files for another mount.
@@ -382,7 +382,7 @@ pub(super) fn open_tree_at(base: BorrowedFd<'_>, path: &CStr, reach: Reach) -> R
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let below = if reach == Reach::Tree { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
     match rustix::mount::open_tree(base, path, flags | below) {
-        Err(Errno::INVAL) => open_own_tree(base, path, flags | below),
+        Err(Errno::INVAL) if is_of_descriptor(path) => open_own_tree(base, path, flags | below),
         tree => tree,
     }
 }
@@ -398,7 +398,9 @@ fn open_own_tree(base: BorrowedFd<'_>, path: &CStr, flags: OpenTreeFlags) -> Res
     let tree = rustix::mount::open_tree(CWD, name, flags)?;
     let [wanted, found] = [rustix::fs::fstat(&place)?, rustix::fs::fstat(&tree)?];
     let same = (wanted.st_dev, wanted.st_ino) == (found.st_dev, found.st_ino);
-    if same { Ok(tree) } else { Err(Errno::STALE) }
+    // The caller has seen that it is the same mount; in a mount namespace that was joined since it need not be.
+    let [wanted, found] = [rustix::fs::fstatvfs(&place)?, rustix::fs::fstatvfs(&tree)?];
+    if same && wanted.f_flag == found.f_flag { Ok(tree) } else { Err(Errno::STALE) }
 }
 
 fn kind_and_number(device: &Device) -> (FileType, u64) {
