@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::fd::{BorrowedFd, RawFd};
 use rustix::fs::OFlags;
-use sept::plan::step::Step;
+use sept::plan::step::{Guard, Step};
 use sept::{Account, Missing, Plan, Usage};
 use serde_json::{Value, json};
 
@@ -37,8 +37,9 @@ fn enforced(plan: &Plan) -> Value {
     });
     let filters = plan.steps.iter().filter_map(|step| match step {
         Step::Seccomp(filter) | Step::SeccompListener(filter) => Some(filter.name.as_str()),
-        Step::RefuseTerminalInjection => Some("terminal injection"),
-        Step::RefuseCgroupNamespaces => Some("cgroup namespaces"),
+        Step::Refuse(Guard::TerminalInjection) => Some("terminal injection"),
+        Step::Refuse(Guard::CgroupNamespaces) => Some("cgroup namespaces"),
+        Step::Refuse(Guard::UnseenPorts) => Some("unseen ports"),
         _ => None,
     });
     json["landlock_abi"] = json!(landlock);

@@ -128,6 +128,8 @@ pub struct Command {
     pub(crate) no_new_privs: bool,
     pub(crate) refuse_terminal_injection: bool,
     pub(crate) refuse_cgroup_namespaces: bool,
+    /// Whether a filter helps Landlock with ports: until filters are given up.
+    pub(crate) guards_ports: bool,
     pub(crate) keep: Option<Vec<RawFd>>,
     pub(crate) init: bool,
     pub(crate) parent_death_signal: Option<i32>,
@@ -198,6 +200,7 @@ impl Command {
             no_new_privs: false,
             refuse_terminal_injection: false,
             refuse_cgroup_namespaces: false,
+            guards_ports: true,
             keep: None,
             init: false,
             parent_death_signal: None,
@@ -451,7 +454,9 @@ impl Command {
         self
     }
 
-    /// Confines the command by Landlock (Linux 5.13); needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN.
+    /// Confines the command by Landlock (Linux 5.13); needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN. Where it
+    /// confines ports, a filter, seccomp(2), refuses the ways to a port that Landlock does not see: MPTCP
+    /// (EPROTONOSUPPORT), SMC (EAFNOSUPPORT), TCP Fast Open (EOPNOTSUPP), and io_uring and the i386 call socketcall (ENOSYS).
     pub fn landlock(&mut self, rules: Landlock) -> &mut Self {
         self.landlock = rules;
         self

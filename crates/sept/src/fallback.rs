@@ -147,6 +147,7 @@ impl Command {
             Layer::Seccomp => {
                 self.filters.clear();
                 (self.refuse_terminal_injection, self.refuse_cgroup_namespaces) = (false, false);
+                self.guards_ports = false;
                 self.record(layer, why, layer.without())
             }
             Layer::Keyring => {

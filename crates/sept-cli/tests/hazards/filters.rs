@@ -131,3 +131,51 @@ fn other_abis_get_nothing_more_under_strict() {
     let x32 = [&[0xb8, 0x27, 0, 0, 0x40, 0x0f, 0x05], EXIT_WITH_ERRNO.as_slice()].concat();
     assert_eq!(code("strict", &program(&scratch, "x32", &x32)), Some(128 + libc::SIGSYS));
 }
+
+/// Landlock knows connect(2) and bind(2) of TCP sockets, and a port is reached by other ways, too.
+#[test]
+fn what_landlock_does_not_see_of_tcp_is_refused() {
+    let test = "what_landlock_does_not_see_of_tcp_is_refused";
+    if !need(test, &["perl"]) {
+        return;
+    }
+    if sept::host::probe::landlock_abi().unwrap_or(0) < 4 {
+        skip(test, "this kernel's Landlock knows no ports");
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let attack = format!(
+        r#"use Socket; my $to = pack_sockaddr_in($ARGV[0], inet_aton("127.0.0.1"));
+        sub said {{ print "$_[0] ", $_[1] ? "done" : $! + 0, "\n" }}
+        sub tcp {{ socket(my $s, AF_INET, SOCK_STREAM, 0); $s }}
+        said("connect", connect(tcp(), $to));
+        my $m; said("mptcp", socket($m, AF_INET, SOCK_STREAM, 262) && connect($m, $to));
+        said("smc", socket(my $c, 43, SOCK_STREAM, 0));
+        said("sendto", defined send(tcp(), "x", 0x20000000, $to));
+        my ($data, $s) = ("x", tcp()); my $part = pack("P Q", $data, 1);
+        my $message = pack("P L x4 P Q Q Q L x4", $to, length $to, $part, 1, 0, 0, 0);
+        said("sendmsg", syscall({}, fileno $s, $message, 0x20000000) >= 0);
+        ($s, $message) = (tcp(), $message . pack("L x4", 0));
+        said("sendmmsg", syscall({}, fileno $s, $message, 1, 0x20000000) >= 0);
+        said("io_uring", syscall({}, 1, my $zeros = "\0" x 120) >= 0);"#,
+        libc::SYS_sendmsg,
+        libc::SYS_sendmmsg,
+        libc::SYS_io_uring_setup
+    );
+    let tried = |options: &[&str]| {
+        stdout(&run(&[&["--share", "net"], options, &["perl", "-e", &attack, &port]].concat()))
+    };
+    let open = tried(&[]);
+    assert!(
+        open.matches("done").count() >= 4 && open.contains("sendto done") && open.contains("sendmsg done"),
+        "without rules they work: {open}"
+    );
+    let refused = "connect 13\nmptcp 93\nsmc 97\nsendto 95\nsendmsg 95\nsendmmsg 95\nio_uring 38";
+    for rules in [["--landlock-connect", "none"], ["--landlock-connect", "1"]] {
+        assert_eq!(tried(&rules), refused, "{rules:?}");
+    }
+    assert!(tried(&["--landlock-bind", "none"]).starts_with("connect done\nmptcp 93"), "for bind, too");
+    let written = ["--landlock-exec", "/", "--landlock-rw", "/dev"];
+    assert!(tried(&written).contains("sendto done"), "files are another matter");
+}

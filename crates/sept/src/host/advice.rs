@@ -437,7 +437,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 format!("leave the flags out: {}", filter.flags),
             )
         }
-        Step::Seccomp(_) | Step::SeccompListener(_) | Step::RefuseTerminalInjection | Step::RefuseCgroupNamespaces if refused => {
+        Step::Seccomp(_) | Step::SeccompListener(_) | Step::Refuse(_) if refused => {
             Advice::new(
                 "a filter needs no_new_privs, or CAP_SYS_ADMIN in the user namespace",
                 "allow no new privileges: --no-new-privs",

@@ -27,9 +27,7 @@ pub(crate) fn of_step(step: &Step, errno: i32) -> Option<Layer> {
         Step::UnshareTime => kind(Namespace::Time),
         Step::UnshareCgroup => kind(Namespace::Cgroup),
         Step::EnterCgroup(_) => Some(Layer::Limits),
-        Step::Seccomp(_) | Step::RefuseTerminalInjection | Step::RefuseCgroupNamespaces => {
-            Some(Layer::Seccomp)
-        }
+        Step::Seccomp(_) | Step::Refuse(_) => Some(Layer::Seccomp),
         Step::Landlock(_) => Some(Layer::Landlock),
         Step::NewKeyring => Some(Layer::Keyring),
         Step::CoreScheduling => Some(Layer::CoreScheduling),

@@ -8,7 +8,7 @@ use crate::error::{Advice, Error};
 use crate::host::Host;
 use crate::landlock::{self, Landlock};
 use crate::layer::Layer;
-use crate::plan::step::{LandlockRules, Step};
+use crate::plan::step::{Guard, LandlockRules, Step};
 use crate::plan::{Way, join, path};
 use crate::seccomp::{Filter, Flags};
 
@@ -74,15 +74,16 @@ fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(),
     if command.if_possible.contains(&Layer::Landlock) {
         asked.fit(host.landlock_abi.unwrap_or(0));
     }
+    let has_ports = !asked.ports.is_empty() || !asked.no_ports.is_empty();
     if !asked.is_empty() {
         steps.push(Step::Landlock(landlock(&asked, host)?));
     }
-    if command.refuse_terminal_injection {
-        steps.push(Step::RefuseTerminalInjection);
-    }
-    if command.refuse_cgroup_namespaces {
-        steps.push(Step::RefuseCgroupNamespaces);
-    }
+    let guards = [
+        (has_ports && command.guards_ports, Guard::UnseenPorts),
+        (command.refuse_terminal_injection, Guard::TerminalInjection),
+        (command.refuse_cgroup_namespaces, Guard::CgroupNamespaces),
+    ];
+    steps.extend(guards.into_iter().filter_map(|(is, guard)| is.then_some(Step::Refuse(guard))));
     // With no_new_privs they are the last step but exec.
     if !command.no_new_privs {
         steps.extend(filters(command));

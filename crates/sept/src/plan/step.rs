@@ -219,10 +219,8 @@ pub enum Step {
     Landlock(LandlockRules),
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivs,
-    /// A seccomp filter that refuses TIOCSTI and TIOCLINUX.
-    RefuseTerminalInjection,
-    /// A seccomp filter that refuses new cgroup namespaces.
-    RefuseCgroupNamespaces,
+    /// A small seccomp filter of sept's own.
+    Refuse(Guard),
     /// Marks all descriptors but these to be closed by exec.
     CloseOthers(Vec<i32>),
     /// Puts the command into a child, and stays as the PID 1 that reaps.
@@ -231,6 +229,28 @@ pub enum Step {
     Park,
     /// execve(2).
     Exec(CString),
+}
+
+/// What is refused by a filter though no policy asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Guard {
+    /// TIOCSTI and TIOCLINUX.
+    TerminalInjection,
+    /// New cgroup namespaces.
+    CgroupNamespaces,
+    /// The ways to a TCP port that Landlock does not see: MPTCP, SMC, TCP Fast Open, and io_uring, whose calls no filter sees.
+    UnseenPorts,
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TerminalInjection => "terminal injection (TIOCSTI)",
+            Self::CgroupNamespaces => "new cgroup namespaces",
+            Self::UnseenPorts => "what Landlock does not see of TCP (MPTCP, SMC, Fast Open, io_uring)",
+        })
+    }
 }
 
 /// What holds for all mounts of the tree that the command begins with.
@@ -413,8 +433,7 @@ impl fmt::Display for Step {
             }
             Self::Landlock(rules) => write!(f, "{rules}"),
             Self::NoNewPrivs => f.write_str("allow no new privileges"),
-            Self::RefuseCgroupNamespaces => f.write_str("refuse new cgroup namespaces"),
-            Self::RefuseTerminalInjection => f.write_str("refuse terminal injection (TIOCSTI)"),
+            Self::Refuse(guard) => write!(f, "refuse {guard}"),
             Self::CloseOthers(keep) if keep.is_empty() => f.write_str("close descriptors from 3 on"),
             Self::CloseOthers(keep) => write!(f, "close descriptors from 3 on, but {keep:?}"),
             Self::Reap => f.write_str("fork the command, and stay as the reaper"),
