@@ -185,7 +185,11 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
         command.keep_capabilities();
     }
     if enter.env {
-        environment(&needs("env")?.read("environ")?, &mut command);
+        let target = needs("env")?;
+        if !joined.differs(Namespace::Mount)? && enter.root.is_none() {
+            trust_environment(target)?;
+        }
+        environment(&target.read("environ")?, &mut command);
     }
     if enter.cgroup {
         command.join_cgroup(cgroup(needs("join-cgroup")?)?);
@@ -234,6 +238,13 @@ fn ids(
     Ok(())
 }
 
+/// The real, effective, saved and file system's id of a process, as seen from here.
+fn status_ids(process: &Target, field: &str) -> Result<Vec<u32>, Failure> {
+    let status = String::from_utf8_lossy(&process.read("status")?).into_owned();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    Ok(line.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect())
+}
+
 /// 0 if it is mapped; else the target's own id, by the map as it is seen from here.
 fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Failure> {
     let Some(process) = process else { return Ok(0) };
@@ -248,10 +259,7 @@ fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Fa
     if ranges.iter().any(|[inside, _, _]| *inside == 0) {
         return Ok(0);
     }
-    let status = String::from_utf8_lossy(&process.read("status")?).into_owned();
-    let own = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.split_ascii_whitespace().next()?.parse().ok());
+    let own = status_ids(process, field)?.first().copied();
     let inside = own.and_then(|own: u32| {
         ranges.iter().find_map(|[inside, outside, count]| {
             own.checked_sub(*outside).filter(|offset| offset < count).map(|offset| inside + offset)
@@ -300,6 +308,18 @@ fn directories<'a>(
         (None, None) => {}
     }
     Ok(())
+}
+
+/// The environment names programs and libraries (PATH, LD_PRELOAD), and they would be files of this side.
+fn trust_environment(target: &Target) -> Result<(), Failure> {
+    let own = Host::caller().uid;
+    let others = status_ids(target, "Uid:")?.into_iter().find(|id| *id != own);
+    others.map_or(Ok(()), |user| {
+        Err(Failure::usage(format!("--env takes the environment of {target}, which belongs to user {user}"))
+            .why("it would choose which of this side's programs and libraries are run, with this side's rights")
+            .fix("join the mounts of TARGET, too: --mount, if it has its own")
+            .fix("leave it out, and set what is needed: env NAME=VALUE before sept"))
+    })
 }
 
 fn environment(environ: &[u8], command: &mut Command) {

@@ -93,6 +93,23 @@ fn the_targets_environment_is_taken_when_asked() {
     assert_eq!(stdout(&enter(&[["-e", pid.as_str()].as_slice(), &script].concat())), "inside");
 }
 
+/// It names the programs and libraries that are run, and those of outside would be run with the caller's rights.
+#[test]
+fn the_environment_of_somebody_else_comes_with_its_mounts_only() {
+    let test = "the_environment_of_somebody_else_comes_with_its_mounts_only";
+    if !is_root() {
+        skip(test, "only root may enter what belongs to others");
+        return;
+    }
+    let target = Waiting::new(&["-Umu", "--map-all", "-S", "1234", "-G", "1234", "--env", "WHERE=inside"]);
+    let pid = target.inside().to_string();
+    let script = ["sh", "-c", "echo ${WHERE-outside}"];
+    let output = enter(&[["-t", &pid, "-u", "-e"].as_slice(), &script].concat());
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("belongs to user 1234"), "{}", stderr(&output));
+    assert_eq!(stdout(&enter(&[["-e", pid.as_str()].as_slice(), &script].concat())), "inside");
+}
+
 #[test]
 fn the_parent_of_the_user_namespace_can_be_joined() {
     // Two user namespaces, one in the other.
