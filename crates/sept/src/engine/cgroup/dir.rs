@@ -7,7 +7,7 @@ use std::process;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, statat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::{PREFIX, end, failed};
@@ -15,6 +15,9 @@ use crate::cgroup::Setting;
 use crate::error::{Advice, Error};
 use crate::host::common::read_all;
 use crate::layer::Layer;
+
+/// So many new directories may be taken away, or locked, by others before the lock is there.
+const TRIES: u32 = 1000;
 
 #[derive(Debug)]
 pub(super) struct Dir {
@@ -55,7 +58,7 @@ impl Dir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         end::sweep(&parent.path, parent.entry.as_fd());
         let pid = process::id();
-        loop {
+        for _ in 0..TRIES {
             let name = format!("{PREFIX}{pid}-{}", NEXT.fetch_add(1, Relaxed));
             let path = parent.path.join(&name);
             match mkdirat(&parent.entry, &name, Mode::from_raw_mode(0o777)) {
@@ -71,7 +74,13 @@ impl Dir {
             {
                 return Ok(Self { path, device: parent.device, unified, entry });
             }
+            // Anybody who may read it can lock it. Gone already, if it was swept.
+            let _ = unlinkat(&parent.entry, &name, AtFlags::REMOVEDIR);
         }
+        let what = format!("lock a cgroup below {}", parent.path.display());
+        let why = "somebody else locks each new one";
+        let fix = format!("see who has those open: sudo lsof +D {}", parent.path.display());
+        Err(Error::Duty { what, errno: None, advice: Advice::new(why, fix), layer: Some(Layer::Limits) })
     }
 
     pub(super) fn entry(&self) -> &OwnedFd {
