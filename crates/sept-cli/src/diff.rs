@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lexopt::Parser;
-use sept::{Command, Namespace, Target};
+use sept::{Command, Namespace, Stdio, Target};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, printable};
@@ -146,7 +146,7 @@ fn mounts(mountinfo: &str) -> Vec<(String, String)> {
 fn seen_inside(target: &Target, kind: Namespace) -> Vec<(String, String)> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("sept").args(["inside", "facts"]).join(target, [Namespace::User, kind]);
-    let text = match command.output() {
+    let text = match command.stdin(Stdio::piped()).output() {
         Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
         Err(error) => return vec![("inside".to_owned(), format!("not to be seen ({})", error.summary()))],
     };

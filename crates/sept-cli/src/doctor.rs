@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lexopt::Parser;
 use sept::host::probe;
-use sept::{Advice, Command, Error, Host, Layer, Mount, Namespace, SubIds, Target};
+use sept::{Advice, Command, Error, Host, Layer, Mount, Namespace, Stdio, SubIds, Target};
 use serde_json::json;
 
 use crate::around;
@@ -90,7 +90,8 @@ fn run(mut command: Command) -> Result<(), Error> {
 }
 
 fn attempt(command: &mut Command) -> Result<(), Error> {
-    let output = command.output()?;
+    // A pipe, and not /dev/null: that may be missing here, or closed to this user, and what is tried does not take it.
+    let output = command.stdin(Stdio::piped()).output()?;
     if output.status.success() {
         return Ok(());
     }

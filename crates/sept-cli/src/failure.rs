@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
+use crate::options::{self, Page};
+
 /// Why `sept` ends without, or instead of, a command's exit code.
 #[derive(Debug)]
 pub struct Failure {
@@ -61,6 +63,20 @@ impl Failure {
     /// Adds a way to mend it.
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix.push(fix.into());
+        self
+    }
+
+    /// Without remedies by options of `sept run` that a command does not have.
+    pub fn for_page(mut self, page: &Page) -> Self {
+        let has = |page: &Page, name: &str| page.options.iter().any(|opt| opt.long == name);
+        let is_of_run = |word: &str| {
+            let name = word.trim_start_matches("--").split('=').next().unwrap_or_default();
+            word.starts_with("--") && has(&options::RUN, name) && !has(page, name)
+        };
+        let separators =
+            |letter: char| letter.is_whitespace() || matches!(letter, ',' | ';' | ':' | '(' | ')');
+        // What names sept is about another line than this one.
+        self.fix.retain(|fix| fix.contains("sept") || !fix.split(separators).any(is_of_run));
         self
     }
 

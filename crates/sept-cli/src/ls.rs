@@ -182,13 +182,7 @@ fn is_pid(text: &str) -> bool {
 fn tell_stale(pins: &[Pin]) {
     for pin in pins {
         if let Some(why) = &pin.stale {
-            use std::io::Write;
-            let _ = writeln!(
-                std::io::stderr(),
-                "sept: note: the pin {} is stale: {}; sept unpin {0}",
-                printable(&pin.name),
-                printable(why)
-            );
+            report::note(&format!("the pin {} is stale: {why}; sept unpin {0}", pin.name));
         }
     }
 }

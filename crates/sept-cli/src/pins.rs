@@ -293,7 +293,7 @@ pub fn pin(target: &Target, kinds: Namespaces, name: &OsStr) -> Result<(), Failu
     made.map_err(|error| Failure::io(format!("cannot make {}", place.display()), &error))?;
     if files.iter().any(|file| file.kind() == Namespace::Pid) {
         // Told, not refused: the others of the pin are kept all the same.
-        let _ = writeln!(io::stderr(), "sept: note: a pid namespace ends with its PID 1, pinned or not");
+        report::note("a pid namespace ends with its PID 1, pinned or not");
     }
     let _lock = lock(&place)?;
     if is_root() { pin_by_mounts(&place, &name, &files) } else { pin_by_keeper(&place, &name, &files) }

@@ -142,7 +142,13 @@ fn words(parser: &mut Parser) -> Result<Option<Vec<OsString>>, Failure> {
     let mut words = Vec::new();
     while let Some(word) = request::next(parser, &options::SECCOMP)? {
         match word {
-            Word::Plain(word) => words.push(word),
+            Word::Plain(word) => {
+                words.push(word);
+                // What follows the name of a call are its arguments: -1 is one.
+                if words.len() == 3 {
+                    words.extend(parser.raw_args().map_err(request::usage)?);
+                }
+            }
             Word::Option { opt, .. } if opt.id == Id::Help => return Ok(None),
             Word::Option { .. } => {}
         }

@@ -13,7 +13,7 @@ use sept::{Account, Missing, Plan, Usage};
 use serde_json::{Value, json};
 
 use crate::degrade;
-use crate::failure::Failure;
+use crate::failure::{Failure, printable};
 use crate::request::Request;
 use crate::supervise::{Early, Outcome};
 
@@ -46,6 +46,16 @@ fn enforced(plan: &Plan) -> Value {
     json["seccomp"] = filters.collect::<Vec<_>>().into();
     json["no_new_privs"] = json!(plan.steps.contains(&Step::NoNewPrivs));
     json
+}
+
+/// Something worth knowing, and no error: on standard error, as a JSON object where errors are.
+pub fn note(text: &str) {
+    let line = if crate::wants_json_errors() {
+        without_c1(&json!({ "note": text }).to_string()).into_owned()
+    } else {
+        format!("sept: note: {}", printable(text))
+    };
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Where the report goes; opened before anything starts, so that a bad name is told first.

@@ -11,6 +11,10 @@ use crate::request::{self, Parsed, PlanFormat, Request};
 use crate::run::{self, Around};
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
+    unshare(parser).map_err(|failure| failure.for_page(&options::UNSHARE))
+}
+
+fn unshare(parser: &mut Parser) -> Result<u8, Failure> {
     let request = match request::parse(parser, &options::UNSHARE)? {
         Parsed::Help => return report::print(&options::help(&options::UNSHARE)).map(|()| 0),
         Parsed::Version => return crate::version(),

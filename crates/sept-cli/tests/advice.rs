@@ -403,3 +403,33 @@ fn a_root_that_this_user_may_not_search_is_told_as_that() {
     assert!(said.contains("may not search the new root"), "{said}");
     assert!(!said.contains("--if-possible"), "{said}");
 }
+
+/// unshare(2) moves no process to a pid namespace, and the old one's proc is not to be had.
+#[test]
+fn a_forgotten_fork_is_named() {
+    let output = sept().args(["unshare", "-Urp", "--mount-proc", "true"]).output().expect("sept starts");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(
+        said.contains("only children enter a new pid namespace")
+            && said.contains("fix: fork the command: -f"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("--no-proc") && !said.contains("--if-possible"),
+        "unshare has no such option: {said}"
+    );
+}
+
+#[test]
+fn a_policy_that_kills_set_up_is_named() {
+    let scratch = Scratch::new();
+    let policy = scratch.path("policy.toml");
+    let text = "default = \"allow\"\n[[rules]]\ncalls = [\"capset\"]\naction = \"kill-process\"\n";
+    std::fs::write(&policy, text).expect("a file can be made");
+    let line = ["--no-new-privs=no", "--seccomp", &policy, "--cap-drop", "all", "true"];
+    let output = run(&line);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("fix: allow no new privileges"), "{}", stderr(&output));
+    assert!(run(&[&["--no-new-privs"], &line[1..]].concat()).status.success());
+}

@@ -159,6 +159,16 @@ fn mounts_can_be_made_read_only_afterwards() {
 }
 
 #[test]
+fn a_link_is_made_on_the_host_where_that_is_insisted_on() {
+    let scratch = Scratch::new();
+    let link = scratch.path("link");
+    let line = ["--create=host", "--symlink", "to", &link, "readlink", &link];
+    assert_eq!(stdout(&run(&line)), "to");
+    assert!(std::fs::read_link(&link).is_ok_and(|to| to == std::path::Path::new("to")));
+    refused(&["--symlink", "to", &scratch.path("other")], "nothing is made on the host unasked");
+}
+
+#[test]
 fn a_file_has_the_mode_that_the_umask_leaves() {
     let script = r#"umask 027; "$0" run --tmpfs /mnt --file 0 /mnt/one --perms 0666 --file 3 /mnt/two \
         stat -c %a /mnt/one /mnt/two </dev/null 3</dev/null"#;

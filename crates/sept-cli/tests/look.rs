@@ -308,3 +308,13 @@ fn a_namespace_kept_by_a_mount_elsewhere_is_listed_with_its_owner() {
     drop(holder.stdin.take());
     holder.wait().expect("it ends");
 }
+
+/// What it tries needs no /dev/null, which a bind of all leaves without function.
+#[test]
+fn doctor_needs_no_device() {
+    let inside = |line: &[&str]| common::run(&[&["-r", "--bind", "/", "/"], line].concat());
+    assert!(!inside(&["sh", "-c", ": </dev/null"]).status.success(), "there is none");
+    let output = inside(&[&path(), "doctor"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("namespace") && !text.contains("standard streams"), "{text}");
+}

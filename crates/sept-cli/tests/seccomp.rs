@@ -458,3 +458,10 @@ fn a_filter_that_refuses_set_up_is_named() {
     assert!(!output.status.success() && said.contains(&format!("the filter {file}")), "{said}");
     assert!(said.contains("allow in the policy: close_range"), "{said}");
 }
+
+#[test]
+fn an_argument_of_a_call_may_be_negative() {
+    let output =
+        sept().args(["seccomp", "test", "default", "kill", "-1", "9"]).output().expect("sept starts");
+    assert!(stdout(&output).starts_with("kill: allow"), "{}", stderr(&output));
+}

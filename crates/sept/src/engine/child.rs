@@ -29,7 +29,6 @@ use crate::engine::anchors::WANTED;
 use crate::engine::cgroup;
 use crate::engine::prepare::Prepared;
 use crate::engine::wire;
-use crate::mount::Create;
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::Way;
 use crate::plan::step::{Held, Source, Step};
@@ -301,8 +300,8 @@ impl<'a> Child<'a> {
             Step::Mask { at, if_there } => self.mask(at, *if_there),
             Step::ReadOnly(at) => self.read_only(at),
             Step::RemountReadOnly(at) => self.remount_read_only(at),
-            Step::Symlink { to, at } => {
-                let (parent, name, maker) = self.parent_of(at, Create::Own)?;
+            Step::Symlink { to, at, create } => {
+                let (parent, name, maker) = self.parent_of(at, *create)?;
                 maker.make(|| rustix::fs::symlinkat(to.as_c_str(), parent, name))
             }
             Step::LoadInterpreter { file, line } => self.load_interpreter(file, line),

@@ -465,6 +465,7 @@ impl Started {
         };
         let advice = match &self.prepared.cgroup {
             Some(cgroup) if signal == Some(libc::SIGKILL) => cgroup.explain_death(),
+            _ if signal == Some(libc::SIGSYS) => advice::killed_by_filter(),
             _ => Advice::default(),
         };
         Error::Died { what: self.step_in_words(at), step: at + 1, signal, advice }

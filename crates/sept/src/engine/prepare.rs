@@ -238,8 +238,17 @@ fn check_sources(plan: &Plan) -> Result<Vec<bool>, Error> {
             directories[at] = directory;
             continue;
         }
-        let refused =
-            |errno: i32| Error::invalid(format!("cannot {what} {}: {}", shown(path), describe(errno)));
+        let refused = |errno: i32| {
+            let why = format!("cannot {what} {}: {}", shown(path), describe(errno));
+            let fix = match (what, errno) {
+                ("bind", libc::ENOENT) => vec![
+                    "see how it is written; if it need not be there: --bind-try, --ro-bind-try".to_owned(),
+                ],
+                (_, libc::ENOENT) => vec!["see how it is written: it is a path of this side".to_owned()],
+                _ => vec![],
+            };
+            Error::invalid_with(why, Advice { why: vec![], fix })
+        };
         if what == "bind" && is_of_descriptor(path) {
             check_descriptor(path)?;
         }

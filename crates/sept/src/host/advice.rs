@@ -260,6 +260,17 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::Join { kinds, of, .. } => join(*kinds, of, plan.way, errno),
         _ if user && refused && apparmor_restricts() => apparmor(),
         Step::MapUid(_) | Step::MapGid(_) if refused => write_map("map", Errno::PERM),
+        Step::Mount { source: Source::Proc, .. }
+            if errno == libc::EPERM
+                && plan.way == Way::InPlace
+                && plan.namespaces.contains(Namespace::Pid) =>
+        {
+            Advice::new(
+                "only children enter a new pid namespace; this process is in the old one still, and in a new user namespace \
+                 the kernel gives no proc of that",
+                "fork the command: -f",
+            )
+        }
         Step::Mount { source: Source::Proc, .. } if errno == libc::EPERM => covered("proc", "/proc"),
         Step::Mount { source: Source::Sysfs, .. } if errno == libc::EPERM => covered("sysfs", "/sys"),
         Step::Mount { source: Source::Mqueue, .. }
@@ -378,6 +389,14 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             format!("{} leads through a link of procfs, or through too many links", shown(target)),
             "name the place itself",
         ),
+        Step::Mount { source: Source::Device { path, .. }, .. }
+            if matches!(errno, libc::EPERM | libc::EACCES) =>
+        {
+            Advice::new(
+                format!("{} is on a mount without working devices (nodev), as in a sandbox, and in a user namespace nobody lifts that", shown(path)),
+                "give the sandbox around it a /dev of its own (sept run --dev /dev, bwrap --dev /dev), or do without: --no-dev",
+            )
+        }
         Step::Mount { source: Source::Device { path, .. }, .. } if errno == libc::ENODEV => Advice::new(
             format!("{} on this host is not the device that it should be", shown(path)),
             "mend the host's /dev",
@@ -451,6 +470,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "Landlock needs no_new_privs, or CAP_SYS_ADMIN in the user namespace",
             "allow no new privileges: --no-new-privs",
         ),
+        Step::Propagate(_) if errno == libc::EINVAL => Advice::new(
+            "/ is no mount point here, as in a chroot",
+            "leave the mount namespace out, or bind the directory on itself before the chroot: mount --bind DIR DIR",
+        ),
         Step::SetHostname(_) | Step::SetDomainname(_) | Step::LoopbackUp | Step::Propagate(_)
             if refused && user =>
         {
@@ -494,6 +517,15 @@ fn data_in_words(change: &Change) -> String {
         None => shown(key),
     });
     words.collect::<Vec<_>>().join(",")
+}
+
+/// A filter came before that step, and its policy ends who makes the call.
+pub(crate) fn killed_by_filter() -> Advice {
+    Advice::new(
+        "a seccomp policy kills who makes a call that this step makes, and without no_new_privs a filter is put on before the rights go",
+        "allow no new privileges, so that it is put on last: --no-new-privs",
+    )
+    .or("have the policy refuse the call by an errno, or allow it")
 }
 
 /// proc and sysfs are given only to who sees the present one in full.

@@ -222,7 +222,7 @@ fn of_device(command: &Command) -> Attributes {
 fn alter(command: &Command, mount: &Mount, target: &CString) -> Result<Option<Step>, Error> {
     let (at, create) = (target.clone(), command.create);
     Ok(Some(match &mount.kind {
-        MountKind::Symlink { to } => Step::Symlink { to: path("a link", to)?, at },
+        MountKind::Symlink { to } => Step::Symlink { to: path("a link", to)?, at, create },
         MountKind::Directory { mode } => Step::MakeDir { at, mode: *mode, create },
         MountKind::File { fd, mode } => Step::WriteFile { fd: *fd, at, mode: *mode, create },
         MountKind::Mode(mode) => Step::ChangeMode { at, mode: *mode, create },
@@ -321,7 +321,7 @@ fn dev(
     mount(tmpfs(0o1777, None)?, Attributes::set(NOSUID | NODEV), "shm")?;
     for (name, to) in LINKS {
         let at = path("a link", &below(base, name))?;
-        steps.push(Step::Symlink { to: path("a link", Path::new(to))?, at });
+        steps.push(Step::Symlink { to: path("a link", Path::new(to))?, at, create: Create::Own });
     }
     Ok(())
 }

@@ -150,6 +150,8 @@ pub enum Step {
         to: CString,
         /// Its path inside the new root.
         at: CString,
+        /// Whether it may also be made elsewhere.
+        create: Create,
     },
     /// pivot_root(2), and away with the old root.
     PivotRoot {
@@ -392,7 +394,7 @@ impl fmt::Display for Step {
             }
             Self::ReadOnly(at) => write!(f, "make {} read-only", shown(at)),
             Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
-            Self::Symlink { to, at } => write!(f, "link {} to {}", shown(at), shown(to)),
+            Self::Symlink { to, at, .. } => write!(f, "link {} to {}", shown(at), shown(to)),
             Self::PivotRoot { .. } => f.write_str("pivot to the new root"),
             Self::Chroot(dir) => write!(f, "change the root to {}", shown(dir)),
             Self::ChrootTo(name) => write!(f, "change the root to {name}"),

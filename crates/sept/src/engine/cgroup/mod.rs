@@ -111,7 +111,10 @@ impl OwnCgroup {
         let parent = hierarchies.parent(cgroup, &mount, None)?;
         let mut words: Vec<&str> = controllers.iter().filter_map(|controller| controller.unified()).collect();
         words.extend(named);
-        let parent = place::pass_on(parent, &words, cgroup.parent.is_none())?;
+        let passed = place::pass_on(parent, &words, cgroup.parent.is_none());
+        // A file that was named is given up with all limits only.
+        let parent = passed
+            .map_err(|error| if controllers.is_empty() { error.lacks(Layer::Limits) } else { error })?;
         let (dir, _) = self.directory(&parent, true)?;
         for controller in controllers {
             dir.set(cgroup.settings(*controller, true))?;
