@@ -526,11 +526,11 @@ fn apply(
         | Id::Svg
         | Id::ApparmorProfile => {}
     }
-    // The root of unshare(1) is a chroot, which needs no mount namespace.
-    let kind = if opt.id == Id::Root && page.name == options::RUN.name {
-        Some(Namespace::Mount)
-    } else {
-        implied_kind(opt.id, request)
+    let kind = match opt.id {
+        // The root of unshare(1) is a chroot, which needs no mount namespace; and without one its propagation means nothing.
+        Id::Root if page.name == options::RUN.name => Some(Namespace::Mount),
+        Id::Propagation if page.name != options::RUN.name => None,
+        id => implied_kind(id, request),
     };
     if let Some(kind) = kind {
         request.implied.push((kind, opt.long));

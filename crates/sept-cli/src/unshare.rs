@@ -72,7 +72,7 @@ fn build(request: &Request, set: Namespaces) -> Result<Command, Failure> {
     if let Some(seconds) = request.boottime {
         command.boottime_offset(seconds);
     }
-    if let Some(propagation) = request.propagation {
+    if let Some(propagation) = request.propagation.filter(|_| set.contains(Namespace::Mount)) {
         command.propagation(propagation);
     }
     if let Some(root) = &request.root {

@@ -173,6 +173,7 @@ fn unshare_moves_files() {
         return;
     }
     for propagation in ["private", "slave", "shared", "unchanged"] {
+        same_unshare(&["-Ur", "--propagation", propagation]);
         same_unshare(&["-Urm", "--propagation", propagation]);
     }
     same_unshare(&["-Ur", "-w", "/usr"]);
