@@ -75,3 +75,31 @@ fn a_mask_goes_where_the_bind_went() {
     let read_only = [bound.as_slice(), &["--remount-ro", "/data"]].concat();
     assert_eq!(with(&root, &read_only, "touch /target/x 2>/dev/null || echo refused"), "refused");
 }
+
+/// Else a rule for what was bound allows whatever the link leads to.
+#[test]
+fn a_rule_of_landlock_is_for_what_was_bound() {
+    let test = "a_rule_of_landlock_is_for_what_was_bound";
+    if sept::host::probe::landlock_abi().is_err() {
+        skip(test, "this kernel has no Landlock");
+        return;
+    }
+    let scratch = Scratch::new();
+    // `target/x` is there when the bind is made; the bind brings one that leads to the root.
+    let root = linked(&scratch, "data", "target/x/..");
+    std::fs::write(format!("{root}/other"), "other\n").expect("a file can be made");
+    let data = scratch.path("data");
+    std::fs::create_dir_all(format!("{data}/own")).expect("directories can be made");
+    std::os::unix::fs::symlink("/usr/bin", format!("{data}/x")).expect("a link can be made");
+    std::fs::write(format!("{data}/own/file"), "own\n").expect("a file can be made");
+    let seen = |rule: &[&str]| {
+        let rules =
+            ["--landlock-exec", "/usr/bin", "--landlock-exec", "/usr/lib", "--landlock-exec", "/usr/lib64"];
+        let script = "cat /target/own/file; ls /usr >/dev/null 2>&1 && echo all";
+        let options = [["--bind", &data, "/data"].as_slice(), &rules, rule].concat();
+        let output = run(&[&["--root", &root], USR.as_slice(), &options, &["sh", "-c", script]].concat());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(seen(&[]), "", "without a rule");
+    assert_eq!(seen(&["--landlock-ro", "/data"]), "own\n");
+}

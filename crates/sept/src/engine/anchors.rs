@@ -15,35 +15,38 @@ const UNWANTED: i32 = -1;
 /// It is wanted, and not there yet.
 pub(super) const WANTED: i32 = -2;
 
-/// For each step that has one.
+/// The step that mounts something, and how long its path is in that of what lies below.
+pub(super) type Anchor = (usize, usize);
+
 #[derive(Debug)]
 pub(crate) struct Anchors {
-    /// The step that mounts it, and how long its path is in that of the step below.
-    of_step: Vec<Option<(usize, usize)>>,
+    of_step: Vec<Option<Anchor>>,
+    /// Of the paths of Landlock.
+    of_rule: Vec<Option<Anchor>>,
     /// For each step the descriptor of what it has mounted, once it has.
     mounts: Vec<AtomicI32>,
 }
 
 impl Anchors {
     pub(super) fn new(plan: &Plan) -> Self {
-        let mut of_step = vec![None; plan.steps.len()];
+        let (mut of_step, mut of_rule) = (vec![None; plan.steps.len()], Vec::new());
         // The last that was mounted on a path: what came before it is covered.
         let mut mounted: HashMap<&Path, usize> = HashMap::new();
         for (at, step) in plan.steps.iter().enumerate() {
+            if let Step::Landlock(rules) = step {
+                of_rule = rules.paths.iter().map(|(path, _)| last_above(&mounted, as_path(path))).collect();
+            }
             let Some(path) = place(step) else { continue };
-            let path = Path::new(OsStr::from_bytes(path.to_bytes()));
-            let above = path.ancestors().filter(|above| above.parent().is_some());
-            let last = above.filter_map(|above| Some((*mounted.get(above)?, above))).max();
-            of_step[at] = last.map(|(mount, above)| (mount, above.as_os_str().len()));
+            of_step[at] = last_above(&mounted, as_path(path));
             if matches!(step, Step::Mount { .. }) {
-                mounted.insert(path, at);
+                mounted.insert(as_path(path), at);
             }
         }
         let mut mounts: Vec<_> = plan.steps.iter().map(|_| AtomicI32::new(UNWANTED)).collect();
-        for (mount, _) in of_step.iter().flatten() {
+        for (mount, _) in of_step.iter().chain(&of_rule).flatten() {
             mounts[*mount] = AtomicI32::new(WANTED);
         }
-        Self { of_step, mounts }
+        Self { of_step, of_rule, mounts }
     }
 
     /// Where the descriptor of what a step mounts is kept.
@@ -51,16 +54,38 @@ impl Anchors {
         self.mounts.get(step)
     }
 
-    /// The mount that a path of this step lies in, and what of the path is below.
-    pub(super) fn below<'p>(&self, step: usize, path: &'p CStr) -> Option<(&AtomicI32, &'p CStr)> {
-        let (mount, length) = self.of_step.get(step)?.as_ref()?;
-        let mut rest = path.to_bytes_with_nul().get(*length..)?;
+    pub(super) fn of_step(&self, step: usize) -> Option<Anchor> {
+        *self.of_step.get(step)?
+    }
+
+    pub(super) fn of_rule(&self, rule: usize) -> Option<Anchor> {
+        *self.of_rule.get(rule)?
+    }
+
+    /// The mount, and what of the path is below it.
+    pub(super) fn below<'p>(
+        &self,
+        (mount, length): Anchor,
+        path: &'p CStr,
+    ) -> Option<(&AtomicI32, &'p CStr)> {
+        let mut rest = path.to_bytes_with_nul().get(length..)?;
         while let [b'/', after @ ..] = rest {
             rest = after;
         }
         let rest = CStr::from_bytes_with_nul(rest).ok()?;
-        Some((self.mounts.get(*mount)?, if rest.is_empty() { c"." } else { rest }))
+        Some((self.mounts.get(mount)?, if rest.is_empty() { c"." } else { rest }))
     }
+}
+
+fn as_path(path: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(path.to_bytes()))
+}
+
+/// What was mounted last at or above this path, but on the root.
+fn last_above(mounted: &HashMap<&Path, usize>, path: &Path) -> Option<Anchor> {
+    let above = path.ancestors().filter(|above| above.parent().is_some());
+    let last = above.filter_map(|above| Some((*mounted.get(above)?, above))).max();
+    last.map(|(mount, above)| (mount, above.as_os_str().len()))
 }
 
 /// The path inside that a step works on.

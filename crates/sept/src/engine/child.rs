@@ -25,7 +25,7 @@ use rustix::process::{DumpableBehavior, WaitOptions};
 use rustix::thread::futex;
 use rustix::thread::{CapabilitySet, Gid, Uid};
 
-use crate::engine::anchors::WANTED;
+use crate::engine::anchors::{Anchor, WANTED};
 use crate::engine::cgroup;
 use crate::engine::prepare::Prepared;
 use crate::engine::wire;
@@ -405,9 +405,9 @@ impl<'a> Child<'a> {
         self.prepared.control.step.load(Acquire) as usize
     }
 
-    /// What an earlier step has mounted, and what of this step's path is below it.
-    fn anchor<'p>(&self, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
-        let (mount, rest) = self.prepared.anchors.below(self.at(), path)?;
+    /// What an earlier step has mounted, and what of a path is below it.
+    fn anchored<'p>(&self, anchor: Anchor, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
+        let (mount, rest) = self.prepared.anchors.below(anchor, path)?;
         let fd = mount.load(Acquire);
         // SAFETY: `keep` gave it up, and nothing closes it but exec.
         (fd >= 0).then(|| (unsafe { BorrowedFd::borrow_raw(fd) }, rest))

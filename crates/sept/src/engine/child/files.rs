@@ -9,6 +9,7 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 use super::mounts::{attach, new_fs, open_tree};
 use super::{Child, Result};
+use crate::engine::anchors::Anchor;
 use crate::mount::{Create, Device, DeviceType, Propagation};
 use crate::plan;
 use crate::plan::step::{Change, Restriction, Step};
@@ -108,7 +109,7 @@ impl Child<'_> {
     }
 
     pub(super) fn read_only(&mut self, at: &CStr) -> Result {
-        let found = self.open_below(at, OFlags::PATH).unwrap_or_else(|| self.resolve(at));
+        let found = self.open_below(self.anchor(), at, OFlags::PATH).unwrap_or_else(|| self.resolve(at));
         let place = match found {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             found => found?,
@@ -136,16 +137,31 @@ impl Child<'_> {
     }
 
     pub(super) fn open_inside(&mut self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
-        match self.open_below(path, flags) {
+        self.open_anchored(self.anchor(), path, flags)
+    }
+
+    /// The same, from what an earlier step has mounted above it.
+    pub(super) fn open_anchored(
+        &mut self,
+        anchor: Option<Anchor>,
+        path: &CStr,
+        flags: OFlags,
+    ) -> Result<OwnedFd> {
+        match self.open_below(anchor, path, flags) {
             // A link leads out of that mount.
             None | Some(Err(Errno::XDEV)) => open_under(self.root()?, path, flags, ResolveFlags::IN_ROOT),
             Some(answer) => answer,
         }
     }
 
+    /// That of this step's path.
+    pub(super) fn anchor(&self) -> Option<Anchor> {
+        self.prepared.anchors.of_step(self.at())
+    }
+
     /// In what an earlier step has mounted above it, if one has, and nowhere else.
-    fn open_below(&self, path: &CStr, flags: OFlags) -> Option<Result<OwnedFd>> {
-        let (mount, rest) = self.anchor(path)?;
+    fn open_below(&self, anchor: Option<Anchor>, path: &CStr, flags: OFlags) -> Option<Result<OwnedFd>> {
+        let (mount, rest) = self.anchored(anchor?, path)?;
         Some(open_under(mount, rest, flags, ResolveFlags::BENEATH))
     }
 

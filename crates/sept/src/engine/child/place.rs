@@ -59,7 +59,10 @@ impl Child<'_> {
     pub(super) fn put(&mut self, mount: BorrowedFd<'_>, target: &CStr, create: Create) -> Result {
         let (path, name) = split(target)?;
         // Over an earlier mount, and nowhere else.
-        let over = self.anchor(target).is_some_and(|(_, rest)| rest == c".");
+        let over = self
+            .anchor()
+            .and_then(|anchor| self.anchored(anchor, target))
+            .is_some_and(|(_, rest)| rest == c".");
         if !over && !matches!(name.to_bytes(), b"" | b"." | b"..") && self.look_near(path).is_ok() {
             let known = self.prepared.directories.get(self.at()) == Some(&true);
             let near = self.near.as_ref().ok_or(Errno::BADF)?;

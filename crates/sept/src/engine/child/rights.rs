@@ -92,8 +92,9 @@ impl Child<'_> {
     /// The paths are looked up inside the new root, as the command will see them.
     pub(super) fn landlock(&mut self, rules: &LandlockRules) -> Result {
         let ruleset = sys::landlock_ruleset(rules.handled_files, rules.handled_ports, rules.scoped)?;
-        for (path, access) in &rules.paths {
-            let place = self.open_inside(path, OFlags::PATH)?;
+        for (n, (path, access)) in rules.paths.iter().enumerate() {
+            let anchor = self.prepared.anchors.of_rule(n);
+            let place = self.open_anchored(anchor, path, OFlags::PATH)?;
             let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
             let access = if directory { *access } else { access & OF_FILES };
             sys::landlock_path(ruleset.as_fd(), access, place.as_fd())?;
