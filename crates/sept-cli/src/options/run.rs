@@ -230,7 +230,7 @@ static OPTIONS: &[Opt] = &[
         "timeout",
         &["DURATION"],
         PROCESS,
-        "Kill COMMAND after this time (10, 1.5s, 200ms, 2m, 1h); exit 124",
+        "Kill COMMAND after this time (10, 1.5s, 200ms, 2m, 1h, 1d); exit 124",
     ),
     opt(
         Id::DieWithParent,

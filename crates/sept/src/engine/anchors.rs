@@ -30,16 +30,15 @@ pub(crate) struct Anchors {
 impl Anchors {
     pub(super) fn new(plan: &Plan) -> Self {
         let (mut of_step, mut of_rule) = (vec![None; plan.steps.len()], Vec::new());
-        // The last that was mounted on a path: what came before it is covered.
-        let mut mounted: HashMap<&Path, usize> = HashMap::new();
+        let mut mounted = Mounted::default();
         for (at, step) in plan.steps.iter().enumerate() {
             if let Step::Landlock(rules) = step {
-                of_rule = rules.paths.iter().map(|(path, _)| last_above(&mounted, as_path(path))).collect();
+                of_rule = rules.paths.iter().map(|(path, _)| mounted.last_above(as_path(path))).collect();
             }
             let Some(path) = place(step) else { continue };
-            of_step[at] = last_above(&mounted, as_path(path));
+            of_step[at] = mounted.last_above(as_path(path));
             if matches!(step, Step::Mount { .. }) {
-                mounted.insert(as_path(path), at);
+                mounted.steps.insert(as_path(path), at);
             }
         }
         let mut mounts: Vec<_> = plan.steps.iter().map(|_| AtomicI32::new(UNWANTED)).collect();
@@ -81,11 +80,29 @@ fn as_path(path: &CStr) -> &Path {
     Path::new(OsStr::from_bytes(path.to_bytes()))
 }
 
-/// What was mounted last at or above this path, but on the root.
-fn last_above(mounted: &HashMap<&Path, usize>, path: &Path) -> Option<Anchor> {
-    let above = path.ancestors().filter(|above| above.parent().is_some());
-    let last = above.filter_map(|above| Some((*mounted.get(above)?, above))).max();
-    last.map(|(mount, above)| (mount, above.as_os_str().len()))
+/// What was mounted so far.
+#[derive(Default)]
+struct Mounted<'p> {
+    /// The last on each path: what came before it is covered.
+    steps: HashMap<&'p Path, usize>,
+    /// The directory of the path that was looked at last, and what was mounted last at or above that: where there are many
+    /// mounts they lie side by side.
+    near: Option<(&'p Path, Option<Anchor>)>,
+}
+
+impl<'p> Mounted<'p> {
+    /// What was mounted last at or above a path, but on the root.
+    fn last_above(&mut self, path: &'p Path) -> Option<Anchor> {
+        let parent = path.parent()?;
+        let anchor = |path: &Path| Some((*self.steps.get(path)?, path.as_os_str().len()));
+        let above = match self.near {
+            Some((near, above)) if near.as_os_str() == parent.as_os_str() => above,
+            _ => parent.ancestors().filter(|above| above.parent().is_some()).filter_map(anchor).max(),
+        };
+        let last = anchor(path).max(above);
+        self.near = Some((parent, above));
+        last
+    }
 }
 
 /// The path inside that a step works on.
@@ -102,5 +119,29 @@ fn place(step: &Step) -> Option<&CStr> {
         | Step::Remount { at, .. }
         | Step::Symlink { at, .. } => Some(at),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_mount_at_or_above_a_path_is_its_anchor() {
+        let mut mounted = Mounted::default();
+        let mut after = |at: usize, path: &'static str| {
+            let found = mounted.last_above(Path::new(path));
+            mounted.steps.insert(Path::new(path), at);
+            found
+        };
+        assert_eq!(after(1, "/a"), None);
+        assert_eq!(after(2, "/a/b"), Some((1, 2)));
+        assert_eq!(after(3, "/a/c"), Some((1, 2)), "beside it");
+        assert_eq!(after(4, "/a/b/x"), Some((2, 4)), "the deeper one");
+        assert_eq!(after(5, "/a"), Some((1, 2)), "over it");
+        assert_eq!(after(6, "/a/b/y"), Some((5, 2)), "what covers the deeper one");
+        assert_eq!(after(7, "/ab"), None, "a name that begins alike");
+        assert_eq!(after(8, "/a//d/"), Some((5, 2)));
+        assert_eq!(after(9, "/"), None);
     }
 }
