@@ -78,9 +78,10 @@ pub fn amount(text: &str) -> Result<Option<u64>, String> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
     // The greatest number is the kernel's word for no limit.
-    number.checked_mul(factor).filter(|amount| *amount != u64::MAX).map(Some).ok_or_else(wrong)
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    let number = number.filter(|amount| *amount != u64::MAX);
+    number.map(Some).ok_or_else(|| format!("{text} is more than the kernel counts; for no limit: unlimited"))
 }
 
 /// `--landlock-connect` and `--landlock-bind`: a port, or none at all.
