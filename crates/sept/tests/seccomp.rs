@@ -176,6 +176,29 @@ fn a_policy_of_many_rules_still_reaches_its_ends() {
 }
 
 #[test]
+fn a_rule_of_many_conditions_holds_only_if_all_do() {
+    // A comparison jumps over 255 instructions at most: four or five of a condition, three of one on a whole value.
+    for count in [50, 60, 61, 62, 63, 64, 65, 70, 100, 127, 128, 200] {
+        let first = Condition { argument: 1, compare: Compare::Eq(0o700) };
+        let others =
+            (0..count).map(|value| Condition { argument: 5, compare: Compare::Ne(value << 32 | value) });
+        let conditions: Vec<Condition> = [first].into_iter().chain(others).collect();
+        let rule = Rule { calls: vec!["mkdirat".into()], conditions, action: Action::Allow };
+        let policy = policy(Action::Errno(5), vec![rule]);
+        let filter = policy.compile().expect("it compiles");
+        let number = abis()[0].number("mkdirat").expect("it is a call");
+        let far = (1 << 40) + 1;
+        for (one, five) in
+            [(0o700, far), (0o701, far), (0, 0), (0o700, 0), (0o700, (count - 1) << 32 | (count - 1))]
+        {
+            let arguments = [0, one, 0, 0, 0, five];
+            let verdict = filter.verdict(abis()[0].audit, number, arguments).expect("it ends");
+            assert_eq!(verdict.value, said(&policy, "mkdirat", arguments), "{count} and {arguments:?}");
+        }
+    }
+}
+
+#[test]
 fn a_policy_that_is_too_long_is_refused() {
     let conditions =
         (0..6).map(|argument| Condition { argument, compare: Compare::Ge(1 << 40) }).collect::<Vec<_>>();

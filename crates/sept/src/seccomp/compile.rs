@@ -269,12 +269,22 @@ fn decide(policy: &Policy, fate: &Fate<'_>, program: Option<&mut Code>) -> usize
     long
 }
 
+/// A jump of a comparison goes over 255 instructions at most, and a test has fewer than the difference.
+const FAR: usize = 240;
+
 /// Returns where all conditions hold; else runs on behind itself.
 fn case(conditions: &[Condition], action: Action) -> Code {
     // From the last to the first, so that the way to the end is known.
     let mut code = vec![op(RETURN, action.value())];
     for condition in conditions.iter().rev() {
-        let mut test = test(condition, code.len());
+        let mut test = if code.len() > FAR {
+            // What does not hold passes over one, to the jump that goes the whole way.
+            let mut test = test(condition, 1);
+            test.extend([op(JUMP, 1), op(JUMP, code.len() as u32)]);
+            test
+        } else {
+            test(condition, code.len())
+        };
         test.extend(code);
         code = test;
     }
