@@ -1,6 +1,6 @@
 //! Links in a root that lead through what is mounted: `place -> NAME/x/..` is NAME until something lies on NAME.
 
-use crate::common::{Scratch, is_root, run, skip, stdout};
+use crate::common::{Scratch, is_root, run, skip, stderr, stdout};
 use crate::root_of;
 
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
@@ -102,4 +102,104 @@ fn a_rule_of_landlock_is_for_what_was_bound() {
     };
     assert_eq!(seen(&[]), "", "without a rule");
     assert_eq!(seen(&["--landlock-ro", "/data"]), "own\n");
+}
+
+fn refused(root: &str, options: &[&str]) {
+    let line = [&["--root", root], USR.as_slice(), options, &["sh", "-c", "echo ran"]].concat();
+    let output = run(&line);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(125), "{options:?}: {}", stdout_of(&output));
+    assert!(said.contains("a link on the way leads out of what was mounted before, or into it"), "{said}");
+}
+
+fn stdout_of(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A link that leads out of a bind would be followed by names of the root.
+#[test]
+fn a_link_that_leads_out_of_a_bind_is_not_followed_in_a_foreign_root() {
+    let scratch = Scratch::new();
+    let (root, data) = (root_of(&scratch), scratch.path("data"));
+    for dir in [format!("{data}/v1"), format!("{root}/q/y"), format!("{root}/q/real"), format!("{root}/data")]
+    {
+        std::fs::create_dir_all(dir).expect("directories can be made");
+    }
+    std::fs::write(format!("{data}/v1/secret"), "secret\n").expect("a file can be made");
+    let link = |to: &str, at: String| std::os::unix::fs::symlink(to, at).expect("a link can be made");
+    link("/data/v1", format!("{data}/current"));
+    let bound = ["--ro-bind", &data, "/data"];
+    let shown = |options: &[&str], file: &str| {
+        let script = format!("cat {file} 2>/dev/null; true");
+        with(&root, &[bound.as_slice(), options].concat(), &script)
+    };
+    assert_eq!(shown(&[], "/data/v1/secret"), "secret");
+    assert_eq!(shown(&["--mask", "/data/v1/secret"], "/data/v1/secret"), "");
+    // The root's link to where the bind goes leads through what is mounted after it.
+    std::fs::remove_dir(format!("{root}/data")).expect("it is empty");
+    link("/q/y", format!("{root}/target/x"));
+    link("target/x/../real", format!("{root}/data"));
+    assert_eq!(shown(&["--tmpfs", "/target"], "/q/real/v1/secret"), "secret", "it lies there");
+    for option in ["--mask", "--mask-try", "--remount-ro"] {
+        let options = ["--tmpfs", "/target", option, "/data/current/secret"];
+        refused(&root, &[bound.as_slice(), &options].concat());
+    }
+    refused(
+        &root,
+        &[bound.as_slice(), &["--tmpfs", "/target", "--ro-bind", &data, "/data/current"]].concat(),
+    );
+    // In the caller's own root links lead where they say.
+    let usual = ["--mask", "/usr/bin/../../etc/passwd", "sh", "-c", "cat /etc/passwd"];
+    assert_eq!(stdout(&run(&usual)), "");
+}
+
+/// A link of the root that leads into a bind: what is meant for the root would be done to that.
+#[test]
+fn a_link_of_the_root_leads_into_no_mount_of_the_line() {
+    let scratch = Scratch::new();
+    let (root, data) = (root_of(&scratch), scratch.path("data"));
+    std::fs::create_dir(&data).expect("a directory can be made");
+    std::fs::write(format!("{data}/f"), "kept\n").expect("a file can be made");
+    std::os::unix::fs::symlink("/target", format!("{root}/scratch")).expect("a link can be made");
+    let bound = ["--bind", &data, "/target"];
+    refused(&root, &[bound.as_slice(), &["--options", "rw", "--remount", "/scratch"]].concat());
+    refused(&root, &[bound.as_slice(), &["--create=host", "--chmod", "0666", "/scratch/f"]].concat());
+    refused(&root, &[bound.as_slice(), &["--create=host", "--file", "0", "/scratch/g"]].concat());
+    refused(
+        &root,
+        &[bound.as_slice(), &["--create=host", "--ro-bind", "/etc/hostname", "/scratch/h"]].concat(),
+    );
+    if sept::host::probe::landlock_abi().is_ok() {
+        let rules = ["--landlock-exec", "/usr", "--landlock-ro", "/target", "--landlock-rw", "/scratch"];
+        refused(&root, &[bound.as_slice(), &rules].concat());
+    }
+    let names: Vec<_> = std::fs::read_dir(&data).expect("it can be read").flatten().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    // On the root alone links are followed, and so are mounts by their own names.
+    std::fs::remove_file(format!("{root}/scratch")).expect("it can be removed");
+    std::os::unix::fs::symlink("/dev", format!("{root}/scratch")).expect("a link can be made");
+    let own = ["--no-dev", "--tmpfs", "/scratch", "--dir", "/target/below/deep"];
+    assert_eq!(with(&root, &[["--tmpfs", "/target"].as_slice(), &own].concat(), "echo ran"), "ran");
+}
+
+/// A mount that is a file has no `.`, and is there all the same.
+#[test]
+fn a_bound_file_can_be_masked_and_bound_again() {
+    let scratch = Scratch::new();
+    let (one, two) = (scratch.path("one"), scratch.path("two"));
+    std::fs::write(&one, "one\n").expect("a file can be made");
+    std::fs::write(&two, "two\n").expect("a file can be made");
+    let shown = |options: &[&str]| {
+        let line = ["--ro-bind", &one, "/etc/hostname"];
+        stdout(&run(&[line.as_slice(), options, &["cat", "/etc/hostname"]].concat()))
+    };
+    assert_eq!(shown(&[]), "one");
+    assert_eq!(shown(&["--mask", "/etc/hostname"]), "");
+    assert_eq!(shown(&["--mask-try", "/etc/hostname"]), "");
+    assert_eq!(shown(&["--bind", &two, "/etc/hostname"]), "two");
+    assert_eq!(shown(&["--remount-ro", "/etc/hostname"]), "one");
+    if sept::host::probe::landlock_abi().is_ok() {
+        let rules = ["--landlock-exec", "/usr", "--landlock-ro", "/etc/hostname"];
+        assert_eq!(shown(&rules), "one");
+    }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicI32;
 
 use crate::plan::Plan;
-use crate::plan::step::Step;
+use crate::plan::step::{Source, Step};
 
 /// No later step wants the mount of this one.
 const UNWANTED: i32 = -1;
@@ -25,6 +25,8 @@ pub(crate) struct Anchors {
     of_rule: Vec<Option<Anchor>>,
     /// For each step the descriptor of what it has mounted, once it has.
     mounts: Vec<AtomicI32>,
+    /// Whether the root may be somebody's who has laid links in it.
+    pub(super) foreign_root: bool,
 }
 
 impl Anchors {
@@ -45,7 +47,7 @@ impl Anchors {
         for (mount, _) in of_step.iter().chain(&of_rule).flatten() {
             mounts[*mount] = AtomicI32::new(WANTED);
         }
-        Self { of_step, of_rule, mounts }
+        Self { of_step, of_rule, mounts, foreign_root: plan.steps.iter().any(brings_a_root) }
     }
 
     /// Where the descriptor of what a step mounts is kept.
@@ -73,6 +75,17 @@ impl Anchors {
         }
         let rest = CStr::from_bytes_with_nul(rest).ok()?;
         Some((self.mounts.get(mount)?, if rest.is_empty() { c"." } else { rest }))
+    }
+}
+
+fn brings_a_root(step: &Step) -> bool {
+    match step {
+        Step::CloneRoot { dir, .. } => dir.as_c_str() != c"/",
+        Step::Chroot(_) | Step::ChrootTo(_) => true,
+        Step::Mount { target, source, .. } => {
+            target.as_c_str() == c"/" && !matches!(source, Source::Tmpfs { .. })
+        }
+        _ => false,
     }
 }
 

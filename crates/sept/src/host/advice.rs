@@ -470,6 +470,23 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "Landlock needs no_new_privs, or CAP_SYS_ADMIN in the user namespace",
             "allow no new privileges: --no-new-privs",
         ),
+        Step::Mount { .. }
+        | Step::Remount { .. }
+        | Step::Mask { .. }
+        | Step::ReadOnly(_)
+        | Step::RemountReadOnly(_)
+        | Step::MakeDir { .. }
+        | Step::WriteFile { .. }
+        | Step::ChangeMode { .. }
+        | Step::Symlink { .. }
+        | Step::Landlock(_)
+            if errno == libc::EXDEV =>
+        {
+            Advice::new(
+                "a link on the way leads out of what was mounted before, or into it; in a root of another's it is not followed there",
+                "name the place itself, without the link",
+            )
+        }
         Step::Propagate(_) if errno == libc::EINVAL => Advice::new(
             "/ is no mount point here, as in a chroot",
             "leave the mount namespace out, or bind the directory on itself before the chroot: mount --bind DIR DIR",

@@ -147,10 +147,30 @@ impl Child<'_> {
         path: &CStr,
         flags: OFlags,
     ) -> Result<OwnedFd> {
+        let foreign = self.prepared.anchors.foreign_root;
         match self.open_below(anchor, path, flags) {
-            // A link leads out of that mount.
-            None | Some(Err(Errno::XDEV)) => open_under(self.root()?, path, flags, ResolveFlags::IN_ROOT),
+            // A link leads out of that mount, and in a root of the caller's own to where it says.
+            Some(Err(Errno::XDEV)) if !foreign => {
+                open_under(self.root()?, path, flags, ResolveFlags::IN_ROOT)
+            }
             Some(answer) => answer,
+            None if foreign => self.open_in_foreign_root(path, flags),
+            None => open_under(self.root()?, path, flags, ResolveFlags::IN_ROOT),
+        }
+    }
+
+    /// By links on the mount of the root alone, or by mounts and no link: by both at once a path could lead into what the line has
+    /// mounted elsewhere, and what is meant for the root would be done there.
+    fn open_in_foreign_root(&mut self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+        let root = self.root()?;
+        match open_under(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_XDEV) {
+            Err(Errno::XDEV) => {
+                match open_under(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS) {
+                    Err(Errno::LOOP) => Err(Errno::XDEV),
+                    answer => answer,
+                }
+            }
+            answer => answer,
         }
     }
 
@@ -162,6 +182,10 @@ impl Child<'_> {
     /// In what an earlier step has mounted above it, if one has, and nowhere else.
     fn open_below(&self, anchor: Option<Anchor>, path: &CStr, flags: OFlags) -> Option<Result<OwnedFd>> {
         let (mount, rest) = self.anchored(anchor?, path)?;
+        // Of a file there is no `.`.
+        if rest == c"." && flags == OFlags::PATH {
+            return Some(rustix::io::fcntl_dupfd_cloexec(mount, 0));
+        }
         Some(open_under(mount, rest, flags, ResolveFlags::BENEATH))
     }
 

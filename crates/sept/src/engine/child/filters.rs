@@ -104,37 +104,40 @@ const X32_SEND: [u32; 2] = if cfg!(target_arch = "x86_64") {
 /// The same in every table.
 const IO_URING_SETUP: u32 = libc::SYS_io_uring_setup as u32;
 const IPPROTO_MPTCP: u32 = 262;
+/// Since Linux 6.11.
+const IPPROTO_SMC: u32 = 256;
 const AF_SMC: u32 = 43;
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 
 /// The ways to a TCP port that Landlock does not see. Each fails as on a kernel that does not have it, so that callers go another
 /// way: MPTCP as a protocol, SMC as a family, Fast Open as a flag of what sends; and what a filter can't look into, io_uring
 /// and the one call of i386 for all of sockets.
-static PORTS: [Instruction; 34] = [
+static PORTS: [Instruction; 35] = [
     op(LOAD, 0, 0, ABI),
     op(EQUAL, 0, 10, OWN_ABI),
     op(LOAD, 0, 0, NUMBER),
     op(AND, 0, 0, !X32),
     op(EQUAL, 15, 0, libc::SYS_socket as u32),
-    op(EQUAL, 21, 0, libc::SYS_sendto as u32),
-    op(EQUAL, 20, 0, libc::SYS_sendmmsg as u32),
-    op(EQUAL, 19, 0, X32_SEND[0]),
-    op(EQUAL, 16, 0, libc::SYS_sendmsg as u32),
-    op(EQUAL, 15, 0, X32_SEND[1]),
-    op(EQUAL, 22, 0, IO_URING_SETUP),
+    op(EQUAL, 22, 0, libc::SYS_sendto as u32),
+    op(EQUAL, 21, 0, libc::SYS_sendmmsg as u32),
+    op(EQUAL, 20, 0, X32_SEND[0]),
+    op(EQUAL, 17, 0, libc::SYS_sendmsg as u32),
+    op(EQUAL, 16, 0, X32_SEND[1]),
+    op(EQUAL, 23, 0, IO_URING_SETUP),
     ALLOW,
     // Every other ABI.
     op(LOAD, 0, 0, NUMBER),
     op(EQUAL, 6, 0, OTHER_SOCKET[0]),
-    op(EQUAL, 12, 0, OTHER_SOCKET[1]),
-    op(EQUAL, 11, 0, OTHER_SOCKET[2]),
-    op(EQUAL, 8, 0, OTHER_SOCKET[3]),
-    op(EQUAL, 15, 0, OTHER_SOCKET[4]),
-    op(EQUAL, 14, 0, IO_URING_SETUP),
+    op(EQUAL, 13, 0, OTHER_SOCKET[1]),
+    op(EQUAL, 12, 0, OTHER_SOCKET[2]),
+    op(EQUAL, 9, 0, OTHER_SOCKET[3]),
+    op(EQUAL, 16, 0, OTHER_SOCKET[4]),
+    op(EQUAL, 15, 0, IO_URING_SETUP),
     ALLOW,
     // socket: its protocol, then its family.
     op(LOAD, 0, 0, THIRD_ARGUMENT),
-    op(EQUAL, 8, 0, IPPROTO_MPTCP),
+    op(EQUAL, 9, 0, IPPROTO_MPTCP),
+    op(EQUAL, 8, 0, IPPROTO_SMC),
     op(LOAD, 0, 0, FIRST_ARGUMENT),
     op(EQUAL, 7, 0, AF_SMC),
     ALLOW,

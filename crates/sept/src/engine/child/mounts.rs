@@ -175,12 +175,14 @@ impl Child<'_> {
 
     /// Makes a device file, if it may be made there and would work; else it is to be bound.
     fn make_node(&mut self, device: &Device, at: &CStr, create: Create) -> Result<bool> {
-        let (parent, name, maker) = match self.parent_of(at, create) {
+        match self.parent_of(at, create) {
             Err(Errno::NOENT) if device.kind != DeviceType::Fifo => return Ok(false),
             found => found?,
         };
+        let shared = !self.near.as_ref().is_some_and(|near| near.is_own());
+        let (parent, name, maker) = self.parent_of(at, create)?;
         let nodev = rustix::fs::fstatvfs(parent)?.f_flag.contains(StatVfsMountFlags::NODEV);
-        if nodev && device.kind != DeviceType::Fifo {
+        if (nodev || shared) && device.kind != DeviceType::Fifo {
             return Ok(false);
         }
         let (kind, number) = kind_and_number(device);
@@ -195,8 +197,14 @@ impl Child<'_> {
         verify(&node, device)?;
         let ids = (rustix::fs::Uid::from_raw(device.uid), rustix::fs::Gid::from_raw(device.gid));
         rustix::fs::chownat(&node, c"", Some(ids.0), Some(ids.1), AtFlags::EMPTY_PATH)?;
-        // mknod(2) heeds the umask. The name is still the node's: nobody else sees this file system yet.
-        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(device.mode), AtFlags::empty())?;
+        // mknod(2) heeds the umask. Where others have a hand in it, the name may lead to another file by now.
+        let (mode, mut buffer) = (Mode::from_raw_mode(device.mode), [0_u8; 40]);
+        if shared {
+            let link = descriptor_path(&mut buffer, node.as_fd(), b"")?;
+            rustix::fs::chmodat(CWD, link, mode, AtFlags::empty())?;
+        } else {
+            rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?;
+        }
         Ok(true)
     }
 

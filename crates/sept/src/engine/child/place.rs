@@ -28,6 +28,10 @@ pub(super) struct Near {
 }
 
 impl Near {
+    pub(super) fn is_own(&self) -> bool {
+        self.own
+    }
+
     fn is(&self, path: &[u8]) -> bool {
         self.path.get(..self.length) == Some(path)
     }
