@@ -447,3 +447,23 @@ fn layers_are_known_by_name_and_shown_in_the_plan() {
         assert!(stderr(&output).contains(hint), "{}", stderr(&output));
     }
 }
+
+/// Where seccomp(2) is refused, what goes with the filters is said.
+#[test]
+fn what_goes_with_the_filters_is_named() {
+    let scratch = Scratch::new();
+    let policy = scratch.path("policy.toml");
+    let text = "default = \"allow\"\n[[rules]]\ncalls = [\"seccomp\"]\naction = \"EPERM\"\n";
+    std::fs::write(&policy, text).expect("a file can be made");
+    let sept = path();
+    let inner = |options: &[&str]| {
+        let outer = ["--no-new-privs", "--seccomp", &policy, &sept, "run", "-Um", "--read-only"];
+        run(&[outer.as_slice(), options, &["echo", "ran"]].concat())
+    };
+    let refused = inner(&[]);
+    assert_eq!(refused.status.code(), Some(125));
+    assert!(stderr(&refused).contains("a filter that is on already refuses seccomp(2)"), "{refused:?}");
+    let without = inner(&["--if-possible", "seccomp"]);
+    assert_eq!(stdout(&without), "ran");
+    assert!(stderr(&without).contains("nothing refuses new cgroup namespaces"), "{without:?}");
+}

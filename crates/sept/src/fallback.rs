@@ -11,7 +11,7 @@ use crate::landlock::Landlock;
 use crate::layer::{Layer, Missing};
 use crate::mount::{Access, Mount, MountKind};
 use crate::namespace::{Namespace, Namespaces};
-use crate::plan::step::Step;
+use crate::plan::step::{Guard, Step};
 use crate::plan::{Duty, Plan, layers};
 
 const CAP_SYS_ADMIN: u32 = 21;
@@ -145,10 +145,11 @@ impl Command {
             // Somebody waits to be asked.
             Layer::Seccomp if self.seccomp_listener => false,
             Layer::Seccomp => {
+                let instead = self.without_filters();
                 self.filters.clear();
                 (self.refuse_terminal_injection, self.refuse_cgroup_namespaces) = (false, false);
                 self.guards_ports = false;
-                self.record(layer, why, layer.without())
+                self.record(layer, why, &instead)
             }
             Layer::Keyring => {
                 self.new_keyring = false;
@@ -291,6 +292,19 @@ impl Command {
         }
         self.landlock = Landlock::default();
         self.record(Layer::Landlock, why, "no Landlock")
+    }
+
+    /// What goes with the filters: the small ones that nobody asked for by name are named.
+    fn without_filters(&self) -> String {
+        let ports = !self.landlock.ports.is_empty() || !self.landlock.no_ports.is_empty();
+        let guards = [
+            (self.refuse_terminal_injection, Guard::TerminalInjection),
+            (self.refuse_cgroup_namespaces, Guard::CgroupNamespaces),
+            (self.guards_ports && ports, Guard::UnseenPorts),
+        ];
+        let guards = guards.into_iter().filter(|(is, _)| *is).map(|(_, guard)| guard.to_string());
+        let words: Vec<String> = [Layer::Seccomp.without().to_owned()].into_iter().chain(guards).collect();
+        words.join("; nothing refuses ")
     }
 
     fn give_up_limits(&mut self, layer: Layer, why: String) -> bool {

@@ -456,6 +456,16 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 format!("leave the flags out: {}", filter.flags),
             )
         }
+        Step::Seccomp(_) | Step::SeccompListener(_) | Step::Refuse(_)
+            if refused
+                && (plan.namespaces.contains(Namespace::User)
+                    || plan.steps.contains(&Step::NoNewPrivs)) =>
+        {
+            Advice::new(
+                "a filter that is on already refuses seccomp(2): an earlier one of this line, or that of a sandbox around it",
+                "allow seccomp there, or put what refuses it last",
+            )
+        }
         Step::Seccomp(_) | Step::SeccompListener(_) | Step::Refuse(_) if refused => {
             Advice::new(
                 "a filter needs no_new_privs, or CAP_SYS_ADMIN in the user namespace",
