@@ -1,6 +1,6 @@
 //! Links in a root that lead through what is mounted: `place -> NAME/x/..` is NAME until something lies on NAME.
 
-use crate::common::{Scratch, is_root, run, skip, stderr, stdout};
+use crate::common::{Scratch, is_root, path, run, skip, stderr, stdout};
 use crate::root_of;
 
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
@@ -201,5 +201,23 @@ fn a_bound_file_can_be_masked_and_bound_again() {
     if sept::host::probe::landlock_abi().is_ok() {
         let rules = ["--landlock-exec", "/usr", "--landlock-ro", "/etc/hostname"];
         assert_eq!(shown(&rules), "one");
+    }
+}
+
+/// The host's own root has links over mounts of its own, as /var/run to /run.
+#[test]
+fn links_of_the_callers_own_root_lead_where_they_say() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("dir");
+    std::fs::create_dir_all(format!("{dir}/run")).expect("directories can be made");
+    std::os::unix::fs::symlink("run", format!("{dir}/link")).expect("a link can be made");
+    let script = r#"mount -t tmpfs none "$1/run" && mkdir "$1/run/below" && shift 1 && exec "$@""#;
+    for root in [["--ro-bind", "/", "/"].as_slice(), &["--root", "/"], &["--read-only"], &[]] {
+        let (sept, below) = (path(), format!("{dir}/link/below"));
+        let made = format!("{below}/made");
+        let line = ["-rm", "sh", "-c", script, "sh", &dir, &sept, "run", "--no-proc", "--no-sys", "--no-dev"];
+        let line = [line.as_slice(), root, &["--tmpfs", &below, "touch", &made]].concat();
+        let output = run(&line);
+        assert!(output.status.success(), "{root:?}: {}", stderr(&output));
     }
 }

@@ -2,13 +2,13 @@
 //! then, by a link that goes through it or by one that somebody swaps.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::AtomicI32;
 
 use crate::plan::Plan;
-use crate::plan::step::{Source, Step};
+use crate::plan::step::{Source, Step, UpperDir};
 
 /// No later step wants the mount of this one.
 const UNWANTED: i32 = -1;
@@ -78,13 +78,20 @@ impl Anchors {
     }
 }
 
+/// The caller's own root is none, wherever it is bound.
 fn brings_a_root(step: &Step) -> bool {
+    let is_foreign = |dir: &CString| dir.as_c_str() != c"/";
     match step {
-        Step::CloneRoot { dir, .. } => dir.as_c_str() != c"/",
+        Step::CloneRoot { dir, .. } => is_foreign(dir),
         Step::Chroot(_) | Step::ChrootTo(_) => true,
-        Step::Mount { target, source, .. } => {
-            target.as_c_str() == c"/" && !matches!(source, Source::Tmpfs { .. })
-        }
+        Step::Mount { target, source, .. } if target.as_c_str() == c"/" => match source {
+            Source::Tmpfs { .. } => false,
+            Source::Bind { path, .. } => is_foreign(path),
+            Source::Overlay { lower, upper, .. } => {
+                matches!(upper, UpperDir::Directory(..)) || lower.iter().any(is_foreign)
+            }
+            _ => true,
+        },
         _ => false,
     }
 }
