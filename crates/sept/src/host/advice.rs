@@ -1,20 +1,19 @@
 //! One table: kind of step, errno, and facts about the host, looked at after the failure → why, and what to do.
 
-use std::ffi::CStr;
-use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+mod exec;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::error::{Advice, Program};
+use crate::error::Advice;
 use crate::host::common::advice_on;
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::step::{Change, Source, Step, shown};
 use crate::plan::{Plan, Way};
 use crate::seccomp::Flags;
+pub(crate) use exec::exec;
 
 fn sysctl(name: &str) -> Option<i64> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
@@ -578,125 +577,6 @@ fn covered(kind: &str, place: &str) -> Advice {
     };
     Advice::new(why, format!("share the present one: --no-{} --bind {place} {place}", &place[1..]))
         .or(format!("start the outer container with its {place} unmasked (sept: --{} {place})", &place[1..]))
-}
-
-/// exec failed. The child still waits: its files can be seen as it sees them.
-pub(crate) fn exec(pid: i32, tried: Option<&CStr>, errno: i32) -> (Program, Advice) {
-    let Some(tried) = tried else {
-        let advice =
-            Advice::new("it is in no directory of PATH, as seen inside", "name it by its path, or set PATH");
-        return (Program::NotFound, advice);
-    };
-    let path = Path::new(std::ffi::OsStr::from_bytes(tried.to_bytes()));
-    let seen = inside(pid, path);
-    let there = fs::metadata(&seen);
-    match errno {
-        libc::ENOENT | libc::ENOTDIR if there.is_err() => (
-            Program::NotFound,
-            Advice::new(format!("there is no {} inside", path.display()), "check the path and the root"),
-        ),
-        libc::ENOENT => (Program::NotExecutable, missing_interpreter(pid, path, &seen)),
-        // A directory of PATH that is closed to this user hides nothing that is there.
-        libc::EACCES if there.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) => (
-            Program::NotFound,
-            Advice::new("it is in no directory of PATH that this user may search", "name it by its path"),
-        ),
-        libc::EACCES => (Program::NotExecutable, no_access(path, there.ok())),
-        libc::ENOEXEC => (
-            Program::NotExecutable,
-            Advice::new(
-                "it is neither an ELF file for this machine nor a script that begins with #!",
-                "begin the script with #!/bin/sh, or run it by name: sh FILE",
-            ),
-        ),
-        libc::E2BIG => (
-            Program::NotExecutable,
-            Advice::new("arguments and environment are too large", "pass less, or --clear-env"),
-        ),
-        _ => (Program::NotExecutable, Advice::default()),
-    }
-}
-
-/// A path of the child's, from here.
-fn inside(pid: i32, path: &Path) -> PathBuf {
-    let base = PathBuf::from(format!("/proc/{pid}"));
-    match path.strip_prefix("/") {
-        Ok(below) => base.join("root").join(below),
-        Err(_) => base.join("cwd").join(path),
-    }
-}
-
-fn no_access(path: &Path, found: Option<fs::Metadata>) -> Advice {
-    match found {
-        Some(found) if found.is_dir() => {
-            Advice::new(format!("{} is a directory", path.display()), "name a program")
-        }
-        Some(found) if found.permissions().mode() & 0o111 == 0 => Advice::new(
-            format!("{} is not marked executable", path.display()),
-            format!("chmod +x {}", path.display()),
-        ),
-        _ => Advice {
-            why: vec![
-                "perhaps a directory on the way, or the file, is closed to the user inside".to_owned(),
-                "perhaps it lies on a file system mounted noexec".to_owned(),
-            ],
-            fix: vec!["look at it inside: ls -ld on each directory of its path".to_owned()],
-        },
-    }
-}
-
-/// The kernel says ENOENT of a program that is there when what shall interpret it is not.
-fn missing_interpreter(pid: i32, path: &Path, seen: &Path) -> Advice {
-    let mut head = Vec::new();
-    let read = File::open(seen).and_then(|file| file.take(64 * 1024).read_to_end(&mut head));
-    if read.is_err() {
-        return Advice::default();
-    }
-    if let Some(line) = head.strip_prefix(b"#!") {
-        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let text = String::from_utf8_lossy(line);
-        let interpreter = text.split_whitespace().next().unwrap_or_default();
-        let returns = if line.ends_with(b"\r") { " (the line ends in a carriage return)" } else { "" };
-        return Advice::new(
-            format!("{} is there, but its #! interpreter {interpreter:?} is not{returns}", path.display()),
-            "install the interpreter inside, or mend the first line",
-        );
-    }
-    match elf_interpreter(&head) {
-        Some(interpreter) if !inside(pid, Path::new(&interpreter)).exists() => Advice::new(
-            format!("{} is there, but its ELF interpreter {interpreter} is not", path.display()),
-            "bind the libraries into the root, or use a static program",
-        ),
-        _ => Advice::default(),
-    }
-}
-
-/// PT_INTERP of a 64-bit or 32-bit little-endian ELF file; elf(5).
-fn elf_interpreter(file: &[u8]) -> Option<String> {
-    let number = |at: usize, size: usize| -> Option<usize> {
-        let bytes = file.get(at..at + size)?;
-        Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
-    };
-    if file.get(..4)? != b"\x7fELF" {
-        return None;
-    }
-    let wide = *file.get(4)? == 2;
-    let (table, size, count) = if wide {
-        (number(32, 8)?, number(54, 2)?, number(56, 2)?)
-    } else {
-        (number(28, 4)?, number(42, 2)?, number(44, 2)?)
-    };
-    (0..count).find_map(|n| {
-        let header = table.checked_add(n * size)?;
-        let (offset, length) = if wide {
-            (number(header + 8, 8)?, number(header + 32, 8)?)
-        } else {
-            (number(header + 4, 4)?, number(header + 16, 4)?)
-        };
-        let interp = number(header, 4)? == 3;
-        let text = file.get(offset..offset.checked_add(length)?)?;
-        interp.then(|| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
-    })
 }
 
 /// Whether AppArmor is the kernel's, and on.
