@@ -11,8 +11,8 @@ use crate::landlock::Landlock;
 use crate::layer::{Layer, Missing};
 use crate::mount::{Access, Mount, MountKind};
 use crate::namespace::{Namespace, Namespaces};
-use crate::plan::step::{Guard, Step};
-use crate::plan::{Duty, Plan, layers};
+use crate::plan::step::Step;
+use crate::plan::{Duty, Plan, guards, layers};
 
 const CAP_SYS_ADMIN: u32 = 21;
 
@@ -296,13 +296,7 @@ impl Command {
 
     /// What goes with the filters: the small ones that nobody asked for by name are named.
     fn without_filters(&self) -> String {
-        let ports = !self.landlock.ports.is_empty() || !self.landlock.no_ports.is_empty();
-        let guards = [
-            (self.refuse_terminal_injection, Guard::TerminalInjection),
-            (self.refuse_cgroup_namespaces, Guard::CgroupNamespaces),
-            (self.guards_ports && ports, Guard::UnseenPorts),
-        ];
-        let guards = guards.into_iter().filter(|(is, _)| *is).map(|(_, guard)| guard.to_string());
+        let guards = guards(self, &self.landlock).map(|guard| guard.to_string());
         let words: Vec<String> = [Layer::Seccomp.without().to_owned()].into_iter().chain(guards).collect();
         words.join("; nothing refuses ")
     }

@@ -48,14 +48,19 @@ pub struct Landlock {
 impl Landlock {
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
-        self.paths.is_empty() && self.ports.is_empty() && self.no_ports.is_empty() && self.scopes.is_empty()
+        self.paths.is_empty() && !self.confines_ports() && self.scopes.is_empty()
+    }
+
+    /// Whether TCP ports of a kind are confined.
+    pub(crate) fn confines_ports(&self) -> bool {
+        !self.ports.is_empty() || !self.no_ports.is_empty()
     }
 
     /// The ABI that all of it takes.
     pub fn least_abi(&self) -> u32 {
         if !self.scopes.is_empty() {
             6
-        } else if !self.ports.is_empty() || !self.no_ports.is_empty() {
+        } else if self.confines_ports() {
             4
         } else {
             1

@@ -24,6 +24,7 @@ use crate::host::Host;
 use crate::layer::Layer;
 use crate::mount::Propagation;
 use crate::namespace::{Namespace, Namespaces};
+pub(crate) use privileges::guards;
 pub(crate) use root::NULL;
 use step::Step;
 

@@ -74,21 +74,26 @@ fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(),
     if command.if_possible.contains(&Layer::Landlock) {
         asked.fit(host.landlock_abi.unwrap_or(0));
     }
-    let has_ports = !asked.ports.is_empty() || !asked.no_ports.is_empty();
+    let guards = guards(command, &asked);
     if !asked.is_empty() {
         steps.push(Step::Landlock(landlock(&asked, host)?));
     }
-    let guards = [
-        (has_ports && command.guards_ports, Guard::UnseenPorts),
-        (command.refuse_terminal_injection, Guard::TerminalInjection),
-        (command.refuse_cgroup_namespaces, Guard::CgroupNamespaces),
-    ];
-    steps.extend(guards.into_iter().filter_map(|(is, guard)| is.then_some(Step::Refuse(guard))));
+    steps.extend(guards.map(Step::Refuse));
     // With no_new_privs they are the last step but exec.
     if !command.no_new_privs {
         steps.extend(filters(command));
     }
     Ok(())
+}
+
+/// The small filters of sept's own, with what Landlock is asked for.
+pub(crate) fn guards(command: &Command, landlock: &Landlock) -> impl Iterator<Item = Guard> + use<> {
+    let guards = [
+        (command.guards_ports && landlock.confines_ports(), Guard::UnseenPorts),
+        (command.refuse_terminal_injection, Guard::TerminalInjection),
+        (command.refuse_cgroup_namespaces, Guard::CgroupNamespaces),
+    ];
+    guards.into_iter().filter_map(|(is, guard)| is.then_some(guard))
 }
 
 /// The filters. The one that asks a listener is the last, so that putting on another is nothing to be asked about.
