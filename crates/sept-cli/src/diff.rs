@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::failure::{Failure, printable};
 use crate::options::{self, Id};
 use crate::report;
-use crate::request::{self, Word};
+use crate::words::{self, Word};
 
 /// One fact that differs: its name, and its value on either side.
 type Difference = (String, String, String);
@@ -22,7 +22,7 @@ struct Compared {
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     let (mut words, mut as_json) = (Vec::new(), false);
-    while let Some(word) = request::next(parser, &options::DIFF)? {
+    while let Some(word) = words::next(parser, &options::DIFF)? {
         let opt = match word {
             Word::Option { opt, .. } => opt,
             Word::Plain(word) => {

@@ -12,7 +12,8 @@ use crate::around;
 use crate::failure::Failure;
 use crate::options::{self, Id};
 use crate::report;
-use crate::request::{self, Request, Word};
+use crate::request::Request;
+use crate::words::{self, Word};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Answer {
@@ -41,7 +42,7 @@ struct Finding {
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     let mut as_json = false;
-    while let Some(word) = request::next(parser, &options::DOCTOR)? {
+    while let Some(word) = words::next(parser, &options::DOCTOR)? {
         let opt = match word {
             Word::Option { opt, .. } => opt,
             Word::Plain(word) => {

@@ -12,7 +12,8 @@ use sept::{Access, Device, DeviceType, Mount, MountOptions, Namespace, Upper};
 use crate::confine;
 use crate::failure::Failure;
 use crate::options::Id;
-use crate::request::{Request, Values, descriptor};
+use crate::request::{Request, descriptor};
+use crate::words::Values;
 
 /// One of them, with its values.
 pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(), Failure> {

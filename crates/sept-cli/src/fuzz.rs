@@ -30,6 +30,7 @@ mod tour;
 mod tree;
 mod unshare;
 mod users;
+mod words;
 
 #[path = "../../../fuzz/driver.rs"]
 mod driver;

@@ -6,11 +6,11 @@ use lexopt::Parser;
 
 use crate::failure::Failure;
 use crate::report;
-use crate::request;
+use crate::words;
 
 /// `sept inside WHAT`.
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
-    let word = parser.value().map_err(request::usage)?;
+    let word = parser.value().map_err(words::usage)?;
     match word.to_str() {
         Some("nothing") => Ok(0),
         Some("facts") => report::print(&facts()).map(|()| 0),

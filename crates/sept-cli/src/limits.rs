@@ -11,8 +11,8 @@ use sept::{Cgroup, Command, CpuWeight, DeviceRule, IoRate};
 use crate::confine::amount;
 use crate::failure::Failure;
 use crate::options::Id;
-use crate::request::Values;
 use crate::scope;
+use crate::words::Values;
 
 /// `--cgroup-manager`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

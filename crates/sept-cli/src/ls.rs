@@ -14,10 +14,10 @@ use crate::failure::{Failure, printable};
 use crate::options::{self, Id};
 use crate::pins::{self, Pin};
 use crate::report;
-use crate::request::{self, Word};
 use crate::svg;
 use crate::tree::{self, By};
 use crate::users;
+use crate::words::{self, Word};
 
 /// What is asked for.
 #[derive(Default)]
@@ -120,7 +120,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
 fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
     let page = &options::LS;
     let mut asked = Asked::default();
-    while let Some(word) = request::next(parser, page)? {
+    while let Some(word) = words::next(parser, page)? {
         let opt = match word {
             Word::Option { opt, .. } => opt,
             Word::Plain(word) if asked.target.is_none() => {
@@ -137,7 +137,7 @@ fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
         match opt.id {
             Id::Help => return report::print(&options::help(page)).map(|()| None),
             Id::Type => {
-                let word = parser.value().map_err(request::usage)?;
+                let word = parser.value().map_err(words::usage)?;
                 let kind = word.to_string_lossy().parse();
                 asked.kinds.push(kind.map_err(|why: String| Failure::usage(format!("--type: {why}")))?);
             }
@@ -149,11 +149,11 @@ fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
                 });
             }
             Id::Columns => {
-                asked.columns = Some(columns(&parser.value().map_err(request::usage)?.to_string_lossy())?)
+                asked.columns = Some(columns(&parser.value().map_err(words::usage)?.to_string_lossy())?)
             }
             Id::NoHeadings => asked.no_headings = true,
             Id::Json => asked.json = true,
-            Id::Svg => asked.svg = Some(parser.value().map_err(request::usage)?.into()),
+            Id::Svg => asked.svg = Some(parser.value().map_err(words::usage)?.into()),
             _ => {}
         }
     }

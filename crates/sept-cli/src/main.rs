@@ -29,6 +29,7 @@ mod tour;
 mod tree;
 mod unshare;
 mod users;
+mod words;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -126,7 +127,7 @@ pub fn version() -> Result<u8, Failure> {
 }
 
 fn help(parser: &mut lexopt::Parser) -> Result<u8, Failure> {
-    match parser.next().map_err(request::usage)? {
+    match parser.next().map_err(words::usage)? {
         Some(Arg::Value(word)) => {
             let page = options::PAGES.into_iter().find(|page| word == page.name);
             report::print(&options::help(page.ok_or_else(|| unknown_command(&word))?))?;

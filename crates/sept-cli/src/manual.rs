@@ -8,7 +8,7 @@ use lexopt::Parser;
 use crate::failure::Failure;
 use crate::options::{self, Id, Page};
 use crate::report;
-use crate::request::{self, Word};
+use crate::words::{self, Word};
 
 /// All of sept as clap has it.
 fn whole() -> clap::Command {
@@ -25,7 +25,7 @@ fn whole() -> clap::Command {
 /// The words after the command; nothing if help was printed.
 fn words(parser: &mut Parser, page: &'static Page) -> Result<Option<Vec<String>>, Failure> {
     let mut words = Vec::new();
-    while let Some(word) = request::next(parser, page)? {
+    while let Some(word) = words::next(parser, page)? {
         match word {
             Word::Plain(word) => words.push(word.to_string_lossy().into_owned()),
             Word::Option { opt, .. } if opt.id == Id::Help => {

@@ -19,7 +19,7 @@ use sept::{Command, Host, Namespace, NamespaceFile, NamespaceId, Namespaces, Std
 use crate::failure::Failure;
 use crate::options::{self, Id, Page};
 use crate::report;
-use crate::request::{self, Word};
+use crate::words::{self, Word};
 
 const ROOTS: &str = "/run/sept/pins";
 const CAP_SYS_ADMIN: u32 = 21;
@@ -60,7 +60,7 @@ pub fn unpin_main(parser: &mut Parser) -> Result<u8, Failure> {
 /// Kinds and words; nothing if help was printed.
 fn parse(parser: &mut Parser, page: &'static Page) -> Result<Option<(Namespaces, Vec<OsString>)>, Failure> {
     let (mut kinds, mut words) = (Namespaces::NONE, Vec::new());
-    while let Some(word) = request::next(parser, page)? {
+    while let Some(word) = words::next(parser, page)? {
         let opt = match word {
             Word::Option { opt, .. } => opt,
             Word::Plain(word) => {
@@ -424,7 +424,7 @@ fn keep_by_process(name: &str, files: &[NamespaceFile]) -> Result<String, Failur
 
 /// `sept keep NAME KIND=FD…`: what the keeper runs. Not for users.
 pub fn keep(parser: &mut Parser) -> Result<u8, Failure> {
-    if parser.raw_args().map_err(request::usage)?.next().is_none() {
+    if parser.raw_args().map_err(words::usage)?.next().is_none() {
         return Err(Failure::usage("sept keep is how sept pin holds namespaces").fix("sept pin TARGET NAME"));
     }
     let signals =

@@ -21,7 +21,7 @@ pub use agent::Agent;
 use crate::failure::Failure;
 use crate::options::{self, Id};
 use crate::report;
-use crate::request::{self, Word};
+use crate::words::{self, Word};
 
 /// A policy, and what else its file says.
 pub struct Profile {
@@ -140,13 +140,13 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
 /// None where help is asked for.
 fn words(parser: &mut Parser) -> Result<Option<Vec<OsString>>, Failure> {
     let mut words = Vec::new();
-    while let Some(word) = request::next(parser, &options::SECCOMP)? {
+    while let Some(word) = words::next(parser, &options::SECCOMP)? {
         match word {
             Word::Plain(word) => {
                 words.push(word);
                 // What follows the name of a call are its arguments: -1 is one.
                 if words.len() == 3 {
-                    words.extend(parser.raw_args().map_err(request::usage)?);
+                    words.extend(parser.raw_args().map_err(words::usage)?);
                 }
             }
             Word::Option { opt, .. } if opt.id == Id::Help => return Ok(None),
