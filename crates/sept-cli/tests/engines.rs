@@ -21,7 +21,7 @@ fn in_a_lab(test: &str, hidden: &str, engine: &str) {
         skip(test, "only root can run an engine here");
         return;
     }
-    if !need(test, &[&NEEDED[..], &[engine]].concat()) {
+    if !need(test, &[&[engine][..], &NEEDED].concat()) {
         return;
     }
     let lab = Scratch::new();
