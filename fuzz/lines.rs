@@ -144,7 +144,7 @@ fn check(request: &Request) {
     );
     assert!(request.timeout.is_none_or(|timeout| !timeout.is_zero()));
     // Limits that contradict each other are an error, with words.
-    if let Err(failure) = request.limits.cgroup() {
+    if let Err(failure) = request.limits.cgroup(request.is_reported()) {
         assert!(failure.code == 125 && !failure.what().is_empty());
     }
     assert!(request.perms.is_none_or(|mode| mode <= 0o7777));

@@ -124,7 +124,7 @@ pub fn apply(
     no_new_privs: bool,
     command: &mut Command,
 ) -> Result<Option<Agent>, Failure> {
-    if let Some(cgroup) = request.limits.cgroup()? {
+    if let Some(cgroup) = request.limits.cgroup(request.is_reported())? {
         command.cgroup(cgroup);
     }
     request.rlimits.iter().for_each(|limit| {

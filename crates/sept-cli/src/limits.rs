@@ -124,7 +124,8 @@ impl Limits {
     }
 
     /// All of it, for the library; nothing where nothing is limited.
-    pub fn cgroup(&self) -> Result<Option<Cgroup>, Failure> {
+    /// `counted`: whether somebody reads what it counts.
+    pub fn cgroup(&self, counted: bool) -> Result<Option<Cgroup>, Failure> {
         let Some(option) = self.wanted else {
             return match &self.parent {
                 None => Ok(None),
@@ -153,7 +154,7 @@ impl Limits {
         if let Some(parent) = &self.parent {
             cgroup = cgroup.parent(parent);
         }
-        Ok(Some(cgroup))
+        Ok(Some(if counted { cgroup } else { cgroup.uncounted() }))
     }
 
     /// The option has the sum of both, as in container engines.
@@ -170,13 +171,13 @@ impl Limits {
 
     /// Right before the start: where systemd has the cgroups, this process goes to a scope of its own, and the command's
     /// cgroup is made below that.
-    pub fn place(&self, command: &mut Command) -> Result<(), Failure> {
+    pub fn place(&self, counted: bool, command: &mut Command) -> Result<(), Failure> {
         let by_systemd = match self.manager {
             Manager::Systemd => true,
             Manager::Auto => self.parent.is_none() && scope::systemd_has_cgroups(),
             Manager::Fs | Manager::None => false,
         };
-        if let Some(cgroup) = self.cgroup()?.filter(|_| by_systemd) {
+        if let Some(cgroup) = self.cgroup(counted)?.filter(|_| by_systemd) {
             command.cgroup(cgroup.parent(scope::enter()?));
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fd::{BorrowedFd, RawFd};
 use rustix::fs::OFlags;
@@ -62,6 +62,8 @@ pub fn note(text: &str) {
 #[derive(Default)]
 pub struct Report {
     files: Vec<File>,
+    /// Only where somebody wants to know: the clock's page is one more to be mapped.
+    begun: Option<Instant>,
 }
 
 impl Report {
@@ -78,7 +80,16 @@ impl Report {
         if let Some(fd) = request.report_fd {
             files.push(same(fd)?);
         }
-        Ok(Self { files })
+        Ok(Self { files, begun: None })
+    }
+
+    /// Now the command is started.
+    pub fn begins(&mut self) {
+        self.begun = self.is_wanted().then(Instant::now);
+    }
+
+    fn wall_seconds(&self) -> f64 {
+        self.begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64())
     }
 
     pub fn is_wanted(&self) -> bool {
@@ -92,7 +103,6 @@ impl Report {
         outcome: &Outcome,
         usage: Option<Usage>,
         account: Option<Account>,
-        wall: Duration,
     ) -> Result<(), Failure> {
         let cpu = |pick: fn(&Usage) -> Duration| usage.as_ref().map(|usage| pick(usage).as_secs_f64());
         // The cgroup counts those, too, whom nobody has waited for.
@@ -111,7 +121,7 @@ impl Report {
             "exit_code": outcome.code(),
             "signal": outcome.signal(),
             "timed_out": outcome.timed_out,
-            "wall_seconds": wall.as_secs_f64(),
+            "wall_seconds": self.wall_seconds(),
             "user_seconds": counted(|account| account.user).or(cpu(|usage| usage.user)),
             "system_seconds": counted(|account| account.system).or(cpu(|usage| usage.system)),
             "peak_memory_bytes": account.and_then(|account| account.peak_memory),
@@ -124,7 +134,7 @@ impl Report {
     }
 
     /// The start took too long, or was ended by a signal: no command has run.
-    pub fn given_up(&mut self, code: u8, early: Option<Early>, wall: Duration) -> Result<(), Failure> {
+    pub fn given_up(&mut self, code: u8, early: Option<Early>) -> Result<(), Failure> {
         let signal = match early {
             Some(Early::Signal(signal)) => Some(signal),
             _ => None,
@@ -134,7 +144,7 @@ impl Report {
             "exit_code": code,
             "signal": signal,
             "timed_out": matches!(early, Some(Early::TimedOut)),
-            "wall_seconds": wall.as_secs_f64(),
+            "wall_seconds": self.wall_seconds(),
             "user_seconds": Value::Null,
             "system_seconds": Value::Null,
             "peak_memory_bytes": Value::Null,

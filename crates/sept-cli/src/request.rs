@@ -165,6 +165,13 @@ pub struct Request {
     pub enter: Enter,
 }
 
+impl Request {
+    /// Whether somebody reads what the kernel has counted.
+    pub fn is_reported(&self) -> bool {
+        self.report.is_some() || self.report_fd.is_some()
+    }
+}
+
 /// What a line of options comes to.
 pub enum Parsed {
     Run(Box<Request>),

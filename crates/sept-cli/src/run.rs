@@ -1,7 +1,6 @@
 //! `sept run`: from the line to the exit code.
 
 use std::os::fd::AsFd;
-use std::time::Instant;
 
 use lexopt::Parser;
 use sept::{Command, Missing, Namespace, Namespaces, Stdio, Target};
@@ -44,7 +43,7 @@ fn carry_out(request: &Request, report: &mut Report) -> Result<u8, Failed> {
     let early = |failure: Failure| (failure, Vec::new());
     let Built { mut command, namespaces, joins_pid, agent } = build::build(request).map_err(early)?;
     // Without a scope the library finds out itself that it may make no cgroup, and does without.
-    if let Err(failure) = request.limits.place(&mut command)
+    if let Err(failure) = request.limits.place(request.is_reported(), &mut command)
         && !degrade::may_lack_limits(request)
     {
         return Err(early(failure));
@@ -83,7 +82,7 @@ pub fn start_and_wait(
 ) -> Result<u8, Failure> {
     let mut relay = if request.tty { Some(give_terminal(command)?) } else { None };
     let mut watch = Watch::new(request.timeout, request.die_with_parent)?;
-    let begun = Instant::now();
+    report.begins();
     // Without a pid namespace the command sees our group by its number; a reaper's group is no job of the command's.
     let leads_job =
         around.other_pids && !request.tty && !request.new_session && supervise::is_foreground_job();
@@ -101,7 +100,7 @@ pub fn start_and_wait(
                 supervise::restore_terminal();
             }
             let code = given_up(&watch, error)?;
-            report.given_up(code, watch.early, begun.elapsed())?;
+            report.given_up(code, watch.early)?;
             return Ok(code);
         }
     };
@@ -130,7 +129,7 @@ pub fn start_and_wait(
     let (outcome, usage, account) =
         supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;
     if let Some(plan) = plan {
-        report.ended(&plan, command.missing(), &outcome, usage, account, begun.elapsed())?;
+        report.ended(&plan, command.missing(), &outcome, usage, account)?;
     }
     Ok(outcome.code())
 }

@@ -2,10 +2,11 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 
-use common::{Scratch, Waiting, host, is_root, need, path, run, sept, skip, soon, stderr, stdout};
+use common::{Scratch, Waiting, children, host, is_root, need, path, run, sept, skip, soon, stderr, stdout};
 
 fn rooted(test: &str) -> bool {
     if !is_root() {
@@ -140,6 +141,50 @@ fn set_up_that_needs_too_much_memory_fails_and_hurts_nobody() {
     }
     let output = run(&["--memory", "4k", "true"]);
     assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    // The file by its name, where there is version 2.
+    let output = run(&["--cgroup-conf", "memory.max=4k", "true"]);
+    assert!(matches!(output.status.code(), Some(125 | 137)), "{:?} {}", output.status, stderr(&output));
+}
+
+/// It is set when set-up is done, where that writes no file; else before.
+#[test]
+fn a_limit_of_memory_is_there_when_the_command_begins() {
+    let test = "a_limit_of_memory_is_there_when_the_command_begins";
+    if !rooted(test) {
+        return;
+    }
+    for more in [&[][..], &["--tmpfs", "/mnt", "--file", "0", "/mnt/file"], &["--init"]] {
+        let line = ["run", "--cgroup-manager", "fs", "--memory", "40M"];
+        let mut running = sept()
+            .args(line)
+            .args(more)
+            .args(["sh", "-c", "echo begun; exec sleep 100"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sept starts");
+        let mut begun = String::new();
+        let output = running.stdout.take().expect("a pipe");
+        BufReader::new(output).read_line(&mut begun).expect("it can be read");
+        let pid = children(running.id())[0];
+        let limits: Vec<String> = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))
+            .expect("it can be read")
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.splitn(3, ':').skip(1);
+                let (name, path) = (fields.next()?, fields.next()?);
+                let file = match name {
+                    "memory" => format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"),
+                    "" => format!("/sys/fs/cgroup{path}/memory.max"),
+                    _ => return None,
+                };
+                std::fs::read_to_string(file).ok()
+            })
+            .collect();
+        running.kill().expect("it can be killed");
+        running.wait().expect("it ends");
+        assert_eq!(limits, ["41943040\n"], "{more:?}");
+    }
 }
 
 #[test]

@@ -125,6 +125,12 @@ impl Mount {
         !changes && !self.is_remount() && is_root(&self.target)
     }
 
+    /// Whether set-up writes a file's content for it; a change of mode in an overlay copies the file.
+    pub(crate) fn writes_content(&self) -> bool {
+        matches!(self.kind, MountKind::Data { .. } | MountKind::File { .. } | MountKind::Mode(_))
+            || self.options.as_ref().is_some_and(|options| options.copy_up)
+    }
+
     /// Whether it changes a mount that is there, by its kind or its options.
     pub(crate) fn is_remount(&self) -> bool {
         self.kind == MountKind::Remount || self.options.as_ref().is_some_and(|options| options.remount)

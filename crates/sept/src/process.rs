@@ -336,7 +336,7 @@ impl Child {
             match retry(|| sys::wait_pidfd(self.pidfd.as_fd(), block, stops))? {
                 Change::Ended(ended) => {
                     self.ended = Some(ended);
-                    self.account = self.cgroup.take().map(|mut cgroup| cgroup.end());
+                    self.account = self.cgroup.take().and_then(|mut cgroup| cgroup.end());
                 }
                 Change::Stopped(signal) => return Ok(State::Stopped(signal)),
                 Change::None => return Ok(State::Running),

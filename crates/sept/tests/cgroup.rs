@@ -63,6 +63,42 @@ fn a_limit_on_memory_counts_what_was_used_and_what_was_killed() {
     assert!(account.oom_kills >= Some(1) && account.peak_memory > Some(8 << 20), "{account:?}");
 }
 
+/// The kernel kills all that share memory with its victim: this process would be among them.
+#[test]
+fn whatever_the_limit_of_memory_only_the_child_is_killed_at_it() {
+    let test = "whatever_the_limit_of_memory_only_the_child_is_killed_at_it";
+    if !rooted(test) {
+        return;
+    }
+    const MANY: u64 = 16 << 20;
+    for bytes in
+        [4 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 3 << 20, MANY, 64 << 20]
+    {
+        let mut command = Command::new("/bin/true");
+        // Exec takes memory for them while the caller's is still shared.
+        command.args(vec!["x".repeat(100_000); 15]).cgroup(Cgroup::new().memory(bytes));
+        let shared = !command.plan().expect("it can be planned").to_string().contains("clone: a copy");
+        assert_eq!(shared, bytes >= MANY, "{bytes}");
+        let ended = command.spawn().map(|mut child| child.wait().expect("it ends"));
+        let went_well = ended.as_ref().is_ok_and(std::process::ExitStatus::success);
+        assert!(went_well || bytes < MANY, "{bytes}: {ended:?}");
+        assert!(!went_well || bytes > 1 << 20, "{bytes}: 1.5 MB of words fit");
+    }
+}
+
+#[test]
+fn an_uncounted_cgroup_has_no_account() {
+    let test = "an_uncounted_cgroup_has_no_account";
+    if !rooted(test) {
+        return;
+    }
+    for (cgroup, counted) in [(Cgroup::new().pids(9), true), (Cgroup::new().pids(9).uncounted(), false)] {
+        let mut child = Command::new("true").cgroup(cgroup).spawn().expect("it starts");
+        child.wait().expect("it ends");
+        assert_eq!(child.account().is_some(), counted);
+    }
+}
+
 #[test]
 fn what_no_kernel_takes_is_refused_before_anything_is_made() {
     for cgroup in [

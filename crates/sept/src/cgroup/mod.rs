@@ -46,6 +46,7 @@ pub struct Cgroup {
     devices: Option<Vec<DeviceRule>>,
     freezer: bool,
     unified: Vec<(String, String)>,
+    pub(crate) uncounted: bool,
 }
 
 /// A share of the processor time, in the words of either version; each is converted for the other.
@@ -87,6 +88,13 @@ impl Cgroup {
     #[must_use]
     pub fn parent(mut self, path: impl AsRef<Path>) -> Self {
         self.parent = Some(path.as_ref().to_path_buf());
+        self
+    }
+
+    /// No [`Child::account`](crate::Child::account) at the end: a start is faster by some 50 µs.
+    #[must_use]
+    pub fn uncounted(mut self) -> Self {
+        self.uncounted = true;
         self
     }
 

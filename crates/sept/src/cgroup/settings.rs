@@ -25,10 +25,12 @@ pub(crate) struct Setting {
     pub content: String,
     /// Whether a kernel may lack the file.
     pub may_lack: bool,
+    /// Whether the kernel kills at this limit.
+    pub kills: bool,
 }
 
 fn setting(file: impl Into<String>, content: impl ToString) -> Setting {
-    Setting { file: file.into(), content: content.to_string(), may_lack: false }
+    Setting { file: file.into(), content: content.to_string(), may_lack: false, kills: false }
 }
 
 impl Controller {
@@ -153,6 +155,19 @@ impl Cgroup {
         self.unified.iter().map(|(file, _)| file.split('.').next().unwrap_or(file))
     }
 
+    /// Whether the kernel may kill at a limit of memory.
+    pub(crate) fn limits_memory(&self) -> bool {
+        let named = self.unified.iter().any(|(file, _)| file.starts_with("memory."));
+        named || self.controllers().any(|controller| controller == Controller::Memory)
+    }
+
+    /// A limit of memory that set-up can't reach unless it writes files. It may then be set when set-up is done.
+    pub(crate) fn far_memory(&self) -> Option<u64> {
+        const FAR: u64 = 16 << 20;
+        let named = self.unified.iter().any(|(file, _)| file.starts_with("memory."));
+        self.memory.filter(|bytes| *bytes >= FAR && !named)
+    }
+
     /// The files of [`unified`](Self::unified).
     pub(crate) fn named(&self) -> impl Iterator<Item = Setting> {
         self.unified.iter().map(|(file, content)| setting(file.as_str(), content))
@@ -199,7 +214,7 @@ impl Cgroup {
 
     fn memory_unified(&self) -> Vec<Setting> {
         let mut files = Vec::new();
-        files.extend(self.memory.map(|bytes| setting("memory.max", bytes)));
+        files.extend(self.memory.map(|bytes| Setting { kills: true, ..setting("memory.max", bytes) }));
         files.extend(self.memory_low.map(|bytes| setting("memory.low", bytes)));
         // A kernel without accounts of swap need not have the file, unless it was asked for.
         let swap = self.swap.or(self.memory.map(|_| 0));
@@ -211,11 +226,14 @@ impl Cgroup {
 
     fn memory_legacy(&self) -> Vec<Setting> {
         let mut files = Vec::new();
-        files.extend(self.memory.map(|bytes| setting("memory.limit_in_bytes", bytes)));
         files.extend(self.memory_low.map(|bytes| setting("memory.soft_limit_in_bytes", bytes)));
+        files.extend(
+            self.memory.map(|bytes| Setting { kills: true, ..setting("memory.limit_in_bytes", bytes) }),
+        );
         let both = self.memory.map(|bytes| bytes.saturating_add(self.swap.unwrap_or(0))).or(self.swap);
         files.extend(both.map(|both| Setting {
             may_lack: self.swap.is_none(),
+            kills: true,
             ..setting("memory.memsw.limit_in_bytes", both)
         }));
         files

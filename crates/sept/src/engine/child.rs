@@ -7,6 +7,7 @@
 mod copy;
 mod files;
 mod filters;
+mod limits;
 mod mounts;
 mod older;
 mod place;
@@ -50,6 +51,8 @@ struct Child<'a> {
     own: [u64; MOST_OWN],
     own_count: usize,
     at_root: bool,
+    /// By which the kernel tells of exec, where this is a copy of the caller's memory.
+    robust: sys::Robust,
 }
 
 /// Clones the child. Boxed, so that it stays where it is; the caller keeps it until the child has left this memory:
@@ -61,7 +64,7 @@ pub(super) fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned> {
         namespaces: if staged { 0 } else { prepared.plan.clone_flags() },
         // A PID 1 that stays, and a process that joins others, must not have the caller's memory: whoever is inside could
         // reach for it.
-        share_memory: prepared.second_stack.is_none(),
+        share_memory: prepared.second_stack.is_none() && !prepared.plan.is_copied(),
         life: &prepared.control.life,
         by_hand: &prepared.control.by_hand,
         stack: &prepared.stack,
@@ -159,7 +162,16 @@ const AT_ROOT: u32 = u32::MAX;
 impl<'a> Child<'a> {
     fn new(prepared: &'a Prepared) -> Self {
         let maker = Maker::caller(prepared);
-        Self { prepared, maker, root: None, near: None, own: [0; MOST_OWN], own_count: 0, at_root: false }
+        Self {
+            prepared,
+            maker,
+            root: None,
+            near: None,
+            own: [0; MOST_OWN],
+            own_count: 0,
+            at_root: false,
+            robust: sys::Robust::default(),
+        }
     }
 }
 
@@ -256,6 +268,9 @@ impl<'a> Child<'a> {
             Step::Join { kinds, from, .. } => self.join(*kinds, *from),
             Step::Fork(_) => self.fork(),
             Step::Unshare(kinds) => sys::unshare(kinds.flags()),
+            // SAFETY: this value is the frame's that performs all steps, and the word is mapped as long as this memory.
+            Step::TellExec => unsafe { self.robust.watch(&self.prepared.control.life) },
+            Step::LimitMemory(bytes) => self.limit_memory(*bytes),
             Step::DenySetgroups => self.write_proc(c"self/setgroups", b"deny"),
             Step::MapUid(map) => self.write_proc(c"self/uid_map", map.as_bytes()),
             Step::MapGid(map) => self.write_proc(c"self/gid_map", map.as_bytes()),
@@ -422,14 +437,6 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// 0 is whoever writes it.
-    fn enter_cgroup(&self) -> Result {
-        let Some(cgroup) = &self.prepared.cgroup else { return Err(Errno::BADF) };
-        let by_hand = self.prepared.control.by_hand.load(Acquire) != 0;
-        let procs = cgroup.procs.as_ref().filter(|_| by_hand);
-        cgroup.tasks.iter().chain(procs).try_for_each(|file| rustix::io::write(file, b"0").map(drop))
-    }
-
     fn write_proc(&self, file: &CStr, content: &[u8]) -> Result {
         let proc = self.prepared.proc.as_ref().ok_or(Errno::BADF)?;
         let file = rustix::fs::openat(proc, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -585,6 +592,10 @@ impl<'a> Child<'a> {
         // A Rust program ignores SIGPIPE; its children shall not.
         sys::default_action(libc::SIGPIPE);
         sys::set_signal_mask(0);
+        if self.robust.is_watched() {
+            let own = rustix::thread::gettid().as_raw_pid() as u32;
+            prepared.control.life.store(wire::AT_EXEC | own, Release);
+        }
         let mut answer = Errno::NOENT;
         for (n, program) in prepared.programs.iter().enumerate() {
             match sys::execve(program, &prepared.argv, envp) {

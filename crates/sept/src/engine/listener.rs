@@ -119,7 +119,7 @@ impl Passage {
         let Some(listener) = listener.filter(|_| waited[0].revents().contains(PollFlags::IN)) else {
             return Ok(());
         };
-        if control.life.load(Acquire) != wire::RUNNING {
+        if !wire::is_at_work(control.life.load(Acquire)) {
             return Ok(());
         }
         let answered = notify::receive(listener.as_fd()).and_then(|call| {

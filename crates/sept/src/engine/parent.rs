@@ -360,14 +360,16 @@ impl Started {
             let steps = &self.prepared.plan.steps;
             match life {
                 // The end of the shared memory means exec only if exec was what the child was at.
-                wire::GONE if self.at() + 1 == steps.len() => return self.check_time().map(|()| false),
-                wire::GONE => return Err(self.died()),
+                wire::GONE | wire::LEFT if self.at() + 1 == steps.len() => {
+                    return self.check_time().map(|()| false);
+                }
+                wire::GONE | wire::LEFT => return Err(self.died()),
                 wire::PARKED => return Ok(true),
                 wire::FAILED => return Err(self.failure()),
                 _ => {}
             }
             let slept = match &self.prepared.listener {
-                None => futex::wait(&control.life, futex::Flags::empty(), wire::RUNNING, Some(&SLICE)),
+                None => futex::wait(&control.life, futex::Flags::empty(), life, Some(&SLICE)),
                 Some(passage) => match passage.serve(self.listener.as_ref(), control) {
                     Ok(()) | Err(Errno::INTR) => Err(Errno::TIMEDOUT),
                     Err(errno) => return Err(prepare::duty("let set-up's own calls through", errno)),
@@ -378,7 +380,7 @@ impl Started {
                     return Err(self.stopped());
                 }
                 // A child with memory of its own, or one that was killed, does not clear the word.
-                if self.has_ended() && control.life.load(Acquire) == wire::RUNNING {
+                if self.has_ended() && wire::is_at_work(control.life.load(Acquire)) {
                     return Err(self.died());
                 }
             }
@@ -395,8 +397,9 @@ impl Started {
 
     /// Older kernels enter a new time namespace at fork only, and a child in shared memory has not forked.
     fn check_time(&self) -> Result<(), Error> {
-        let forked = self.prepared.plan.steps.contains(&Step::Reap);
-        if forked || !self.prepared.plan.namespaces.contains(Namespace::Time) {
+        let plan = &self.prepared.plan;
+        let forked = plan.steps.contains(&Step::Reap) || plan.is_copied();
+        if forked || !plan.namespaces.contains(Namespace::Time) {
             return Ok(());
         }
         let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/time")).ok();

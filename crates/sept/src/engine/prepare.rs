@@ -119,7 +119,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
     let waits = plan.way == Way::Spawn && plan.steps.iter().any(waits);
     let parent = waits.then(own_pidfd).transpose()?;
     let two = command.init || plan.is_staged();
-    let copied = two || plan.way == Way::InPlace;
+    let copied = two || plan.is_copied() || plan.way == Way::InPlace;
     let parks = plan.steps.contains(&Step::Park);
     let gate = parks
         .then(|| rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC))
@@ -152,7 +152,11 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         older: plan.steps.iter().any(takes_attributes) && !sys::has_mount_setattr(),
         held: plan.steps.iter().flat_map(places).collect(),
         // Removed again if what follows fails: it is dropped then.
-        cgroup: command.own_cgroup.as_ref().map(OwnCgroup::make).transpose()?,
+        cgroup: command
+            .own_cgroup
+            .as_ref()
+            .map(|cgroup| OwnCgroup::make(cgroup, plan.limits_late()))
+            .transpose()?,
         fault: command.fault,
         helper: (plan.way == Way::InPlace && !plan.duties.is_empty()).then(helper_pipe).transpose()?,
         plan,

@@ -2,14 +2,25 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU32};
 
-/// [`Control::life`]: the child is at work.
-pub(crate) const RUNNING: u32 = 1;
+/// [`Control::life`]: the child is at work. Not 1: as a futex, the word would say that process 1 owns it.
+pub(crate) const RUNNING: u32 = 0x2000_0001;
 /// [`Control::life`]: the child waits before exec.
-pub(crate) const PARKED: u32 = 2;
+pub(crate) const PARKED: u32 = 0x2000_0002;
 /// [`Control::life`]: a step failed; the child waits until the parent has looked at it.
-pub(crate) const FAILED: u32 = 3;
+pub(crate) const FAILED: u32 = 0x2000_0003;
 /// [`Control::life`]: the kernel writes it when the child execs or ends.
 pub(crate) const GONE: u32 = 0;
+
+/// [`Control::life`], with the child's number as it sees that itself: a child with a copy of the memory is at exec. The
+/// kernel knows the word as a futex with waiters.
+pub(crate) const AT_EXEC: u32 = 0x8000_0000;
+/// [`Control::life`]: the kernel writes it, then, when the child execs or ends: the owner of the futex has died.
+pub(crate) const LEFT: u32 = 0xC000_0000;
+
+/// Whether the child is still at its steps, in this state.
+pub(crate) const fn is_at_work(life: u32) -> bool {
+    life == RUNNING || life & LEFT == AT_EXEC
+}
 
 /// [`Control::go`]: the parent has not spoken yet.
 pub(crate) const WAIT: u32 = 0;

@@ -255,6 +255,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "the pid namespace that is joined is dead: its PID 1 has ended, and no process can be in it any more",
             "join the others only: name them, without -p",
         ),
+        Step::LimitMemory(_) if errno == libc::ENOMEM => Advice::new(
+            "the kernel's own memory for what set-up has mounted takes all but 8 MiB of the limit",
+            "allow more: --memory",
+        ),
         Step::Unshare(kinds) | Step::Fork(kinds) => clone(*kinds, Errno::from_raw_os_error(errno)),
         Step::Join { kinds, of, .. } => join(*kinds, of, plan.way, errno),
         _ if user && refused && apparmor_restricts() => apparmor(),

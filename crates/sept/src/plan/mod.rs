@@ -17,7 +17,6 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::{Cgroup, Controller};
 use crate::command::Command;
 use crate::error::{Advice, Error};
 use crate::host::Host;
@@ -107,8 +106,14 @@ impl fmt::Display for Plan {
         match self.way {
             Way::InPlace => writeln!(f, "in place: this process itself")?,
             Way::Spawn if self.is_staged() => writeln!(f, "clone: a copy of this process")?,
-            Way::Spawn if self.namespaces.is_empty() => writeln!(f, "clone: no new namespace")?,
-            Way::Spawn => writeln!(f, "clone: new {}", self.namespaces)?,
+            Way::Spawn => {
+                let copy = if self.is_copied() { "a copy of this process, " } else { "" };
+                if self.namespaces.is_empty() {
+                    writeln!(f, "clone: {copy}no new namespace")?;
+                } else {
+                    writeln!(f, "clone: {copy}new {}", self.namespaces)?;
+                }
+            }
         }
         for duty in &self.duties {
             let who = if self.way == Way::InPlace { "helper" } else { "parent" };
@@ -133,13 +138,13 @@ impl Plan {
         let mut duties = Vec::new();
         // First of all: a child whose parent is gone must not go on.
         steps.extend(command.parent_death_signal.map(Step::DieWithParent));
+        let memory = MemoryLimit::of(command, host, way);
+        if memory == MemoryLimit::Copied {
+            steps.push(Step::TellExec);
+        }
         own_cgroup(command, way, &mut steps)?;
         // Joined before new ones are made: in a new user namespace there would be no right to join.
         join::steps(command, host, way, &mut steps)?;
-        if needs_own_memory(command) && host.joins.is_empty() {
-            steps.push(Step::Fork(command.namespaces));
-            steps.extend(command.parent_death_signal.map(Step::DieWithParent));
-        }
         if way == Way::InPlace && !command.namespaces.is_empty() {
             steps.push(Step::Unshare(command.namespaces));
         }
@@ -180,6 +185,10 @@ impl Plan {
             let or_root = command.dir_or_root;
             steps.push(Step::ChangeDir { dir: path("the working directory", dir)?, or_root });
         }
+        // The last that takes memory are the mounts. Before the filters, which need not allow it.
+        if let MemoryLimit::Late(bytes) = memory {
+            steps.push(Step::LimitMemory(bytes));
+        }
         privileges::steps(command, host, &mut steps)?;
         // After every step that opens something.
         if let Some(keep) = &command.keep {
@@ -206,6 +215,16 @@ impl Plan {
     /// Whether a first child joins, and makes the command as a second one.
     pub(crate) fn is_staged(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Fork(_)))
+    }
+
+    /// Whether the child has a copy of the caller's memory, as by fork, until exec.
+    pub(crate) fn is_copied(&self) -> bool {
+        self.steps.contains(&Step::TellExec)
+    }
+
+    /// Whether the child sets the limit of memory of its cgroup itself.
+    pub(crate) fn limits_late(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::LimitMemory(_)))
     }
 
     /// The `CLONE_NEW*` flags of the clone that makes the command: all but what a step makes.
@@ -245,12 +264,32 @@ fn own_cgroup(command: &Command, way: Way, steps: &mut Vec<Step>) -> Result<(), 
     Ok(())
 }
 
-/// Whether the steps must be performed in memory that is not the caller's. The kernel counts memory where the process is
-/// that has it: what set-up writes into a tmpfs would be the caller's; and when there is too much it kills all
-/// processes that share memory with its victim. A reaper has its own already.
-fn needs_own_memory(command: &Command) -> bool {
-    let limits = |cgroup: &Cgroup| cgroup.controllers().any(|controller| controller == Controller::Memory);
-    !command.init && command.own_cgroup.as_ref().is_some_and(limits)
+/// How the command gets its limit of memory. The kernel counts a tmpfs where the process is that has the memory of who
+/// writes to it: what set-up writes would be the caller's. And when there is too much it kills all processes that share
+/// memory with its victim: the caller, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MemoryLimit {
+    /// There is none, or the child has memory of its own anyway: a reaper's, or as one that joins.
+    Plain,
+    /// In the end, so that set-up may share the caller's memory: it writes no file, and does not come near the limit.
+    Late(u64),
+    /// From the beginning, in a copy of the caller's memory.
+    Copied,
+}
+
+impl MemoryLimit {
+    fn of(command: &Command, host: &Host, way: Way) -> Self {
+        let Some(cgroup) = command.own_cgroup.as_ref().filter(|cgroup| cgroup.limits_memory()) else {
+            return Self::Plain;
+        };
+        if command.init || !host.joins.is_empty() || way == Way::InPlace {
+            return Self::Plain;
+        }
+        cgroup
+            .far_memory()
+            .filter(|_| !command.mounts.iter().any(|mount| mount.writes_content()))
+            .map_or(Self::Copied, Self::Late)
+    }
 }
 
 /// What others do to the child while it waits: files that keep its namespaces, its cgroup.
@@ -284,7 +323,9 @@ pub(crate) const MOST_GROUPS: usize = 256;
 
 /// Names and clocks: needed by nothing else.
 fn identity(command: &Command, steps: &mut Vec<Step>) {
-    if command.init && command.namespaces.contains(Namespace::Time) {
+    // A clone that copies enters it at once, and nothing could be set any more.
+    let copied = command.init || steps.contains(&Step::TellExec);
+    if copied && command.namespaces.contains(Namespace::Time) {
         steps.push(Step::UnshareTime);
     }
     if command.monotonic.is_some() || command.boottime.is_some() {

@@ -39,6 +39,10 @@ pub enum Step {
     Fork(Namespaces),
     /// unshare(2): this process itself moves.
     Unshare(Namespaces),
+    /// Has the kernel tell when this process leaves its copy of the caller's memory: set_robust_list(2).
+    TellExec,
+    /// Sets the limit of memory of the cgroup, which set-up is not to be killed by.
+    LimitMemory(u64),
     /// Writes `deny` to `/proc/self/setgroups`.
     DenySetgroups,
     /// Writes this line to `/proc/self/uid_map`.
@@ -345,6 +349,8 @@ impl fmt::Display for Step {
             Self::Fork(kinds) if kinds.is_empty() => f.write_str("fork the command"),
             Self::Fork(kinds) => write!(f, "fork the command, with new {kinds}"),
             Self::Unshare(kinds) => write!(f, "move to new {kinds}"),
+            Self::LimitMemory(bytes) => write!(f, "limit memory to {bytes}"),
+            Self::TellExec => f.write_str("have the kernel tell of exec"),
             Self::DenySetgroups => f.write_str("deny setgroups"),
             Self::MapUid(map) => write!(f, "map user ids: {}", map.to_string_lossy()),
             Self::MapGid(map) => write!(f, "map group ids: {}", map.to_string_lossy()),

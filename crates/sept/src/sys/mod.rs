@@ -9,6 +9,7 @@ mod mount;
 pub(crate) mod notify;
 mod page;
 mod raw;
+mod robust;
 
 use std::ffi::{CStr, c_char};
 use std::mem::size_of;
@@ -22,6 +23,7 @@ pub use mount::Attributes;
 pub(crate) use mount::{Reach, attr, has_mount_setattr, mount_idmap, mount_setattr, open_tree_attr};
 pub(crate) use page::Shared;
 use raw::{check, syscall};
+pub(crate) use robust::Robust;
 
 /// execve(2). Returns only on failure.
 pub(crate) fn execve(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {

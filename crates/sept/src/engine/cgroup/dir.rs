@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::{PREFIX, end, failed};
+use super::{LateLimit, PREFIX, end, failed};
 use crate::cgroup::Setting;
 use crate::error::{Advice, Error};
 use crate::host::common::read_all;
@@ -93,8 +93,7 @@ impl Dir {
 
     /// A file to write to, kept for later.
     pub(super) fn open(&self, file: &str) -> Result<OwnedFd, Error> {
-        self.file(file, OFlags::WRONLY)
-            .map_err(|errno| failed(format!("open {}", self.path.join(file).display()), &errno.into()))
+        self.file(file, OFlags::WRONLY).map_err(|errno| self.not_opened(file, errno))
     }
 
     pub(super) fn read(&self, file: &str) -> io::Result<String> {
@@ -107,7 +106,7 @@ impl Dir {
     }
 
     pub(super) fn set(&self, settings: impl IntoIterator<Item = Setting>) -> Result<(), Error> {
-        for Setting { file, content, may_lack } in settings {
+        for Setting { file, content, may_lack, .. } in settings {
             let done = match self.file(&file, OFlags::WRONLY) {
                 Err(Errno::NOENT) if may_lack => continue,
                 Err(Errno::NOENT) => {
@@ -123,6 +122,26 @@ impl Dir {
             done.map_err(|errno| self.not_written(&file, &content, errno))?;
         }
         Ok(())
+    }
+
+    /// Opens what is to be written later, and the file that tells how much is in use by then.
+    pub(super) fn keep(&self, usage: &str, settings: Vec<Setting>) -> Result<Option<LateLimit>, Error> {
+        let mut files = Vec::new();
+        for Setting { file, content, may_lack, .. } in settings {
+            match self.file(&file, OFlags::WRONLY) {
+                Err(Errno::NOENT) if may_lack => {}
+                open => files.push((open.map_err(|errno| self.not_opened(&file, errno))?, content)),
+            }
+        }
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let usage = self.file(usage, OFlags::RDONLY).map_err(|errno| self.not_opened(usage, errno))?;
+        Ok(Some(LateLimit { usage, files }))
+    }
+
+    fn not_opened(&self, file: &str, errno: Errno) -> Error {
+        failed(format!("open {}", self.path.join(file).display()), &errno.into())
     }
 
     fn not_written(&self, file: &str, content: &str, errno: Errno) -> Error {

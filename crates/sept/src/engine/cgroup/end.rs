@@ -39,8 +39,10 @@ fn is_ours(name: &str) -> bool {
 
 /// Kills all in it, and removes it with what the command made below.
 pub(super) fn remove(path: &Path) {
-    let patience = Instant::now() + Duration::from_secs(5);
-    while remove_tree(path) == Err(Errno::BUSY) && Instant::now() < patience {
+    let mut patience = None;
+    while remove_tree(path) == Err(Errno::BUSY)
+        && Instant::now() < *patience.get_or_insert_with(|| Instant::now() + Duration::from_secs(5))
+    {
         kill(path);
         std::thread::sleep(Duration::from_micros(200));
     }

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::cgroup::{Account, Cgroup, Controller};
+use crate::cgroup::{Account, Cgroup, Controller, Setting};
 use crate::error::{Advice, Error, describe};
 use crate::host::common::read_kernel;
 use crate::layer::Layer;
@@ -31,8 +31,21 @@ pub(crate) struct OwnCgroup {
     pub tasks: Vec<OwnedFd>,
     /// `cgroup.procs` of version 2, for where there is no clone3 with CLONE_INTO_CGROUP.
     pub procs: Option<OwnedFd>,
+    /// The limit of memory, where the child sets it itself.
+    pub limit: Option<LateLimit>,
+    /// Whether there is an account at the end.
+    counted: bool,
     /// Whether it is removed when this is dropped.
     pub armed: bool,
+}
+
+/// A limit of memory that is set when set-up is done.
+#[derive(Debug)]
+pub(crate) struct LateLimit {
+    /// What is in use, to be read.
+    pub usage: OwnedFd,
+    /// What to write, and where.
+    pub files: Vec<(OwnedFd, String)>,
 }
 
 fn failed(what: String, error: &io::Error) -> Error {
@@ -58,36 +71,48 @@ fn failed(what: String, error: &io::Error) -> Error {
 }
 
 impl OwnCgroup {
-    pub(crate) fn make(cgroup: &Cgroup) -> Result<Self, Error> {
+    /// `late`: whether the child sets the limit of memory itself.
+    pub(crate) fn make(cgroup: &Cgroup, late: bool) -> Result<Self, Error> {
         let hierarchies = Hierarchies::read()?;
         values::check(cgroup, || hierarchies.legacy(Controller::Io).is_some())?;
-        let mut made = Self { dirs: Vec::new(), tasks: Vec::new(), procs: None, armed: true };
+        let counted = !cgroup.uncounted;
+        let mut made =
+            Self { dirs: Vec::new(), tasks: Vec::new(), procs: None, limit: None, counted, armed: true };
         let mut of_two = Vec::new();
         for controller in cgroup.controllers() {
             match hierarchies.legacy(controller) {
                 Some(mount) => {
                     let parent = hierarchies.parent(cgroup, &mount, Some(controller))?;
-                    made.legacy(cgroup, controller, parent)?;
+                    made.legacy(cgroup, controller, parent, late)?;
                 }
                 None => of_two.push(controller),
             }
         }
         let named: Vec<&str> = cgroup.named_controllers().collect();
         if !of_two.is_empty() || !named.is_empty() || made.dirs.is_empty() {
-            made.unified(cgroup, &hierarchies, &of_two, &named)?;
+            made.unified(cgroup, &hierarchies, (&of_two, &named), late)?;
         }
         Ok(made)
     }
 
-    fn legacy(&mut self, cgroup: &Cgroup, controller: Controller, parent: Parent) -> Result<(), Error> {
+    fn legacy(
+        &mut self,
+        cgroup: &Cgroup,
+        controller: Controller,
+        parent: Parent,
+        late: bool,
+    ) -> Result<(), Error> {
         let (dir, is_new) = self.directory(&parent, false)?;
         if controller == Controller::Cpuset {
             inherit_cpuset(&parent, dir)?;
         }
-        dir.set(cgroup.settings(controller, false))?;
+        let (kept, now) = split(cgroup.settings(controller, false), late);
+        dir.set(now)?;
+        let limit = dir.keep("memory.usage_in_bytes", kept)?;
         // Two controllers of one hierarchy have one directory, which is entered once.
         let tasks = is_new.then(|| dir.open("tasks")).transpose()?;
         self.tasks.extend(tasks);
+        self.limit = limit.or(self.limit.take());
         Ok(())
     }
 
@@ -95,8 +120,8 @@ impl OwnCgroup {
         &mut self,
         cgroup: &Cgroup,
         hierarchies: &Hierarchies,
-        controllers: &[Controller],
-        named: &[&str],
+        (controllers, named): (&[Controller], &[&str]),
+        late: bool,
     ) -> Result<(), Error> {
         let lacking = controllers.iter().find(|controller| !controller.is_in_unified());
         let mount = match (hierarchies.unified(), lacking) {
@@ -116,9 +141,10 @@ impl OwnCgroup {
         let parent = passed
             .map_err(|error| if controllers.is_empty() { error.lacks(Layer::Limits) } else { error })?;
         let (dir, _) = self.directory(&parent, true)?;
-        for controller in controllers {
-            dir.set(cgroup.settings(*controller, true))?;
-        }
+        let settings = controllers.iter().flat_map(|controller| cgroup.settings(*controller, true));
+        let (kept, now) = split(settings, late);
+        dir.set(now)?;
+        let limit = dir.keep("memory.current", kept)?;
         dir.set(cgroup.named())?;
         let devices = controllers.contains(&Controller::Devices);
         if let Some(program) = cgroup.device_program().filter(|_| devices) {
@@ -127,6 +153,7 @@ impl OwnCgroup {
                 .map_err(|errno| failed("limit devices by an eBPF program".to_owned(), &errno.into()))?;
         }
         self.procs = Some(dir.open("cgroup.procs")?);
+        self.limit = limit.or(self.limit.take());
         Ok(())
     }
 
@@ -148,12 +175,10 @@ impl OwnCgroup {
         let mut account = Account::default();
         for dir in &self.dirs {
             let number = |file: &str| dir.read(file).ok()?.trim().parse().ok();
-            let field = |file: &str, name: &str| -> Option<u64> {
-                let text = dir.read(file).ok()?;
-                text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-            };
+            let field = |file: &str, name: &str| number_of(&dir.read(file).ok()?, name);
             if dir.unified {
-                let time = |name| field("cpu.stat", name).map(Duration::from_micros);
+                let text = dir.read("cpu.stat").unwrap_or_default();
+                let time = |name| number_of(&text, name).map(Duration::from_micros);
                 account.peak_memory = account.peak_memory.or_else(|| number("memory.peak"));
                 account.oom_kills = account.oom_kills.or_else(|| field("memory.events", "oom_kill"));
                 (account.user, account.system) = (time("user_usec"), time("system_usec"));
@@ -176,10 +201,10 @@ impl OwnCgroup {
         }
     }
 
-    /// The account; then kills what is left, and removes it.
-    pub(crate) fn end(&mut self) -> Account {
+    /// The account, if one is wanted; then kills what is left, and removes it.
+    pub(crate) fn end(&mut self) -> Option<Account> {
         self.armed = false;
-        let account = self.account();
+        let account = self.counted.then(|| self.account());
         for dir in &self.dirs {
             end::remove(&dir.path);
         }
@@ -218,6 +243,16 @@ impl Drop for OwnCgroup {
             self.end();
         }
     }
+}
+
+/// The settings that wait until set-up is done, and the others.
+fn split(settings: impl IntoIterator<Item = Setting>, late: bool) -> (Vec<Setting>, Vec<Setting>) {
+    settings.into_iter().partition(|setting| late && setting.kills)
+}
+
+/// In a file of lines that are a name and a number.
+fn number_of(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// A new cpuset of version 1 has no processor and no memory, and nobody can enter it.

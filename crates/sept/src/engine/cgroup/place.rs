@@ -142,8 +142,15 @@ fn is_legacy(controller: &str) -> bool {
 pub(super) fn pass_on(dir: Parent, controllers: &[&str], may_rise: bool) -> Result<Parent, Error> {
     let Some(first) = controllers.first() else { return Ok(dir) };
     let path = &dir.path;
-    let (available, passed) = (dir.read("cgroup.controllers"), dir.read("cgroup.subtree_control"));
     let has = |text: &str, controller: &&str| text.split_whitespace().any(|word| word == *controller);
+    let passed = dir.read("cgroup.subtree_control");
+    // The top has no type. One with processes that passes something on is a threaded domain.
+    if controllers.iter().all(|controller| has(&passed, controller))
+        && matches!(dir.read("cgroup.type").trim(), "" | "domain")
+    {
+        return Ok(dir);
+    }
+    let available = dir.read("cgroup.controllers");
     if let Some(lacking) = controllers.iter().find(|controller| !has(&available, controller)) {
         return Err(missing(lacking, Some(path)));
     }
