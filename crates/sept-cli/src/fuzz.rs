@@ -1,6 +1,7 @@
 //! The root of the crate `fuzz`: the modules of the command line, and what tries them. No part of `sept`.
 #![allow(dead_code, unused_imports, reason = "the targets call what they try, not all that there is")]
 
+mod args;
 mod around;
 mod build;
 mod confine;

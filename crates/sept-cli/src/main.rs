@@ -1,5 +1,7 @@
 //! The command line of sept.
+#![cfg_attr(not(test), no_main)]
 
+mod args;
 mod around;
 mod build;
 mod confine;
@@ -22,6 +24,8 @@ mod report;
 mod request;
 mod run;
 mod scope;
+#[cfg(not(test))]
+mod start;
 mod supervise;
 mod svg;
 mod terminal;
@@ -32,7 +36,6 @@ mod users;
 mod words;
 
 use std::ffi::OsStr;
-use std::process::ExitCode;
 
 use lexopt::Arg;
 use sept::Namespace;
@@ -69,25 +72,23 @@ Options:
 Try: sept run
 ";
 
-fn main() -> ExitCode {
-    let json = wants_json_errors();
-    match dispatch() {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            failure.print(json);
-            ExitCode::from(failure.code)
-        }
-    }
+/// The whole program; its exit status.
+#[cfg_attr(test, expect(dead_code, reason = "the tests have a start of their own"))]
+fn program() -> u8 {
+    dispatch().unwrap_or_else(|failure| {
+        failure.print(wants_json_errors());
+        failure.code
+    })
 }
 
 /// Before the first `--`, anywhere: also errors of parsing are told in the wanted form.
 pub fn wants_json_errors() -> bool {
-    std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json-errors")
+    args::all().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json-errors")
 }
 
 fn dispatch() -> Result<u8, Failure> {
     refuse_privileged_copy()?;
-    let mut parser = lexopt::Parser::from_env();
+    let mut parser = lexopt::Parser::from_iter(args::all());
     let first = parser.next().map_err(|error| Failure::usage(error.to_string()))?;
     let word = match first {
         None => {

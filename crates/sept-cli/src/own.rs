@@ -14,7 +14,7 @@ pub fn restart_out_of_reach() -> Result<(), Failure> {
         return Ok(());
     };
     let mut again = std::process::Command::new(format!("/proc/self/fd/{}", executable.as_raw_fd()));
-    let mut args = std::env::args_os();
+    let mut args = crate::args::all();
     if let Some(name) = args.next() {
         again.arg0(name);
     }

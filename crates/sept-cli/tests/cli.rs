@@ -4,7 +4,7 @@ mod common;
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{
@@ -499,4 +499,22 @@ fn the_tour_tells_errors_as_json() {
     let said: serde_json::Value = serde_json::from_str(&stderr(&output)).expect("it is JSON");
     assert_eq!(said["error"]["exit_code"], 125);
     assert!(!stderr(&output).contains("invalid option"));
+}
+
+/// A file that is opened later must not become a standard stream.
+#[test]
+fn closed_streams_are_open_to_nothing() {
+    let script =
+        r#"exec "$0" run --namespaces none sh -c 'readlink /proc/self/fd/0 /proc/self/fd/2' <&- 2>&-"#;
+    let output = Command::new("sh").args(["-c", script, &path()]).output().expect("sh starts");
+    assert_eq!(stdout(&output), "/dev/null\n/dev/null");
+    // Where device files don't work.
+    let script = r#""$0" run true <&-; echo $?; "$0" run --json-errors true 0>&-; echo $?"#;
+    let output = run(&["-r", "--bind", "/", "/", "sh", "-c", script, &path()]);
+    assert_eq!(stdout(&output), "125\n125", "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(
+        said.contains("sept: cannot open /dev/null") && said.contains("\"message\":\"cannot open"),
+        "{said}"
+    );
 }
