@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::AtomicI32;
@@ -104,7 +105,8 @@ fn as_path(path: &CStr) -> &Path {
 #[derive(Default)]
 struct Mounted<'p> {
     /// The last on each path: what came before it is covered.
-    steps: HashMap<&'p Path, usize>,
+    /// The words are the caller's own: no random keys, which the kernel would have to give.
+    steps: HashMap<&'p Path, usize, BuildHasherDefault<DefaultHasher>>,
     /// The directory of the path that was looked at last, and what was mounted last at or above that: where there are many
     /// mounts they lie side by side.
     near: Option<(&'p Path, Option<Anchor>)>,

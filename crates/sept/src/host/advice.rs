@@ -263,7 +263,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::Join { kinds, of, .. } => join(*kinds, of, plan.way, errno),
         _ if user && refused && apparmor_restricts() => apparmor(),
         Step::MapUid(_) | Step::MapGid(_) if refused => write_map("map", Errno::PERM),
-        Step::Mount { source: Source::Proc, .. }
+        Step::Mount { source: Source::Proc { .. }, .. }
             if errno == libc::EPERM
                 && plan.way == Way::InPlace
                 && plan.namespaces.contains(Namespace::Pid) =>
@@ -274,7 +274,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 "fork the command: -f",
             )
         }
-        Step::Mount { source: Source::Proc, .. } if errno == libc::EPERM => covered("proc", "/proc"),
+        Step::Mount { source: Source::Proc { .. }, .. } if errno == libc::EPERM => covered("proc", "/proc"),
         Step::Mount { source: Source::Sysfs, .. } if errno == libc::EPERM => covered("sysfs", "/sys"),
         Step::Mount { source: Source::Mqueue, .. }
             if errno == libc::EPERM && !plan.namespaces.contains(Namespace::Ipc) =>

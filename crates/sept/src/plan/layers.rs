@@ -21,7 +21,7 @@ pub(crate) fn of_step(step: &Step, errno: i32) -> Option<Layer> {
         // The first thing done in a new mount namespace: where there are no rights to mount, it says so.
         Step::Propagate(_) => kind(Namespace::Mount),
         // The kernel gives a fresh one only to who sees the present one in full.
-        Step::Mount { source: Source::Proc, .. } => Some(Layer::Proc),
+        Step::Mount { source: Source::Proc { .. }, .. } => Some(Layer::Proc),
         Step::Mount { source: Source::Sysfs, .. } => Some(Layer::Sys),
         Step::LoopbackUp => kind(Namespace::Net),
         Step::UnshareTime => kind(Namespace::Time),

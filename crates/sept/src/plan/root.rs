@@ -175,7 +175,7 @@ fn lower(
         },
         MountKind::Tmpfs { mode, size } => tmpfs(*mode, *size)?,
         MountKind::Overlay { lower, upper } => overlay(command, lower, upper, sources)?,
-        MountKind::Proc => proc_source(command)?,
+        MountKind::Proc => proc_source(command, mount)?,
         MountKind::Sysfs if command.namespaces.contains(Namespace::Net) => Source::Sysfs,
         MountKind::Sysfs => Source::Bind {
             path: c"/sys".to_owned(),
@@ -277,7 +277,7 @@ fn overlay(
 }
 
 /// proc shows the pid namespace of who mounts it; in a user namespace only one's own may be shown.
-fn proc_source(command: &Command) -> Result<Source, Error> {
+fn proc_source(command: &Command, mount: &Mount) -> Result<Source, Error> {
     let new = |kind| command.namespaces.contains(kind);
     if new(Namespace::User) && !new(Namespace::Pid) {
         return Err(Error::invalid_with(
@@ -289,7 +289,16 @@ fn proc_source(command: &Command) -> Result<Source, Error> {
             .or("share the present one: --bind /proc /proc"),
         ));
     }
-    Ok(Source::Proc)
+    let place = Path::new("/proc");
+    let first = command.mounts.first() == Some(mount);
+    let below = |other: &Mount| other.target.starts_with(place);
+    let plain = first
+        && mount.target == place
+        && mount.options.is_none()
+        && own_root(command).is_none()
+        && command.chroot.is_none()
+        && !command.mounts.iter().skip(1).any(below);
+    Ok(Source::Proc { plain })
 }
 
 /// A tmpfs with the few devices that programs expect, an own devpts, and the links to descriptors.

@@ -110,7 +110,10 @@ pub enum Source {
         user: bool,
     },
     /// A fresh procfs.
-    Proc,
+    Proc {
+        /// Whether the caller's own root is as it was, and nothing comes below it: mount(2) finds the place as well.
+        plain: bool,
+    },
     /// A fresh read-only sysfs.
     Sysfs,
     /// An own instance of devpts.
@@ -177,7 +180,7 @@ impl fmt::Display for Source {
                     UpperDir::Directory(dir, _) => write!(f, " with {}", shown(dir)),
                 }
             }
-            Self::Proc => f.write_str("mount proc"),
+            Self::Proc { .. } => f.write_str("mount proc"),
             Self::Sysfs => f.write_str("mount sysfs"),
             Self::Devpts => f.write_str("mount devpts"),
             Self::Mqueue => f.write_str("mount mqueue"),

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
 };
 
 use super::copy;
@@ -60,7 +61,8 @@ impl Child<'_> {
                 mount
             }
             Source::Overlay { lower, upper, user } => self.overlay((lower, upper, *user), change, target)?,
-            Source::Proc => fresh(c"proc", &[])?,
+            Source::Proc { plain: true } if self.plain_proc(target).is_ok() => return Ok(()),
+            Source::Proc { .. } => fresh(c"proc", &[])?,
             Source::Sysfs => fresh(c"sysfs", &[])?,
             Source::Devpts => fresh(
                 c"devpts",
@@ -85,6 +87,12 @@ impl Child<'_> {
         }
         self.keep(mount);
         Ok(())
+    }
+
+    /// A failure is left to the other way, which is the one with the reasons.
+    fn plain_proc(&self, target: &CStr) -> Result {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        self.maker.make(|| rustix::mount::mount(c"proc", target, c"proc", flags, None))
     }
 
     fn bind(
