@@ -4,6 +4,7 @@ mod common;
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -190,7 +191,7 @@ fn the_plan_is_printed_and_nothing_is_done() {
     let scratch = Scratch::new();
     let file = scratch.path("file");
     let text = stdout(&run(&["--plan", "--hostname", "x", "touch", &file]));
-    assert!(text.starts_with("clone: new user, mount, pid, uts, ipc, net, cgroup"), "{text}");
+    assert!(text.starts_with("clone: new user, mount, pid, uts, ipc, cgroup\n"), "{text}");
     assert!(
         text.contains("set the hostname to x") && text.contains("execute touch\nif possible: cgroup"),
         "{text}"
@@ -517,4 +518,27 @@ fn closed_streams_are_open_to_nothing() {
         said.contains("sept: cannot open /dev/null") && said.contains("\"message\":\"cannot open"),
         "{said}"
     );
+}
+
+/// A thread that is gone before the command begins, and that takes no number from a later process.
+#[test]
+fn the_net_namespace_is_made_beside_the_mounts() {
+    let plan = stdout(&run(&["--tmpfs", "/mnt", "--plan", "true"]));
+    let at = |step: &str| plan.find(step).unwrap_or_else(|| panic!("{step} in {plan}"));
+    assert!(
+        at("begin to make a net namespace") < at("mount tmpfs")
+            && !plan.lines().next().unwrap_or("").contains("net")
+    );
+    assert!(at("mount tmpfs") < at("move to the new net namespace"));
+    let script = "ls /proc/self/task | wc -l; sh -c 'echo $$; :'; grep -c : /proc/net/dev; \
+                  readlink /proc/self/ns/net";
+    for (more, next) in [(&[][..], "4"), (&["--init"], "5"), (&["--fs", "sysfs", "sysfs", "/sys"], "4")] {
+        let output = run(&[&["--tmpfs", "/mnt"][..], more, &["sh", "-c", script]].concat());
+        let text = stdout(&output);
+        let said: Vec<&str> = text.lines().collect();
+        assert_eq!(said[..3], ["1", next, "1"], "{text} {}", stderr(&output));
+        assert_ne!(PathBuf::from(said[3]), namespace_of("self", "net"), "{text}");
+    }
+    // In a sysfs of its own only the new one's devices are seen.
+    assert_eq!(stdout(&run(&["--fs", "sysfs", "sysfs", "/sys", "ls", "/sys/class/net"])), "lo");
 }

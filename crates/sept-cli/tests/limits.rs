@@ -75,6 +75,9 @@ fn no_more_processes_than_allowed() {
     }
     let output = run(&["--pids", "4", "sh", "-c", "for i in 1 2 3 4 5 6; do sleep 0.1 & done; wait"]);
     assert!(stderr(&output).to_lowercase().contains("fork"), "{}", stderr(&output));
+    // Without room for a second thread, the net namespace is made by the first.
+    let output = run(&["--pids", "1", "grep", "-c", ":", "/proc/net/dev"]);
+    assert_eq!(stdout(&output), "1", "{}", stderr(&output));
 }
 
 /// With version 2 a cgroup that has processes can pass these two on alone, and then takes no process below it.

@@ -42,6 +42,7 @@ const FLOORS: [&[&str]; 8] = [
         "engine::parent",
         "engine::in_place",
         "engine::listener",
+        "engine::net",
     ],
     &["process", "fallback", "lib", "fuzz"],
 ];

@@ -39,7 +39,8 @@ fn a_layer_that_fails_is_given_up_and_on_record() {
     for (text, layer) in [
         ("mount proc", Layer::Proc),
         ("map user ids", Layer::Kind(Namespace::User)),
-        ("set lo up", Layer::Kind(Namespace::Net)),
+        ("begin to make a net namespace", Layer::Kind(Namespace::Net)),
+        ("move to the new net namespace", Layer::Kind(Namespace::Net)),
     ] {
         let mut command = command();
         let plan = command.plan().expect("a plan");
@@ -95,7 +96,7 @@ fn what_is_not_there_and_what_is_used_up_is_no_missing_layer() {
 #[test]
 fn what_is_asked_for_instead_is_there_at_the_next_try() {
     let mut command = command();
-    let at = step(&command.plan().expect("a plan"), "set lo up");
+    let at = step(&command.plan().expect("a plan"), "move to the new net namespace");
     command.inject_fault(at, EPERM).if_possible([Layer::Kind(Namespace::Net)]);
     command.instead(Layer::Kind(Namespace::Net), |command| {
         command.no_new_privs();

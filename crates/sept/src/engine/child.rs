@@ -24,10 +24,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, WaitOptions};
 use rustix::thread::futex;
-use rustix::thread::{CapabilitySet, Gid, Uid};
+use rustix::thread::{Gid, Uid};
 
 use crate::engine::anchors::{Anchor, WANTED};
 use crate::engine::cgroup;
+use crate::engine::net::{self, NetMaker};
 use crate::engine::prepare::Prepared;
 use crate::engine::wire;
 use crate::namespace::{Namespace, Namespaces};
@@ -154,6 +155,14 @@ extern "C" fn enter_after_reap(arg: *mut c_void) -> i32 {
     let next = prepared.plan.steps.iter().position(|step| *step == Step::Reap).map_or(0, |at| at + 1);
     let at_root = prepared.control.candidate.swap(0, AcqRel) == AT_ROOT;
     Child { at_root, ..Child::new(prepared) }.perform(next)
+}
+
+/// Where the thread begins that makes the net namespace.
+extern "C" fn enter_net(arg: *mut c_void) -> i32 {
+    // SAFETY: as in `begin_net`.
+    let net = unsafe { &*arg.cast::<NetMaker>() };
+    net.work();
+    sys::exit_thread()
 }
 
 /// Passed from the reaper to the command through `candidate`, which is free until exec.
@@ -287,11 +296,9 @@ impl<'a> Child<'a> {
             Step::AwaitMaps | Step::AwaitParent => self.await_parent(),
             Step::SetHostname(name) => rustix::system::sethostname(name.as_bytes()),
             Step::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes()),
-            Step::LoopbackUp => {
-                use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-                let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-                sys::loopback_up(socket.as_fd())
-            }
+            Step::BeginNet { .. } => self.begin_net(),
+            Step::JoinNet => self.prepared.net.as_ref().ok_or(Errno::BADF)?.join(),
+            Step::LoopbackUp => net::set_lo_up(),
             Step::Propagate(propagation) => files::propagate(*propagation),
             Step::Hold(sources) => self.hold(sources),
             Step::RestrictAll(restriction) => self.restrict_all(*restriction),
@@ -331,8 +338,8 @@ impl<'a> Child<'a> {
             Step::NewSession => rustix::process::setsid().map(drop),
             Step::ControllingTerminal => rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()),
             Step::Foreground => self.await_parent(),
-            Step::SetGroups(groups) => set_groups(groups),
-            Step::DropGroupsIfAllowed => match set_groups(&[]) {
+            Step::SetGroups(groups) => rights::set_groups(groups),
+            Step::DropGroupsIfAllowed => match rights::set_groups(&[]) {
                 Err(Errno::PERM) => Ok(()),
                 done => done,
             },
@@ -362,7 +369,7 @@ impl<'a> Child<'a> {
                 self.prepared.listener.as_ref().ok_or(Errno::BADF)?.install(filter)
             }
             Step::Landlock(rules) => self.landlock(rules),
-            Step::KeepCapabilities => keep_capabilities(),
+            Step::KeepCapabilities => rights::keep_capabilities(),
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
             Step::Refuse(guard) => sys::seccomp(filters::of(*guard), 0),
             Step::CloseOthers(keep) => close_others(keep),
@@ -491,6 +498,17 @@ impl<'a> Child<'a> {
         sys::exit(0)
     }
 
+    fn begin_net(&self) -> Result {
+        let net = self.prepared.net.as_ref().ok_or(Errno::BADF)?;
+        let arg = std::ptr::from_ref(net).cast_mut().cast();
+        // SAFETY: signals are blocked; `net` stays until this process has left this memory, all its threads with it.
+        match unsafe { sys::clone_thread(&net.stack, net.number(), &net.thread, enter_net, arg) } {
+            Ok(()) => Ok(()),
+            // No room for a thread, or no number: then by this one.
+            Err(_) => net.make_here(),
+        }
+    }
+
     fn await_parent(&self) -> Result {
         let go = &self.prepared.control.go;
         if self.prepared.plan.way == Way::InPlace {
@@ -616,28 +634,6 @@ impl<'a> Child<'a> {
 fn tell(word: &AtomicU32, value: u32) {
     word.store(value, Release);
     let _ = futex::wake(word, futex::Flags::empty(), 1);
-}
-
-/// setgroups(2) takes an array of its own type; the plan refuses more than fit here.
-fn set_groups(groups: &[u32]) -> Result {
-    let mut array = [Gid::ROOT; crate::plan::MOST_GROUPS];
-    let array = array.get_mut(..groups.len()).ok_or(Errno::INVAL)?;
-    array.iter_mut().zip(groups).for_each(|(place, group)| *place = Gid::from_raw(*group));
-    rustix::thread::set_thread_groups(array)
-}
-
-/// What is permitted becomes inheritable, and then ambient: exec keeps that for any user.
-fn keep_capabilities() -> Result {
-    let mut sets = rustix::thread::capabilities(None)?;
-    sets.inheritable = sets.permitted;
-    rustix::thread::set_capabilities(None, sets)?;
-    for bit in (0..64).map(|bit| 1_u64 << bit) {
-        let capability = CapabilitySet::from_bits_retain(bit);
-        if sets.permitted.contains(capability) {
-            rustix::thread::configure_capability_in_ambient_set(capability, true)?;
-        }
-    }
-    Ok(())
 }
 
 /// Marks the gaps between the kept ones, and takes the mark off the kept.

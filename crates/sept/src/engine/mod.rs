@@ -5,6 +5,7 @@ pub(crate) mod cgroup;
 mod child;
 mod in_place;
 mod listener;
+mod net;
 mod parent;
 mod prepare;
 mod trees;

@@ -16,6 +16,7 @@ use crate::command::{Chroot, Command};
 use crate::engine::anchors::Anchors;
 use crate::engine::cgroup::OwnCgroup;
 use crate::engine::listener::Passage;
+use crate::engine::net::NetMaker;
 use crate::engine::trees;
 use crate::engine::wire::Control;
 use crate::error::{Advice, Error, describe};
@@ -70,6 +71,8 @@ pub(crate) struct Prepared {
     pub gate: Option<(OwnedFd, OwnedFd)>,
     /// By which a seccomp listener comes.
     pub listener: Option<Passage>,
+    /// For [`Step::BeginNet`].
+    pub net: Option<NetMaker>,
     /// Made for the command; removed with this, if it is not taken out.
     pub cgroup: Option<OwnCgroup>,
     pub fault: Option<(usize, i32)>,
@@ -158,6 +161,11 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
             .map(|cgroup| OwnCgroup::make(cgroup, plan.limits_late()))
             .transpose()?,
         fault: command.fault,
+        net: plan
+            .makes_net_beside()
+            .map(|loopback| NetMaker::new(loopback, plan.namespaces.contains(Namespace::Pid)))
+            .transpose()
+            .map_err(memory)?,
         helper: (plan.way == Way::InPlace && !plan.duties.is_empty()).then(helper_pipe).transpose()?,
         plan,
     })

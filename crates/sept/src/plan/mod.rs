@@ -25,7 +25,7 @@ use crate::mount::Propagation;
 use crate::namespace::{Namespace, Namespaces};
 pub(crate) use privileges::guards;
 pub(crate) use root::NULL;
-use step::Step;
+use step::{Source, Step};
 
 /// What will be done, in order. [`Display`](fmt::Display) prints it as a numbered list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,10 +108,9 @@ impl fmt::Display for Plan {
             Way::Spawn if self.is_staged() => writeln!(f, "clone: a copy of this process")?,
             Way::Spawn => {
                 let copy = if self.is_copied() { "a copy of this process, " } else { "" };
-                if self.namespaces.is_empty() {
-                    writeln!(f, "clone: {copy}no new namespace")?;
-                } else {
-                    writeln!(f, "clone: {copy}new {}", self.namespaces)?;
+                match self.cloned() {
+                    Namespaces::NONE => writeln!(f, "clone: {copy}no new namespace")?,
+                    kinds => writeln!(f, "clone: {copy}new {kinds}")?,
                 }
             }
         }
@@ -143,6 +142,10 @@ impl Plan {
             steps.push(Step::TellExec);
         }
         own_cgroup(command, way, &mut steps)?;
+        let beside = makes_net_beside(command, host, way, memory);
+        if beside {
+            steps.push(Step::BeginNet { loopback: command.loopback });
+        }
         // Joined before new ones are made: in a new user namespace there would be no right to join.
         join::steps(command, host, way, &mut steps)?;
         if way == Way::InPlace && !command.namespaces.is_empty() {
@@ -161,10 +164,18 @@ impl Plan {
         }
         keep_and_place(command, way, &mut steps, &mut duties)?;
         // Before the mounts: it needs nothing of them, and what it waits for (a lock) is the longest.
-        if command.loopback {
+        if command.loopback && !beside {
             steps.push(Step::LoopbackUp);
         }
         root::mounts(command, host, &mut steps)?;
+        if beside {
+            // A sysfs shows the net namespace of who mounts it; what others do with it, nobody knows here.
+            let shows = |step: &Step| {
+                matches!(step, Step::Mount { source: Source::Sysfs | Source::FileSystem { .. }, .. })
+            };
+            let at = steps.iter().position(shows).unwrap_or(steps.len());
+            steps.insert(at, Step::JoinNet);
+        }
         steps.extend(command.opened_dir.as_ref().map(|dir| Step::ChangeDirTo(dir.name.clone())));
         if command.stdio.iter().any(Option::is_some) {
             steps.push(Step::Redirect);
@@ -222,6 +233,14 @@ impl Plan {
         self.steps.contains(&Step::TellExec)
     }
 
+    /// Whether a thread of the child makes the net namespace, and if so, whether with lo up.
+    pub(crate) fn makes_net_beside(&self) -> Option<bool> {
+        self.steps.iter().find_map(|step| match step {
+            Step::BeginNet { loopback } => Some(*loopback),
+            _ => None,
+        })
+    }
+
     /// Whether the child sets the limit of memory of its cgroup itself.
     pub(crate) fn limits_late(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::LimitMemory(_)))
@@ -229,14 +248,21 @@ impl Plan {
 
     /// The `CLONE_NEW*` flags of the clone that makes the command: all but what a step makes.
     pub(crate) fn clone_flags(&self) -> u64 {
+        self.cloned().flags()
+    }
+
+    fn cloned(&self) -> Namespaces {
         let mut namespaces = self.namespaces;
         if self.steps.contains(&Step::UnshareTime) {
             namespaces.remove(Namespace::Time);
         }
+        if self.makes_net_beside().is_some() {
+            namespaces.remove(Namespace::Net);
+        }
         if self.steps.contains(&Step::UnshareCgroup) {
             namespaces.remove(Namespace::Cgroup);
         }
-        namespaces.flags()
+        namespaces
     }
 
     /// Whether a step changes user or group ids.
@@ -262,6 +288,19 @@ fn own_cgroup(command: &Command, way: Way, steps: &mut Vec<Step>) -> Result<(), 
     cgroup.check().map_err(Error::invalid)?;
     steps.push(Step::EnterCgroup(cgroup.clone()));
     Ok(())
+}
+
+/// Whether a second thread makes the net namespace: where there is something to do meanwhile. Not where somebody looks at it in
+/// between, where only one thread may move, or where memory is scarce.
+fn makes_net_beside(command: &Command, host: &Host, way: Way, memory: MemoryLimit) -> bool {
+    command.namespaces.contains(Namespace::Net)
+        && command.namespaces.contains(Namespace::Mount)
+        && !command.mounts.is_empty()
+        && way == Way::Spawn
+        && host.joins.is_empty()
+        && memory != MemoryLimit::Copied
+        && !(command.init && command.namespaces.contains(Namespace::Time))
+        && command.persist.iter().all(|(kind, _)| *kind != Namespace::Net)
 }
 
 /// How the command gets its limit of memory. The kernel counts a tmpfs where the process is that has the memory of who

@@ -180,6 +180,46 @@ pub(crate) unsafe fn clone(
     Ok(Cloned { pid, pidfd })
 }
 
+/// One more thread of the calling process, which runs `entry(arg)` on the stack. The kernel writes its number to `number` before it
+/// runs; at its end it clears that, and wakes who waits. With `wanted` it has that number, so that no later process misses one:
+/// that takes clone3 (Linux 5.5) and CAP_SYS_ADMIN in the pid namespace.
+///
+/// # Safety
+/// All signals are blocked. `arg`, the stack and `number` outlive the thread, which ends by [`exit_thread`](super::exit_thread)
+/// and keeps to what is said of [`clone`].
+pub(crate) unsafe fn clone_thread(
+    stack: &Stack,
+    wanted: Option<i32>,
+    number: &AtomicU32,
+    entry: Entry,
+    arg: *mut c_void,
+) -> Result<(), Errno> {
+    const CLONE_FS: u64 = 0x200;
+    const CLONE_FILES: u64 = 0x400;
+    const CLONE_SIGHAND: u64 = 0x800;
+    const CLONE_THREAD: u64 = 0x1_0000;
+    let shared = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
+    let flags = shared | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+    if let Some(wanted) = wanted {
+        let args = CloneArgs {
+            flags,
+            child_tid: number.as_ptr() as u64,
+            parent_tid: number.as_ptr() as u64,
+            stack: stack.lowest() as u64,
+            stack_size: Stack::SIZE as u64,
+            set_tid: &raw const wanted as u64,
+            set_tid_size: 1,
+            ..CloneArgs::default()
+        };
+        // SAFETY: `args` and what it points to live across the call; the caller answers for the rest.
+        return check(unsafe { clone3_on_stack(&args, entry, arg) }).map(drop);
+    }
+    let top = (stack.lowest() + Stack::SIZE) as *mut c_void;
+    // SAFETY: as the caller answers for; the number is written and cleared at the same place.
+    let answer = unsafe { clone_on_stack(flags, top, number.as_ptr().cast(), number.as_ptr(), entry, arg) };
+    check(answer).map(drop)
+}
+
 /// A child in a new user namespace that has ended when this comes back, and that nobody is told of. It is still there, and
 /// so is its namespace, until [`collect`](super::collect) takes it away.
 pub(crate) fn clone_user_namespace() -> Result<i32, Errno> {

@@ -10,6 +10,7 @@ pub(crate) mod notify;
 mod page;
 mod raw;
 mod robust;
+mod slot;
 
 use std::ffi::{CStr, c_char};
 use std::mem::size_of;
@@ -18,12 +19,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 
 pub(crate) use bpf::{BpfInstruction, attach_device_program, load_device_program};
-pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_user_namespace};
+pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_thread, clone_user_namespace};
 pub use mount::Attributes;
 pub(crate) use mount::{Reach, attr, has_mount_setattr, mount_idmap, mount_setattr, open_tree_attr};
 pub(crate) use page::Shared;
 use raw::{check, syscall};
 pub(crate) use robust::Robust;
+pub(crate) use slot::Slot;
 
 /// execve(2). Returns only on failure.
 pub(crate) fn execve(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
@@ -57,6 +59,14 @@ impl Strings {
         }
         pointers.push(std::ptr::null());
         Self { _bytes: bytes, pointers }
+    }
+}
+
+/// exit(2): of the calling thread only.
+pub(crate) fn exit_thread() -> ! {
+    loop {
+        // SAFETY: takes a number and does not return.
+        let _ = unsafe { syscall(libc::SYS_exit, [0; 6]) };
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
-use rustix::thread::CapabilitySet as Bits;
+use rustix::thread::{CapabilitySet as Bits, Gid};
 
 use super::{Child, Result};
 use crate::capability::{Capabilities, CapabilitySet};
@@ -104,4 +104,26 @@ impl Child<'_> {
         }
         sys::landlock_restrict(ruleset.as_fd())
     }
+}
+
+/// setgroups(2) takes an array of its own type; the plan refuses more than fit here.
+pub(super) fn set_groups(groups: &[u32]) -> Result {
+    let mut array = [Gid::ROOT; crate::plan::MOST_GROUPS];
+    let array = array.get_mut(..groups.len()).ok_or(Errno::INVAL)?;
+    array.iter_mut().zip(groups).for_each(|(place, group)| *place = Gid::from_raw(*group));
+    rustix::thread::set_thread_groups(array)
+}
+
+/// What is permitted becomes inheritable, and then ambient: exec keeps that for any user.
+pub(super) fn keep_capabilities() -> Result {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable = sets.permitted;
+    rustix::thread::set_capabilities(None, sets)?;
+    for bit in (0..64).map(|bit| 1_u64 << bit) {
+        let capability = Bits::from_bits_retain(bit);
+        if sets.permitted.contains(capability) {
+            rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+        }
+    }
+    Ok(())
 }
