@@ -40,7 +40,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         return print_plan(&plan, format);
     }
     if !fork {
-        return Err(command.exec().into());
+        Failure::from(command.exec()).end();
     }
     command.die_with_parent();
     let around = Around { is_pid_1: false, other_pids, agent: None };

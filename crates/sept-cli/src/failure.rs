@@ -80,6 +80,12 @@ impl Failure {
         self
     }
 
+    /// Prints it, and ends: for a process that has moved, and whose descriptors may be closed whoever owns them.
+    pub fn end(self) -> ! {
+        self.print(crate::wants_json_errors());
+        std::process::exit(self.code.into())
+    }
+
     /// What failed.
     pub fn what(&self) -> &str {
         &self.what

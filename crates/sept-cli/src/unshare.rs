@@ -31,7 +31,7 @@ fn unshare(parser: &mut Parser) -> Result<u8, Failure> {
         return print_plan(&plan, format);
     }
     if !request.fork {
-        return Err(command.exec().into());
+        Failure::from(command.exec()).for_page(&options::UNSHARE).end();
     }
     let around = Around {
         is_pid_1: set.contains(Namespace::Pid),

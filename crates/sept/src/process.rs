@@ -44,7 +44,8 @@ impl Command {
     }
 
     /// Moves the calling process itself, by unshare(2) and setns(2), and makes it the command: same process id, same
-    /// parent. Comes back only if that fails, and the process may have moved by then: end it.
+    /// parent. Comes back only if that fails, and the process may have moved by then, and descriptors be closed that exec
+    /// would close, or that are not kept ([`keep_fds`](Self::keep_fds)): end it by [`std::process::exit`].
     ///
     /// Id maps that need other rights than the command's are served by a helper, which is gone before exec. In a program
     /// with threads a user namespace, and what needs a helper, is [`Error::Invalid`]. A new or joined pid namespace is

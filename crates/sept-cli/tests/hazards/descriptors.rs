@@ -1,8 +1,9 @@
 //! Descriptors and working directories of outside.
 
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 
-use crate::common::{Scratch, Waiting, host, need, path, run, sept, stderr};
+use crate::common::{Scratch, Waiting, host, need, path, program, run, sept, skip, stderr};
 use crate::root_of;
 
 /// CVE-2024-21626, CVE-2016-9962: directories of the host that stay open inside.
@@ -98,4 +99,53 @@ fn who_enters_stands_at_the_top_of_the_root() {
     let (outside, inside) = (says(&["run"]), says(&["enter", &pid]));
     assert!(outside.contains("secret"), "from there it is seen: {outside}");
     assert!(inside.starts_with("/\n") && !inside.contains("secret"), "{inside}");
+}
+
+/// What is marked to be closed by exec is open while the kernel looks for the program: a link in a root that is not trusted
+/// would lead through it, and the host's program that is then started can be opened for writing by `/proc/self/exe`.
+#[test]
+fn nothing_of_outside_is_open_while_the_program_is_looked_for() {
+    let test = "nothing_of_outside_is_open_while_the_program_is_looked_for";
+    if !cfg!(target_arch = "x86_64") {
+        skip(test, "the programs are for x86_64");
+        return;
+    }
+    const OUTSIDE: Option<i32> = Some(42);
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    // mov edi, 42; mov eax, 60; syscall
+    let outside = program(&scratch, "outside", &[0xbf, 42, 0, 0, 0, 0xb8, 60, 0, 0, 0, 0x0f, 0x05]);
+    std::fs::create_dir(format!("{root}/try")).expect("a directory can be made");
+    for fd in 3..40 {
+        let there = format!("/proc/self/fd/{fd}/..{outside}");
+        std::os::unix::fs::symlink(&there, format!("{root}/try/{fd}")).expect("a link can be made");
+        let script = format!("{root}/try/script{fd}");
+        std::fs::write(&script, format!("#!{there}\n")).expect("a file can be made");
+        std::fs::set_permissions(script, PermissionsExt::from_mode(0o755)).expect("its mode can be set");
+    }
+    let code = |words: &str, more: &str, program: &str| {
+        let script = format!("exec {} {words} {program} 2>/dev/null {more}", path());
+        std::process::Command::new("sh").args(["-c", &script]).status().expect("sh starts").code()
+    };
+    let usr = format!("run --root {root} --ro-bind /usr /usr");
+    for program in ["/try/9", "/try/script9"] {
+        assert_eq!(code(&format!("{usr} --keep-fd 9"), "9</proc", program), OUTSIDE, "it is a way out");
+    }
+    let target = Waiting::new(&["--root", &root, "--ro-bind", "/usr", "/usr"]);
+    let pid = target.inside();
+    for words in [
+        usr.clone(),
+        format!("{usr} --init --tmpfs /dev/shm --hostname x"),
+        format!("run --bind {root} / --ro-bind /usr /usr --proc /proc"),
+        format!("run --join user={pid} --join mount={pid}"),
+        format!("enter {pid}"),
+        format!("unshare -Urmpf --mount-proc --root {root}"),
+    ] {
+        // Those that unshare(1) keeps open it keeps open, too.
+        let more = if words.starts_with("unshare") { "" } else { "8</" };
+        for program in (3..40).flat_map(|fd| [format!("/try/{fd}"), format!("/try/script{fd}")]) {
+            let ended = code(&words, more, &program);
+            assert!(matches!(ended, Some(126 | 127)), "{words} {program}: {ended:?}");
+        }
+    }
 }

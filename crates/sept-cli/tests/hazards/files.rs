@@ -393,3 +393,26 @@ fn no_device_of_the_tree_works() {
     let masked = ["--read-only", "--mask", "/etc/hostname"];
     assert_eq!(stdout(&run(&[masked.as_slice(), &["cat", "/etc/hostname"]].concat())), "");
 }
+
+/// Why exec failed is looked for in the root, and by no link of it in the files of sept itself; a pipe is not waited for.
+#[test]
+fn who_explains_a_failed_exec_follows_no_link_out() {
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    let fifo = scratch.path("fifo");
+    host("mkfifo", &[&fifo]);
+    std::fs::create_dir(format!("{root}/try")).expect("a directory can be made");
+    host("mkfifo", &[&format!("{root}/try/fifo")]);
+    for (name, to) in [("outside", fifo.as_str()), ("linked", "fifo")] {
+        std::os::unix::fs::symlink(to, format!("{root}/try/{name}")).expect("a link can be made");
+    }
+    let ended =
+        |program: &str| run(&["--root", &root, "--ro-bind", "/usr", "/usr", "--timeout", "5", program]);
+    let output = ended("/try/outside");
+    assert_eq!(output.status.code(), Some(127), "{}", stderr(&output));
+    assert!(stderr(&output).contains("there is no /try/outside inside"), "{}", stderr(&output));
+    for program in ["/try/fifo", "/try/linked"] {
+        let output = ended(program);
+        assert!(matches!(output.status.code(), Some(126 | 127)), "{program}: {}", stderr(&output));
+    }
+}

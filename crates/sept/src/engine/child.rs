@@ -15,7 +15,7 @@ mod rights;
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_void};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
@@ -28,6 +28,7 @@ use rustix::thread::{Gid, Uid};
 
 use crate::engine::anchors::{Anchor, WANTED};
 use crate::engine::cgroup;
+use crate::engine::listener::Passage;
 use crate::engine::net::{self, NetMaker};
 use crate::engine::prepare::Prepared;
 use crate::engine::wire;
@@ -372,7 +373,11 @@ impl<'a> Child<'a> {
             Step::KeepCapabilities => rights::keep_capabilities(),
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
             Step::Refuse(guard) => sys::seccomp(filters::of(*guard), 0),
-            Step::CloseOthers(keep) => close_others(keep),
+            Step::CloseOthers(keep) => sys::close_but(keep, &self.spared()),
+            Step::CloseMarked => {
+                sys::close_marked(&self.spared());
+                Ok(())
+            }
             Step::Reap => self.reap(),
             Step::Park => self.park(),
             Step::Exec(_) => self.exec(),
@@ -535,6 +540,15 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// What later steps need; no path leads through any of them.
+    fn spared(&self) -> [RawFd; 3] {
+        let prepared = self.prepared;
+        let number = |fd: Option<&OwnedFd>| fd.map_or(-1, AsRawFd::as_raw_fd);
+        let gate = prepared.gate.as_ref().map(|(reader, _)| reader);
+        let listener = prepared.listener.as_ref().map(Passage::theirs);
+        [number(gate), number(prepared.parent.as_ref()), number(listener)]
+    }
+
     fn redirect(&self) -> Result {
         let [input, output, error] = &self.prepared.stdio;
         if let Some(fd) = input {
@@ -597,7 +611,7 @@ impl<'a> Child<'a> {
         // The command uses descriptors of its own copy of the table. Nothing here may hold a pipe open.
         let pid = command.pid;
         std::mem::forget(command.pidfd);
-        sys::close_range(0, u32::MAX, false)?;
+        sys::close_range(0, u32::MAX)?;
         reaper(pid, &control.status)
     }
 
@@ -634,39 +648,6 @@ impl<'a> Child<'a> {
 fn tell(word: &AtomicU32, value: u32) {
     word.store(value, Release);
     let _ = futex::wake(word, futex::Flags::empty(), 1);
-}
-
-/// Marks the gaps between the kept ones, and takes the mark off the kept.
-fn close_others(keep: &[i32]) -> Result {
-    let mut first = 3;
-    for fd in keep {
-        let fd = *fd as u32;
-        if fd > first {
-            close_on_exec(first, fd - 1)?;
-        }
-        // SAFETY: an fcntl on a number: it is the caller's word that the descriptor is open, and EBADF otherwise.
-        let kept = unsafe { BorrowedFd::borrow_raw(fd as i32) };
-        rustix::io::fcntl_setfd(kept, rustix::io::FdFlags::empty())?;
-        first = fd + 1;
-    }
-    close_on_exec(first, u32::MAX)
-}
-
-fn close_on_exec(first: u32, last: u32) -> Result {
-    match sys::close_range(first, last, true) {
-        // Before Linux 5.11: one by one, as far as the limit lets descriptors be.
-        Err(Errno::NOSYS | Errno::INVAL) => {
-            let limit =
-                rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(65_536);
-            for fd in first..=last.min(limit.min(1 << 20) as u32) {
-                // SAFETY: as in `close_others`; a number that is not open is EBADF, which is fine here.
-                let fd = unsafe { BorrowedFd::borrow_raw(fd as i32) };
-                let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
-            }
-            Ok(())
-        }
-        done => done,
-    }
 }
 
 /// PID 1: passes on signals from outside, collects orphans, and ends with the command, whose status it tells.

@@ -75,7 +75,12 @@ pub(crate) fn exec(prepared: Box<Prepared>) -> Error {
     }
     control.step.store(at as u32, Release);
     control.errno.store(errno.raw_os_error(), Release);
-    Started { pid: own.as_raw_pid(), pidfd, first: None, listener: None, prepared, parked: false }.failure()
+    let started =
+        Started { pid: own.as_raw_pid(), pidfd, first: None, listener: None, prepared, parked: false };
+    let error = started.failure();
+    // Its descriptors may be closed, and their numbers another's.
+    std::mem::forget(started);
+    error
 }
 
 /// The helper: waits until the other has moved, does the duties, and says how it went. It is a copy of a process that

@@ -75,6 +75,11 @@ impl Passage {
         }
     }
 
+    /// The end by which the child sends.
+    pub(super) fn theirs(&self) -> &OwnedFd {
+        &self.theirs
+    }
+
     /// The child's part.
     pub(super) fn install(&self, filter: &Filter) -> Result<(), Errno> {
         let listener = sys::seccomp_with_listener(&filter.program, filter.flags.bits())?;

@@ -207,6 +207,8 @@ impl Plan {
             keep.sort_unstable();
             keep.dedup();
             steps.push(Step::CloseOthers(keep));
+        } else if steps.iter().any(Step::narrows) {
+            steps.push(Step::CloseMarked);
         }
         if command.init {
             steps.push(Step::Reap);

@@ -9,7 +9,7 @@ use crate::capability::{Capabilities, CapabilitySet};
 use crate::cgroup::Cgroup;
 use crate::landlock::{Landlock, Scope};
 use crate::mount::{Create, Propagation};
-use crate::namespace::Namespaces;
+use crate::namespace::{Namespace, Namespaces};
 use crate::rlimit::Rlimit;
 use crate::seccomp::Filter;
 
@@ -236,6 +236,8 @@ pub enum Step {
     Refuse(Guard),
     /// Marks all descriptors but these to be closed by exec.
     CloseOthers(Vec<i32>),
+    /// Closes the descriptors that exec would close, too.
+    CloseMarked,
     /// Puts the command into a child, and stays as the PID 1 that reaps.
     Reap,
     /// Waits for [`Parked::start`](crate::Parked::start).
@@ -343,6 +345,26 @@ impl fmt::Display for LandlockRules {
             separator = ", ";
         }
         Ok(())
+    }
+}
+
+impl Step {
+    /// Whether less can be reached by paths than before: what is open must not lead there.
+    pub(crate) fn narrows(&self) -> bool {
+        match self {
+            Self::Join { kinds, .. } => kinds.contains(Namespace::Mount),
+            Self::Mount { source, .. } => !matches!(source, Source::Proc { .. }),
+            Self::RestrictAll(_)
+            | Self::CloneRoot { .. }
+            | Self::Mask { .. }
+            | Self::ReadOnly(_)
+            | Self::RemountReadOnly(_)
+            | Self::Remount { .. }
+            | Self::Chroot(_)
+            | Self::ChrootTo(_)
+            | Self::ChangeDirTo(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -454,6 +476,7 @@ impl fmt::Display for Step {
             Self::Landlock(rules) => write!(f, "{rules}"),
             Self::NoNewPrivs => f.write_str("allow no new privileges"),
             Self::Refuse(guard) => write!(f, "refuse {guard}"),
+            Self::CloseMarked => f.write_str("close descriptors that are close-on-exec"),
             Self::CloseOthers(keep) if keep.is_empty() => f.write_str("close descriptors from 3 on"),
             Self::CloseOthers(keep) => write!(f, "close descriptors from 3 on, but {keep:?}"),
             Self::Reap => f.write_str("fork the command, and stay as the reaper"),

@@ -5,6 +5,7 @@
 
 mod bpf;
 mod clone;
+mod descriptors;
 mod mount;
 pub(crate) mod notify;
 mod page;
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 
 pub(crate) use bpf::{BpfInstruction, attach_device_program, load_device_program};
 pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_thread, clone_user_namespace};
+pub(crate) use descriptors::{close_but, close_marked};
 pub use mount::Attributes;
 pub(crate) use mount::{Reach, attr, has_mount_setattr, mount_idmap, mount_setattr, open_tree_attr};
 pub(crate) use page::Shared;
@@ -212,14 +214,10 @@ pub(crate) fn close(fd: OwnedFd) {
     let _ = unsafe { syscall(libc::SYS_close, [fd.into_raw_fd() as usize, 0, 0, 0, 0, 0]) };
 }
 
-/// close_range(2): since Linux 5.9; with `CLOSE_RANGE_CLOEXEC`, 5.11.
-pub(crate) fn close_range(first: u32, last: u32, on_exec: bool) -> Result<(), Errno> {
-    const CLOSE_RANGE_CLOEXEC: usize = 4;
-    let flags = if on_exec { CLOSE_RANGE_CLOEXEC } else { 0 };
-    // SAFETY: numbers only. Closing what an `OwnedFd` of this process owns is the caller's care: the one
-    // caller that closes at once never comes back.
-    check(unsafe { syscall(libc::SYS_close_range, [first as usize, last as usize, flags, 0, 0, 0]) })
-        .map(drop)
+/// close_range(2): since Linux 5.9.
+pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: numbers only. What an `OwnedFd` owns is the callers' care: they have a table of their own, or end.
+    check(unsafe { syscall(libc::SYS_close_range, [first as usize, last as usize, 0, 0, 0, 0]) }).map(drop)
 }
 
 /// An ioctl(2) without an argument, or with one that is a number or an address.

@@ -1,13 +1,52 @@
 //! Why a program could not be executed.
 
 use std::ffi::CStr;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
 
 use crate::error::{Advice, Program};
+
+/// A file of the child's: nothing but the name of a place, which is not opened by it.
+struct Found {
+    place: OwnedFd,
+    kind: FileType,
+    mode: u32,
+}
+
+impl Found {
+    /// As the child sees it: its root is somebody else's, and no link in it leads to files of this process.
+    fn look(pid: i32, path: &Path) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let (base, path, resolve) = match path.strip_prefix("/") {
+            Ok(below) => ("root", below, ResolveFlags::IN_ROOT),
+            Err(_) => ("cwd", path, ResolveFlags::BENEATH),
+        };
+        let base = rustix::fs::open(format!("/proc/{pid}/{base}"), flags, Mode::empty())?;
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let place = openat2(base, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS)?;
+        let stat = fstat(&place)?;
+        Ok(Self { place, kind: FileType::from_raw_mode(stat.st_mode), mode: stat.st_mode })
+    }
+
+    /// What a regular file begins with. No other is opened: a pipe would be waited for, and a device may act.
+    fn head(&self) -> io::Result<Vec<u8>> {
+        if !self.kind.is_file() {
+            return Err(Errno::INVAL.into());
+        }
+        let again = format!("/proc/self/fd/{}", self.place.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(CWD, again, flags, Mode::empty())?);
+        let mut head = Vec::new();
+        file.take(64 * 1024).read_to_end(&mut head)?;
+        Ok(head)
+    }
+}
 
 /// exec failed. The child still waits: its files can be seen as it sees them.
 pub(crate) fn exec(pid: i32, tried: Option<&CStr>, errno: i32) -> (Program, Advice) {
@@ -17,16 +56,20 @@ pub(crate) fn exec(pid: i32, tried: Option<&CStr>, errno: i32) -> (Program, Advi
         return (Program::NotFound, advice);
     };
     let path = Path::new(std::ffi::OsStr::from_bytes(tried.to_bytes()));
-    let seen = inside(pid, path);
-    let there = fs::metadata(&seen);
+    let there = Found::look(pid, path);
     match errno {
-        libc::ENOENT | libc::ENOTDIR if there.is_err() => (
-            Program::NotFound,
-            Advice::new(format!("there is no {} inside", path.display()), "check the path and the root"),
-        ),
-        libc::ENOENT => (Program::NotExecutable, missing_interpreter(pid, path, &seen)),
+        libc::ENOENT | libc::ENOTDIR => match there {
+            Err(_) => (
+                Program::NotFound,
+                Advice::new(format!("there is no {} inside", path.display()), "check the path and the root"),
+            ),
+            Ok(found) if errno == libc::ENOENT => {
+                (Program::NotExecutable, missing_interpreter(pid, path, &found))
+            }
+            Ok(_) => (Program::NotExecutable, Advice::default()),
+        },
         // A directory of PATH that is closed to this user hides nothing that is there.
-        libc::EACCES if there.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) => (
+        libc::EACCES if there.as_ref().is_err_and(|errno| *errno == Errno::NOENT) => (
             Program::NotFound,
             Advice::new("it is in no directory of PATH that this user may search", "name it by its path"),
         ),
@@ -46,21 +89,12 @@ pub(crate) fn exec(pid: i32, tried: Option<&CStr>, errno: i32) -> (Program, Advi
     }
 }
 
-/// A path of the child's, from here.
-fn inside(pid: i32, path: &Path) -> PathBuf {
-    let base = PathBuf::from(format!("/proc/{pid}"));
-    match path.strip_prefix("/") {
-        Ok(below) => base.join("root").join(below),
-        Err(_) => base.join("cwd").join(path),
-    }
-}
-
-fn no_access(path: &Path, found: Option<fs::Metadata>) -> Advice {
+fn no_access(path: &Path, found: Option<Found>) -> Advice {
     match found {
-        Some(found) if found.is_dir() => {
+        Some(found) if found.kind.is_dir() => {
             Advice::new(format!("{} is a directory", path.display()), "name a program")
         }
-        Some(found) if found.permissions().mode() & 0o111 == 0 => Advice::new(
+        Some(found) if found.mode & 0o111 == 0 => Advice::new(
             format!("{} is not marked executable", path.display()),
             format!("chmod +x {}", path.display()),
         ),
@@ -75,12 +109,8 @@ fn no_access(path: &Path, found: Option<fs::Metadata>) -> Advice {
 }
 
 /// The kernel says ENOENT of a program that is there when what shall interpret it is not.
-fn missing_interpreter(pid: i32, path: &Path, seen: &Path) -> Advice {
-    let mut head = Vec::new();
-    let read = File::open(seen).and_then(|file| file.take(64 * 1024).read_to_end(&mut head));
-    if read.is_err() {
-        return Advice::default();
-    }
+fn missing_interpreter(pid: i32, path: &Path, found: &Found) -> Advice {
+    let Ok(head) = found.head() else { return Advice::default() };
     if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let text = String::from_utf8_lossy(line);
@@ -92,7 +122,7 @@ fn missing_interpreter(pid: i32, path: &Path, seen: &Path) -> Advice {
         );
     }
     match elf_interpreter(&head) {
-        Some(interpreter) if !inside(pid, Path::new(&interpreter)).exists() => Advice::new(
+        Some(interpreter) if Found::look(pid, Path::new(&interpreter)).is_err() => Advice::new(
             format!("{} is there, but its ELF interpreter {interpreter} is not", path.display()),
             "bind the libraries into the root, or use a static program",
         ),

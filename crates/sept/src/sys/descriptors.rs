@@ -1,0 +1,86 @@
+//! What is open, by number: closed before exec, and not by it. While the kernel looks up the program, its `#!` interpreter and its
+//! ELF loader, all is still open, and a link to `/proc/self/fd/N/..` leads wherever it leads.
+
+use std::os::fd::RawFd;
+
+use rustix::io::Errno;
+
+use super::close_range;
+use super::raw::{check, syscall};
+
+/// So many numbers in a row without a descriptor: then there are none above. The kernel gives the lowest that is free.
+const GAP: u32 = 256;
+
+/// Closes all from 3 on but these, and the spared ones, which stay close-on-exec; the kept are so no more.
+pub(crate) fn close_but(keep: &[RawFd], spared: &[RawFd]) -> Result<(), Errno> {
+    let mut first = 3;
+    loop {
+        let next = keep
+            .iter()
+            .chain(spared)
+            .filter_map(|fd| u32::try_from(*fd).ok())
+            .filter(|fd| *fd >= first)
+            .min();
+        match next {
+            Some(next) => {
+                if next > first {
+                    close_all(first, next - 1)?;
+                }
+                if keep.contains(&(next as RawFd)) {
+                    set_flags(next, 0)?;
+                }
+                first = next + 1;
+            }
+            None => return close_all(first, u32::MAX),
+        }
+    }
+}
+
+/// Closes what exec would close, but the spared ones.
+pub(crate) fn close_marked(spared: &[RawFd]) {
+    let mut gap = 0;
+    for fd in 3.. {
+        match flags(fd) {
+            Err(_) => gap += 1,
+            Ok(flags) => {
+                gap = 0;
+                if flags & libc::FD_CLOEXEC as usize != 0 && !spared.contains(&(fd as RawFd)) {
+                    close_number(fd);
+                }
+            }
+        }
+        if gap == GAP {
+            return;
+        }
+    }
+}
+
+/// close(2) of a number that this process, a child with a table of its own, or one that is about to end, owns no more.
+fn close_number(fd: u32) {
+    // SAFETY: a number. Who owned it does not use it: the parent's table is another, or nobody comes back to use it.
+    let _ = unsafe { syscall(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
+}
+
+fn close_all(first: u32, last: u32) -> Result<(), Errno> {
+    match close_range(first, last) {
+        // Before Linux 5.9: one by one, as far as the limit lets descriptors be.
+        Err(Errno::NOSYS | Errno::INVAL) => {
+            let limit =
+                rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(65_536);
+            (first..=last.min(limit.min(1 << 20) as u32)).for_each(close_number);
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+fn flags(fd: u32) -> Result<usize, Errno> {
+    // SAFETY: numbers only.
+    check(unsafe { syscall(libc::SYS_fcntl, [fd as usize, libc::F_GETFD as usize, 0, 0, 0, 0]) })
+}
+
+fn set_flags(fd: u32, flags: usize) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    let answer = unsafe { syscall(libc::SYS_fcntl, [fd as usize, libc::F_SETFD as usize, flags, 0, 0, 0]) };
+    check(answer).map(drop)
+}
