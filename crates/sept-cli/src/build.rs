@@ -260,9 +260,10 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
         }
         _ => {}
     }
-    // What no mount keeps root from writing.
-    let of_root = host.uid == 0 && (request.root.is_some() || request.read_only);
-    if fresh_proc && (of_root || host.uid == 0 && new_root > 0) {
+    // What no mount keeps root from writing; who may map all ids has root's among them.
+    let as_root = host.uid == 0 || host.can_map_uids();
+    let of_root = as_root && (request.root.is_some() || request.read_only);
+    if fresh_proc && (of_root || as_root && new_root > 0) {
         OF_ROOT.into_iter().map(Mount::read_only).for_each(|mount| {
             command.mount(mount);
         });

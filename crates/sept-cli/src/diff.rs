@@ -1,6 +1,7 @@
 //! `sept diff`: what two processes share, and how the rest differs.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use lexopt::Parser;
 use sept::{Command, Namespace, Stdio, Target};
@@ -144,11 +145,9 @@ fn mounts(mountinfo: &str) -> Vec<(String, String)> {
 
 /// What only a process inside can read; one that this user may not send there tells nothing.
 fn seen_inside(target: &Target, kind: Namespace) -> Vec<(String, String)> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("sept").args(["inside", "facts"]).join(target, [Namespace::User, kind]);
-    let text = match command.stdin(Stdio::piped()).output() {
-        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
-        Err(error) => return vec![("inside".to_owned(), format!("not to be seen ({})", error.summary()))],
+    let text = match read_inside(target, kind) {
+        Ok(text) => text,
+        Err(why) => return vec![("inside".to_owned(), format!("not to be seen ({why})"))],
     };
     let fact = |line: &str| {
         let mut fields = line.split('\t');
@@ -156,6 +155,54 @@ fn seen_inside(target: &Target, kind: Namespace) -> Vec<(String, String)> {
         (of == kind.name()).then(|| (name.to_owned(), value.to_owned()))
     };
     text.lines().filter_map(fact).collect()
+}
+
+/// Root looks from its own user namespace, where nobody inside can reach it. Who can't, or what is told only inside the user
+/// namespace, takes one of the ids that are mapped there, and no group of outside: that process can be traced by the owner of
+/// the namespace, who must not become more by it.
+fn read_inside(target: &Target, kind: Namespace) -> Result<String, String> {
+    let look = || {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("sept").args(["inside", "facts"]).keep_fds([]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    if kind != Namespace::User
+        && let Ok(child) = look().join(target, [kind]).spawn()
+    {
+        return told(child);
+    }
+    if rustix::process::geteuid().is_root() {
+        rustix::thread::set_thread_groups(&[]).map_err(|errno| errno.to_string())?;
+    }
+    let first = |file: &str| -> Result<u32, String> {
+        let map = target.read(file).map_err(|error| error.to_string())?;
+        let word = String::from_utf8_lossy(&map).split_ascii_whitespace().next().map(str::to_owned);
+        word.and_then(|id| id.parse().ok()).ok_or_else(|| "it has no ids".to_owned())
+    };
+    let (user, group) = (first("uid_map")?, first("gid_map")?);
+    let child = look().join(target, [Namespace::User, kind]).uid(user).gid(group).spawn();
+    told(child.map_err(|error| error.summary())?)
+}
+
+/// What it says, if it says it soon: who may signal it can stop it.
+fn told(mut child: sept::Child) -> Result<String, String> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let begun = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(None) if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(1)),
+            Ok(Some(_)) => break,
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err("somebody stopped who looked there".to_owned());
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn text(compared: &[Compared]) -> String {

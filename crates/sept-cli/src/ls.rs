@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 
 use lexopt::Parser;
@@ -420,9 +421,14 @@ pub fn owner_of(pid: u32) -> Option<u32> {
     fs::metadata(format!("/proc/{pid}")).ok().map(|meta| meta.uid())
 }
 
+/// So much of a command line is shown at most, in bytes.
+const MOST_OF_LINE: u64 = 4096;
+
 /// Its command line, or the name of one that has none.
 pub fn command_of(pid: u32) -> Option<String> {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    // A process can have gigabytes there.
+    let mut line = Vec::new();
+    fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(MOST_OF_LINE).read_to_end(&mut line).ok()?;
     let words: Vec<_> =
         line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
     if words.is_empty() {

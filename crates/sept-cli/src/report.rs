@@ -62,25 +62,30 @@ pub fn note(text: &str) {
 #[derive(Default)]
 pub struct Report {
     files: Vec<File>,
+    /// How many of them were opened by name.
+    named: usize,
     /// Only where somebody wants to know: the clock's page is one more to be mapped.
     begun: Option<Instant>,
 }
 
 impl Report {
     pub fn open(request: &Request) -> Result<Self, Failure> {
-        let mut files = Vec::new();
+        let (mut files, mut named) = (Vec::new(), 0);
         if let Some(path) = &request.report {
             let failed =
                 |error| Failure::io(format!("cannot write the report to {}", path.display()), &error);
             files.push(match descriptor_of(path) {
                 Some(fd) => same(fd)?,
-                None => File::create(path).map_err(failed)?,
+                None => {
+                    named = 1;
+                    File::create(path).map_err(failed)?
+                }
             });
         }
         if let Some(fd) = request.report_fd {
             files.push(same(fd)?);
         }
-        Ok(Self { files, begun: None })
+        Ok(Self { files, named, begun: None })
     }
 
     /// Now the command is started.
@@ -167,7 +172,11 @@ impl Report {
 
     fn write(&mut self, report: &Value) -> Result<(), Failure> {
         let text = format!("{report}\n");
-        for file in &mut self.files {
+        for (n, file) in self.files.iter_mut().enumerate() {
+            // Whatever the command has written there meanwhile is no report. A pipe has no length.
+            if n < self.named {
+                let _ = file.set_len(0);
+            }
             file.write_all(text.as_bytes())
                 .map_err(|error| Failure::io("cannot write the report", &error))?;
         }

@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::common::{Scratch, Waiting, children, host, sept, soon};
+use crate::common::{Scratch, Waiting, children, host, is_root, need, path, sept, skip, soon};
 
 /// Escape, operating system command, bell, and the one-byte form of the escape as Unicode has it.
 const NAME: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}2K";
@@ -117,4 +117,47 @@ fn no_message_shows_a_name_as_it_is() {
     let mut cat = Command::new("cat");
     let output = cat.arg0("cat").arg(NAME).env("LC_ALL", "C.UTF-8").output().expect("cat starts");
     assert!(!output.status.success());
+}
+
+/// Who looks into a user namespace can be traced by its owner: root must be nobody there that the owner is not already.
+#[test]
+fn who_looks_into_a_user_namespace_is_one_of_it() {
+    let test = "who_looks_into_a_user_namespace_is_one_of_it";
+    if !is_root() {
+        skip(test, "root alone has an identity to lose");
+        return;
+    }
+    if !need(test, &["strace"]) {
+        return;
+    }
+    let map = ["0:100000:1000"; 2];
+    let target = Waiting::new(&[
+        "-Uui",
+        "--map-users",
+        map[0],
+        "--map-groups",
+        map[1],
+        "-S",
+        "0",
+        "-G",
+        "0",
+        "--hostname",
+        "x",
+    ]);
+    let (scratch, own, other) = (Scratch::new(), std::process::id().to_string(), target.inside().to_string());
+    let trace = scratch.path("trace");
+    let calls = "trace=setns,setgroups,setresuid,setresgid,execve";
+    let output = {
+        // 1: they differ.
+        let line = ["-f", "-o", &trace, "-e", calls, &path(), "diff", &own, &other];
+        let output = Command::new("strace").args(line).output().expect("strace starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(output.contains("hostname: ") && output.contains("max_user_namespaces"), "{output}");
+    let text = std::fs::read_to_string(&trace).expect("it can be read");
+    // How each ended, with the number that it has outside: the one that was in the user namespace has one of that.
+    let joined = text.lines().filter(|line| line.contains("CLONE_NEWUSER")).count();
+    assert_eq!((joined, text.matches("si_uid=100000").count()), (1, 1), "{text}");
+    let groups = text.find("setgroups(0").expect("it has no groups of outside");
+    assert!(groups < text.find("CLONE_NEWUSER").expect("it joins"), "{text}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::thread;
 
@@ -83,8 +83,8 @@ impl Inventory {
         let mut table = Table { device, entries: BTreeMap::new(), places: BTreeMap::new() };
         found.into_iter().for_each(|scanned| table.add(scanned));
         table.add_mounts();
-        let unseen = table.unseen();
-        table.relate(unseen)?;
+        table.relate()?;
+        table.add_unseen()?;
         Ok(table.finish())
     }
 
@@ -189,8 +189,10 @@ fn descriptors(dir: BorrowedFd<'_>) -> Vec<(u32, Namespace, u64)> {
 
 /// Where a namespace can be opened.
 enum Place {
-    /// A link of /proc.
+    /// A link of /proc that leads to a namespace.
     Link(PathBuf),
+    /// A link of /proc to what a process has open, which may be another file by now.
+    Descriptor { pid: u32, fd: u32 },
     /// A path as a process sees it, which may be hostile.
     Inside { pid: u32, path: PathBuf },
     /// It is open already.
@@ -210,17 +212,28 @@ impl Place {
                 // Links lead nowhere outside; and only by names that the kernel has at hand, as it has those of mount
                 // points: a file system in user space must not be asked, it could keep us waiting.
                 let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-                let found = rustix::fs::openat2(root, path, look, Mode::empty(), resolve).ok()?;
-                // To open what has become a device meanwhile could do something.
-                if rustix::fs::fstatfs(&found).ok()?.f_type as u64 != NSFS_MAGIC {
-                    return None;
-                }
-                let again = format!("/proc/self/fd/{}", found.as_raw_fd());
-                NamespaceFile::from_fd(rustix::fs::open(again, flags, Mode::empty()).ok()?)
+                opened(&rustix::fs::openat2(root, path, look, Mode::empty(), resolve).ok()?)
             }
+            Self::Descriptor { pid, fd } => opened_descriptor(*pid, *fd),
             Self::Open => None,
         }
     }
+}
+
+/// What a process has open at this number, if that is a namespace.
+fn opened_descriptor(pid: u32, fd: u32) -> Option<NamespaceFile> {
+    let look = OFlags::PATH | OFlags::CLOEXEC;
+    opened(&rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), look, Mode::empty()).ok()?)
+}
+
+/// The file at a place, if it is a namespace: to open another, a device or one in user space, could do something.
+fn opened(place: &OwnedFd) -> Option<NamespaceFile> {
+    if rustix::fs::fstatfs(place).ok()?.f_type as u64 != NSFS_MAGIC {
+        return None;
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let again = format!("/proc/self/fd/{}", place.as_raw_fd());
+    NamespaceFile::from_fd(rustix::fs::open(again, flags, Mode::empty()).ok()?)
 }
 
 /// What statfs(2) says of a namespace's file.
@@ -258,7 +271,7 @@ impl Table {
             self.entry(kind, inode, place).holders.push(Holder::ForChildren(pid));
         }
         for (fd, kind, inode) in scanned.descriptors {
-            let place = || Place::Link(format!("/proc/{pid}/fd/{fd}").into());
+            let place = || Place::Descriptor { pid, fd };
             self.entry(kind, inode, place).holders.push(Holder::Descriptor { pid, fd });
         }
     }
@@ -283,8 +296,7 @@ impl Table {
     }
 
     /// What the kernel lists (Linux 6.19) and nothing above has shown: kept by a socket, or by the kernel itself.
-    fn unseen(&mut self) -> Vec<((Namespace, u64), NamespaceFile)> {
-        let mut found = Vec::new();
+    fn add_unseen(&mut self) -> io::Result<()> {
         let (mut ids, mut after) = ([0_u64; 512], 0);
         while let Ok(count) = sys::listns(after, &mut ids)
             && let Some(last) = ids.get(..count).and_then(<[u64]>::last)
@@ -298,24 +310,30 @@ impl Table {
                 let key = (file.kind(), inode);
                 if !self.entries.contains_key(&key) {
                     self.entry(key.0, key.1, || Place::Open);
-                    found.push((key, file));
+                    self.relate_one(key, file)?;
                 }
             }
         }
-        found
+        Ok(())
     }
 
-    /// Asks the kernel who owns what, and adds those that are known by that only.
-    fn relate(&mut self, mut open: Vec<((Namespace, u64), NamespaceFile)>) -> io::Result<()> {
-        for (key, place) in &self.places {
+    /// Asks the kernel who owns what, and adds those that are known by that only. One after another: whoever makes many
+    /// namespaces must not use up this process's descriptors.
+    fn relate(&mut self) -> io::Result<()> {
+        for (key, place) in std::mem::take(&mut self.places) {
             // One that is gone by now has no more to tell.
             if let Some(file) = place.open()
                 && file.kind() == key.0
                 && file.id()?.inode == key.1
             {
-                open.push((*key, file));
+                self.relate_one(key, file)?;
             }
         }
+        Ok(())
+    }
+
+    fn relate_one(&mut self, key: (Namespace, u64), file: NamespaceFile) -> io::Result<()> {
+        let mut open = vec![(key, file)];
         while let Some((key, file)) = open.pop() {
             let owner = file.owner()?;
             let parent = file.parent()?;

@@ -320,10 +320,15 @@ enum MemoryLimit {
 
 impl MemoryLimit {
     fn of(command: &Command, host: &Host, way: Way) -> Self {
-        let Some(cgroup) = command.own_cgroup.as_ref().filter(|cgroup| cgroup.limits_memory()) else {
-            return Self::Plain;
-        };
+        let Some(cgroup) = &command.own_cgroup else { return Self::Plain };
         if command.init || !host.joins.is_empty() || way == Way::InPlace {
+            return Self::Plain;
+        }
+        // Above a cgroup that was named there may be limits that the caller is not under.
+        if cgroup.parent.is_some() {
+            return Self::Copied;
+        }
+        if !cgroup.limits_memory() {
             return Self::Plain;
         }
         cgroup
