@@ -66,7 +66,7 @@ fn a_root_is_cloned_filled_pivoted_and_only_then_entered() {
         printed(&command, &root()),
         "clone: new mount, pid\n 1. make all mounts private\n 2. clone the tree at /srv read-only\n \
          3. mount proc on /proc\n 4. bind /usr read-only on /usr\n 5. pivot to the new root\n \
-         6. change directory to /work\n 7. execute sh\n"
+         6. change directory to /work\n 7. close descriptors that are close-on-exec\n 8. execute sh\n"
     );
 }
 
@@ -80,7 +80,7 @@ fn a_tree_without_devices_is_restricted_before_those_that_work() {
         "clone: new user, mount\nparent: write 5 100000 9 to /proc/PID/uid_map\n 1. deny setgroups\n \
          2. map group ids: 0 0 1\n 3. wait for the parent to map ids\n 4. make files as user 5\n \
          5. make all mounts private\n 6. make all mounts read-only, nodev\n 7. mount tmpfs on /tmp\n \
-         8. refuse new cgroup namespaces\n 9. execute sh\n"
+         8. refuse new cgroup namespaces\n 9. close descriptors that are close-on-exec\n10. execute sh\n"
     );
 }
 
@@ -203,7 +203,7 @@ fn mounts_say_what_is_set_on_them() {
          4. bind /usr, users mapped 0 1000 10, groups 0 0 4294967295 on /b\n \
          5. mount tmpfs on /c (size=1M,nosuid)\n 6. remount /c (ro)\n \
          7. bind a file (0600) of what descriptor 0 has read-only on /d\n \
-         8. make character device 10:200 (0666, owner 0:0) on /e\n 9. execute true\n"
+         8. make character device 10:200 (0666, owner 0:0) on /e\n 9. close descriptors that are close-on-exec\n10. execute true\n"
     );
     command.unshare([Namespace::User]).map_root();
     assert!(printed(&command, &user()).contains("bind device /dev/net/tun on /e"));

@@ -127,6 +127,15 @@ fn other_abis_get_nothing_more_under_strict() {
         assert!(open.is_some_and(|errno| !refused(errno)), "{name}: {open:?}");
         assert!(strict.is_some_and(refused), "{name}: {strict:?}");
     }
+    // Its arguments are in memory: a socket of a family that is refused, by both policies.
+    let call = i386("socketcall", 102, 1);
+    for policy in ["default", "strict"] {
+        assert_eq!(
+            (code("off", &call), code(policy, &call)),
+            (Some(libc::EFAULT), Some(libc::ENOSYS)),
+            "{policy}"
+        );
+    }
     // getpid of x32.
     let x32 = [&[0xb8, 0x27, 0, 0, 0x40, 0x0f, 0x05], EXIT_WITH_ERRNO.as_slice()].concat();
     assert_eq!(code("strict", &program(&scratch, "x32", &x32)), Some(128 + libc::SIGSYS));

@@ -221,3 +221,67 @@ fn links_of_the_callers_own_root_lead_where_they_say() {
         assert!(output.status.success(), "{root:?}: {}", stderr(&output));
     }
 }
+
+/// A rule of Landlock holds for all that is mounted below its directory, too.
+#[test]
+fn a_rule_by_a_link_covers_nothing_that_is_mounted() {
+    let test = "a_rule_by_a_link_covers_nothing_that_is_mounted";
+    if sept::host::probe::landlock_abi().is_err() {
+        skip(test, "this kernel has no Landlock");
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    let outside = scratch.path("outside");
+    std::fs::create_dir(&outside).expect("a directory can be made");
+    std::fs::write(format!("{outside}/file"), "secret").expect("a file can be made");
+    for dir in ["in", "in/secret", "own"] {
+        std::fs::create_dir(format!("{root}/{dir}")).expect("a directory can be made");
+    }
+    let data = format!("{root}/data");
+    let read = |to: Option<&str>| {
+        let _ = std::fs::remove_file(&data).or_else(|_| std::fs::remove_dir(&data));
+        match to {
+            Some(to) => std::os::unix::fs::symlink(to, &data).expect("a link can be made"),
+            None => std::fs::create_dir(&data).expect("a directory can be made"),
+        }
+        let rules = ["--landlock-exec", "/usr", "--landlock-rw", "/data"];
+        let line = ["--root", &root, "--ro-bind", "/usr", "/usr", "--ro-bind", &outside, "/in/secret"];
+        let output = run(&[&line[..], &rules, &["cat", "/in/secret/file"]].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+    };
+    assert_eq!(read(None).1, "");
+    for to in ["/", "in", "/in", "own/..", "own/../in"] {
+        let (code, said, why) = read(Some(to));
+        assert_eq!((code, said.as_str()), (Some(125), ""), "{to}: {why}");
+        assert!(why.contains("a link on the way"), "{why}");
+    }
+    // A link that leads to nothing else is one.
+    assert_eq!(read(Some("own")).0, Some(1));
+    let asked = run(&[
+        "--landlock-ro",
+        "/",
+        "--root",
+        &root,
+        "--ro-bind",
+        "/usr",
+        "/usr",
+        "--ro-bind",
+        &outside,
+        "/in/secret",
+        "--landlock-exec",
+        "/",
+        "cat",
+        "/in/secret/file",
+    ]);
+    assert_eq!(stdout(&asked), "secret");
+}
+
+#[test]
+fn a_mask_by_a_link_to_the_root_is_an_error() {
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    std::os::unix::fs::symlink("/", format!("{root}/data")).expect("a link can be made");
+    let output = run(&["--root", &root, "--ro-bind", "/usr", "/usr", "--mask", "/data", "true"]);
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+}

@@ -374,10 +374,7 @@ impl<'a> Child<'a> {
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
             Step::Refuse(guard) => sys::seccomp(filters::of(*guard), 0),
             Step::CloseOthers(keep) => sys::close_but(keep, &self.spared()),
-            Step::CloseMarked => {
-                sys::close_marked(&self.spared());
-                Ok(())
-            }
+            Step::CloseMarked => sys::close_marked(&self.spared()),
             Step::Reap => self.reap(),
             Step::Park => self.park(),
             Step::Exec(_) => self.exec(),

@@ -124,6 +124,8 @@ pub(super) fn container() -> Policy {
         rule(&["clone"], &[when(0, Compare::Masked(CLONE_NEW, 0))], Action::Allow),
         rule(&["clone"], &[], REFUSED),
         rule(&["socket"], &[when(0, Compare::Masked(u32::MAX as u64, AF_VSOCK))], REFUSED),
+        // Its arguments, the family among them, lie in memory, too: libc has the calls themselves since Linux 4.3.
+        rule(&["socketcall"], &[], ABSENT),
     ];
     for persona in [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff] {
         rules.push(rule(

@@ -37,11 +37,12 @@ pub(crate) fn close_but(keep: &[RawFd], spared: &[RawFd]) -> Result<(), Errno> {
 }
 
 /// Closes what exec would close, but the spared ones.
-pub(crate) fn close_marked(spared: &[RawFd]) {
+pub(crate) fn close_marked(spared: &[RawFd]) -> Result<(), Errno> {
     let mut gap = 0;
     for fd in 3.. {
         match flags(fd) {
-            Err(_) => gap += 1,
+            Err(Errno::BADF) => gap += 1,
+            Err(errno) => return Err(errno),
             Ok(flags) => {
                 gap = 0;
                 if flags & libc::FD_CLOEXEC as usize != 0 && !spared.contains(&(fd as RawFd)) {
@@ -50,9 +51,10 @@ pub(crate) fn close_marked(spared: &[RawFd]) {
             }
         }
         if gap == GAP {
-            return;
+            break;
         }
     }
+    Ok(())
 }
 
 /// close(2) of a number that this process, a child with a table of its own, or one that is about to end, owns no more.

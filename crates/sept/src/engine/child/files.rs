@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 use super::mounts::{attach, new_fs, open_tree};
+use super::place::split;
 use super::{Child, Result};
 use crate::engine::anchors::Anchor;
 use crate::mount::{Create, Device, DeviceType, Propagation};
@@ -96,6 +97,10 @@ impl Child<'_> {
         };
         let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
         self.near = None;
+        // By a link: what is mounted there is gone with the old root.
+        if self.is_root(place.as_fd())? {
+            return Err(Errno::INVAL);
+        }
         if directory {
             let options = [(c"mode", Some(c"0555")), (c"size", Some(c"0"))];
             let nothing = new_fs(c"tmpfs", c"tmpfs", &options, &EMPTY)?;
@@ -172,6 +177,42 @@ impl Child<'_> {
             }
             answer => answer,
         }
+    }
+
+    /// Whether a place that a path leads to by a link is above something that was mounted: a rule for it would hold there,
+    /// too, and it is the root's owner who has made the link.
+    pub(super) fn is_led_above_mounts(&mut self, path: &CStr, place: &OwnedFd) -> Result<bool> {
+        let root = self.root()?;
+        let wanted = identity(place.as_fd())?;
+        let plainly = open_under(root, path, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS);
+        if plainly.is_ok_and(|plain| identity(plain.as_fd()) == Ok(wanted)) {
+            return Ok(false);
+        }
+        let prepared = self.prepared;
+        for (n, step) in prepared.plan.steps.iter().enumerate() {
+            let Step::Mount { target, .. } = step else { continue };
+            // What lies below another mount has that one above it.
+            if target.as_c_str() == c"/" || prepared.anchors.of_step(n).is_some() {
+                continue;
+            }
+            let (above, _) = split(target)?;
+            let mut buffer = [0_u8; 4096];
+            let above = if above.is_empty() { c"/" } else { prefix(&mut buffer, above, above.len())? };
+            let mut at = self.open_in_foreign_root(above, OFlags::PATH)?;
+            loop {
+                let here = identity(at.as_fd())?;
+                if here == wanted {
+                    return Ok(true);
+                }
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let up = rustix::fs::openat(&at, c"..", flags, Mode::empty())?;
+                if identity(up.as_fd())? == here {
+                    break;
+                }
+                at = up;
+            }
+        }
+        Ok(false)
     }
 
     /// That of this step's path.
@@ -253,6 +294,12 @@ fn open_under(from: BorrowedFd<'_>, path: &CStr, flags: OFlags, within: ResolveF
         }
     }
     Err(Errno::AGAIN)
+}
+
+/// The numbers of a file.
+fn identity(file: BorrowedFd<'_>) -> Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 pub(super) fn propagate(propagation: Propagation) -> Result {

@@ -96,7 +96,7 @@ impl Child<'_> {
     }
 
     /// Whether this is the top of the present root, not only the same directory in another mount.
-    fn is_root(&mut self, place: BorrowedFd<'_>) -> Result<bool> {
+    pub(super) fn is_root(&mut self, place: BorrowedFd<'_>) -> Result<bool> {
         let (one, root) = (rustix::fs::fstat(place)?, self.root()?);
         let other = rustix::fs::fstat(root)?;
         if (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) {
@@ -195,7 +195,7 @@ fn is_directory(mount: BorrowedFd<'_>) -> Result<bool> {
 }
 
 /// What stands before the last slash, and the name after it.
-fn split(path: &CStr) -> Result<(&[u8], &CStr)> {
+pub(super) fn split(path: &CStr) -> Result<(&[u8], &CStr)> {
     let bytes = path.to_bytes_with_nul();
     let slash = bytes.iter().rposition(|byte| *byte == b'/').ok_or(Errno::INVAL)?;
     let name = bytes.get(slash + 1..).and_then(|name| CStr::from_bytes_with_nul(name).ok());

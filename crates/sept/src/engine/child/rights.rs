@@ -95,6 +95,9 @@ impl Child<'_> {
         for (n, (path, access)) in rules.paths.iter().enumerate() {
             let anchor = self.prepared.anchors.of_rule(n);
             let place = self.open_anchored(anchor, path, OFlags::PATH)?;
+            if self.prepared.anchors.foreign_root && self.is_led_above_mounts(path, &place)? {
+                return Err(Errno::XDEV);
+            }
             let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
             let access = if directory { *access } else { access & OF_FILES };
             sys::landlock_path(ruleset.as_fd(), access, place.as_fd())?;
