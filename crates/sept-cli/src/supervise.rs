@@ -144,6 +144,10 @@ pub struct Supervisor<'a> {
     pub carried_out: Option<i32>,
 }
 
+fn time(left: Duration) -> Timespec {
+    Timespec { tv_sec: left.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+}
+
 /// What is done about the terminal once this job has it again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Background {
@@ -174,15 +178,48 @@ impl Supervisor<'_> {
                 break status;
             }
         };
-        if let Some(relay) = &mut self.relay {
-            relay.finish();
-        }
+        self.show_rest()?;
         self.leave_job();
         if self.background.is_none() {
             inherit_terminal(own);
         }
         let outcome = Outcome { status, timed_out: self.timed_out, carried_out: self.carried_out };
         Ok((outcome, self.child.usage(), self.child.account()))
+    }
+
+    /// What the command has written last, as long as somebody takes it, there is time, and nobody ends this.
+    fn show_rest(&mut self) -> io::Result<()> {
+        while self.relay.as_mut().is_some_and(Relay::show_rest) {
+            let late = self.watch.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if late || self.watch.parent_ended() {
+                break;
+            }
+            self.wait_for_rest()?;
+            let mut ended = false;
+            while let Some(received) = self.watch.next_signal()? {
+                ended |= matches!(received.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM);
+            }
+            if ended {
+                break;
+            }
+        }
+        if let Some(relay) = &mut self.relay {
+            relay.finish();
+        }
+        Ok(())
+    }
+
+    /// As [`wait`](Self::wait), for a command that has ended.
+    fn wait_for_rest(&self) -> io::Result<()> {
+        let deadline = self.watch.deadline.filter(|_| !self.timed_out);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let mut fds = vec![PollFd::new(&self.watch.signals, PollFlags::IN)];
+        fds.extend(self.watch.parent.as_ref().map(|parent| PollFd::new(parent, PollFlags::IN)));
+        fds.extend(self.relay.iter().flat_map(Relay::poll_fds));
+        match poll(&mut fds, left.map(time).as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn turn(&mut self) -> io::Result<Option<ExitStatus>> {
@@ -210,8 +247,11 @@ impl Supervisor<'_> {
         }
         match self.child.poll_change()? {
             State::Ended(status) => Ok(Some(status)),
+            // Without a terminal there is no shell that waits for it, and who stops itself would stop the time, too.
             State::Stopped(_) => {
-                self.suspend()?;
+                if crate::build::has_controlling_terminal() {
+                    self.suspend()?;
+                }
                 Ok(None)
             }
             State::Running => Ok(None),
@@ -219,10 +259,7 @@ impl Supervisor<'_> {
     }
 
     fn wait(&mut self) -> io::Result<Ready> {
-        let timeout = self.left().map(|left| Timespec {
-            tv_sec: left.as_secs().min(1 << 30) as i64,
-            tv_nsec: i64::from(left.subsec_nanos()),
-        });
+        let timeout = self.left().map(time);
         let mut fds = vec![
             PollFd::new(&self.watch.signals, PollFlags::IN),
             PollFd::from_borrowed_fd(self.child.as_fd(), PollFlags::IN),
@@ -349,7 +386,9 @@ impl Supervisor<'_> {
         }
         let inner = self.background.map_or_else(foreground, |background| background.inner);
         self.leave_job();
-        rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)?;
+        // Not for longer than the command may run.
+        let deadline = self.watch.deadline.filter(|_| !self.timed_out);
+        sept::signal::stop(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())))?;
         self.background = Some(Background { inner });
         // Unless it is to go on in the background, where the terminal is another's.
         if has_terminal() || foreground().is_none() {

@@ -1,16 +1,19 @@
 //! A terminal of the command's own, and the relay between it and ours.
 
-use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::fs::OFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
 use crate::disposition::{SIGINT, SIGQUIT, SIGTSTP};
 use crate::failure::Failure;
+
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// What came of one turn of the relay.
 pub enum Turn {
@@ -19,22 +22,35 @@ pub enum Turn {
     Typed(i32),
 }
 
+/// So much is read ahead of whom it is shown to.
+const AHEAD: usize = 64 * 1024;
+
+/// What a pipe takes at once that can take anything.
+const PIECE: usize = 4096;
+
 /// Our side of a pty.
 pub struct Relay {
     master: OwnedFd,
+    /// The other side, so that it is never without one: who has closed it may open it again.
+    _peer: OwnedFd,
+    /// Our standard output, where it could make us wait: opened once more, so that it does not, for nobody else either way.
+    sink: Option<OwnedFd>,
+    /// Read from the terminal inside, not yet shown.
+    shown_next: Vec<u8>,
+    /// How much may be shown after the end, if that has come.
+    rest: Option<usize>,
     /// How our terminal was, and is again at the end. `None` where standard input is none.
     saved: Option<Termios>,
     /// Typed, not yet taken by the terminal inside.
     pending: Vec<u8>,
     input_open: bool,
-    output_open: bool,
     /// Whether our terminal is in raw mode. Otherwise it is another's, or not taken yet.
     raw: bool,
 }
 
 /// A new pty: the relay, and the command's end.
 pub fn open() -> Result<(Relay, OwnedFd), Failure> {
-    let failed = |errno: rustix::io::Errno| Failure::io("cannot make a terminal", &errno.into());
+    let failed = |errno: Errno| Failure::io("cannot make a terminal", &errno.into());
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = rustix::pty::openpt(flags).map_err(failed)?;
     rustix::pty::unlockpt(&master).map_err(failed)?;
@@ -45,9 +61,33 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
     if let Some(saved) = &saved {
         rustix::termios::tcsetattr(&peer, OptionalActions::Now, saved).map_err(failed)?;
     }
-    let relay = Relay { master, saved, pending: Vec::new(), input_open: true, output_open: true, raw: false };
+    // The copy's own number: the command's end of it is closed when that has begun.
+    let _peer = rustix::io::fcntl_dupfd_cloexec(&peer, 3).map_err(failed)?;
+    let (sink, shown_next) = (open_sink(), Vec::new());
+    let relay = Relay {
+        master,
+        _peer,
+        sink,
+        shown_next,
+        rest: None,
+        saved,
+        pending: Vec::new(),
+        input_open: true,
+        raw: false,
+    };
     relay.resize();
     Ok((relay, peer))
+}
+
+/// A terminal or a pipe; others don't make us wait, or can't be opened once more.
+fn open_sink() -> Option<OwnedFd> {
+    let stdout = rustix::stdio::stdout();
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(stdout).ok()?.st_mode);
+    if !kind.is_fifo() && !rustix::termios::isatty(stdout) {
+        return None;
+    }
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()).ok()
 }
 
 impl Relay {
@@ -65,7 +105,7 @@ impl Relay {
     /// Puts our terminal back as it was.
     pub fn suspend(&mut self) {
         if let (Some(saved), true) = (&self.saved, std::mem::take(&mut self.raw)) {
-            let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, saved);
+            let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, saved);
         }
     }
 
@@ -88,31 +128,35 @@ impl Relay {
         self.input_open && (self.raw || self.saved.is_none())
     }
 
+    fn out(&self) -> BorrowedFd<'_> {
+        self.sink.as_ref().map_or(rustix::stdio::stdout(), AsFd::as_fd)
+    }
+
     /// What to wait for.
     pub fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let mut wanted = PollFlags::empty();
-        if self.output_open {
+        if self.room() > 0 {
             wanted |= PollFlags::IN;
         }
         if !self.pending.is_empty() {
             wanted |= PollFlags::OUT;
         }
+        let master = (!wanted.is_empty()).then(|| PollFd::new(&self.master, wanted));
         let input = self.may_read() && self.pending.is_empty();
-        let master = self.output_open.then(|| PollFd::new(&self.master, wanted));
         let input = input.then(|| PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN));
-        master.into_iter().chain(input)
+        let out = (!self.shown_next.is_empty()).then(|| PollFd::from_borrowed_fd(self.out(), PollFlags::OUT));
+        master.into_iter().chain(input).chain(out)
     }
 
-    /// Moves what there is, without waiting.
+    /// Moves a piece of what there is, without waiting.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.output();
         if !self.pending.is_empty() {
             self.flush();
             return Ok(Turn::Done);
         }
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut ready = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
-        if !self.may_read() || rustix::event::poll(&mut ready, Some(&now)) != Ok(1) {
+        if !self.may_read() || poll(&mut ready, Some(&NOW)) != Ok(1) {
             return Ok(Turn::Done);
         }
         let mut buffer = [0; 4096];
@@ -146,34 +190,58 @@ impl Relay {
     fn flush(&mut self) {
         match rustix::io::write(&self.master, &self.pending) {
             Ok(count) => drop(self.pending.drain(..count)),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(Errno::AGAIN | Errno::INTR) => {}
             // Nobody inside reads any more.
             Err(_) => self.pending.clear(),
         }
     }
 
-    fn output(&mut self) {
+    /// So much may be read now.
+    fn room(&self) -> usize {
+        AHEAD.saturating_sub(self.shown_next.len()).min(self.rest.unwrap_or(AHEAD))
+    }
+
+    /// Whether anything was read.
+    fn output(&mut self) -> bool {
+        self.show();
         let mut buffer = [0; 16 * 1024];
-        loop {
-            match rustix::io::read(&self.master, &mut buffer) {
-                Ok(0) => self.output_open = false,
-                Ok(count) => {
-                    // Where our own output is closed there is nobody to show it to.
-                    let mut out = io::stdout().lock();
-                    let _ = out.write_all(&buffer[..count]).and_then(|()| out.flush());
-                    continue;
-                }
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-                // EIO: nobody has the inner end open.
-                Err(_) => self.output_open = false,
+        let room = self.room().min(buffer.len());
+        let count = match room {
+            0 => 0,
+            room => rustix::io::read(&self.master, &mut buffer[..room]).unwrap_or(0),
+        };
+        self.rest = self.rest.map(|rest| rest - count);
+        self.shown_next.extend_from_slice(&buffer[..count]);
+        self.show();
+        count > 0
+    }
+
+    /// As much as is taken at once.
+    fn show(&mut self) {
+        while !self.shown_next.is_empty() {
+            let mut ready = [PollFd::from_borrowed_fd(self.out(), PollFlags::OUT)];
+            if self.sink.is_none() && poll(&mut ready, Some(&NOW)) != Ok(1) {
+                return;
             }
-            return;
+            let piece = self.shown_next.len().min(PIECE);
+            match rustix::io::write(self.out(), &self.shown_next[..piece]) {
+                Ok(count) => drop(self.shown_next.drain(..count)),
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                // Where our own output is closed there is nobody to show it to.
+                Err(_) => self.shown_next.clear(),
+            }
         }
     }
 
-    /// Shows what is left, and puts our terminal back.
+    /// After the end: shows a piece of what is left. False when that is all, be it that others go on writing.
+    pub fn show_rest(&mut self) -> bool {
+        self.rest.get_or_insert(2 * AHEAD);
+        self.output() || !self.shown_next.is_empty()
+    }
+
+    /// Puts our terminal back.
     pub fn finish(&mut self) {
-        self.output();
         self.suspend();
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use common::{need, on_terminal, path, sept_with_default_signals};
+use common::{need, on_terminal, path, run, sept_with_default_signals, soon, stderr, stdout};
 
 /// A program that is fed through a pipe. A test that fails leaves it no time: with it goes its terminal, and all on that.
 struct Fed(Child);
@@ -256,4 +256,50 @@ fn what_ends_in_the_background_leaves_the_terminal_to_whom_has_it() {
     }
     type_in(&mut child, b"exit\n");
     finish(child);
+}
+
+/// A command that stops itself stops the job, and not the time.
+#[test]
+fn a_command_that_stops_is_ended_in_time() {
+    let line = ["run", "--share", "pid", "--timeout", "1", "sh", "-c", "kill -STOP $$; sleep 60"];
+    // Without a terminal sept does not stop at all.
+    let mut command = Command::new("setsid");
+    let status = command.args(["-w", &path()]).args(line).stdin(Stdio::null()).status().expect("it starts");
+    assert_eq!(status.code(), Some(124));
+    if !need("a_command_that_stops_is_ended_in_time", &["script"]) {
+        return;
+    }
+    let options = "run --share pid --timeout 1";
+    let script =
+        format!(r#"{} {options} sh -c "kill -STOP \$\$; sleep 60"; echo stopped $?; sleep 2; jobs"#, path());
+    let mut child = with_job_control(&script);
+    assert!(read_until(&mut child, "stopped 147").ends_with("stopped 147"));
+    assert!(read_until(&mut child, "Done(124)").ends_with("Done(124)"));
+    finish(child);
+}
+
+/// Nobody takes what it writes, and it never stops writing.
+#[test]
+fn a_flood_that_nobody_reads_holds_nothing_up() {
+    let ended = |child: &Fed| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+        stat.contains(") Z ")
+    };
+    for (options, code) in [(["--timeout", "1"], 124), (["--hostname", "x"], 128 + 15)] {
+        let mut child = start(&[&options[..], &["yes"]].concat());
+        if code != 124 {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            let killed = Command::new("kill").arg(child.id().to_string()).status();
+            assert!(killed.expect("it starts").success());
+        }
+        soon("it ends", || ended(&child));
+        assert_eq!(child.wait().expect("it ended").code(), Some(code));
+    }
+}
+
+#[test]
+fn a_terminal_that_was_closed_inside_is_there_when_it_is_opened_again() {
+    let script = "exec 0<&- 1>&- 2>&-; sleep 0.2; echo again >/dev/tty";
+    let output = run(&["-t", "sh", "-c", script]);
+    assert_eq!(stdout(&output), "again", "{}", stderr(&output));
 }

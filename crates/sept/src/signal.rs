@@ -2,8 +2,19 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use crate::sys;
+
+/// Stops this process, as Ctrl-Z does, until something continues it; after `most`, if that is given, the kernel does.
+///
+/// # Errors
+/// EAGAIN, where no more timers may be had (`RLIMIT_SIGPENDING`).
+pub fn stop(most: Option<Duration>) -> io::Result<()> {
+    let _timer = most.map(|most| sys::Timer::new(libc::SIGCONT, most)).transpose()?;
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+    Ok(())
+}
 
 /// All signals that can be, blocked for this thread and read one by one instead; signalfd(2).
 ///

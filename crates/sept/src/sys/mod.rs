@@ -12,6 +12,7 @@ mod page;
 mod raw;
 mod robust;
 mod slot;
+mod timer;
 
 use std::ffi::{CStr, c_char};
 use std::mem::size_of;
@@ -28,6 +29,7 @@ pub(crate) use page::Shared;
 use raw::{check, syscall};
 pub(crate) use robust::Robust;
 pub(crate) use slot::Slot;
+pub(crate) use timer::Timer;
 
 /// execve(2). Returns only on failure.
 pub(crate) fn execve(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
