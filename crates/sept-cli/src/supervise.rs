@@ -59,6 +59,8 @@ pub struct Watch {
     pub early: Option<Early>,
     /// What else came by then: Ctrl-Z, say. It is the command's once that runs.
     kept: VecDeque<Received>,
+    /// Whether somebody wanted an end of it.
+    told: bool,
 }
 
 /// Why a start was given up.
@@ -74,7 +76,7 @@ impl Watch {
         let parent = die_with_parent.then(open_parent).transpose()?;
         let signals = Receiver::new().map_err(|error| Failure::io("cannot receive signals", &error))?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Ok(Self { signals, deadline, parent, early: None, kept: VecDeque::new() })
+        Ok(Self { signals, deadline, parent, early: None, kept: VecDeque::new(), told: false })
     }
 
     /// Whether to give up a start that hangs.
@@ -97,7 +99,9 @@ impl Watch {
 
     /// The next signal, if one has come, in the order in which they came.
     fn next_signal(&mut self) -> io::Result<Option<Received>> {
-        self.kept.pop_front().map_or_else(|| self.signals.next(), |kept| Ok(Some(kept)))
+        let next = self.kept.pop_front().map_or_else(|| self.signals.next(), |kept| Ok(Some(kept)))?;
+        self.told |= next.is_some_and(|next| matches!(next.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM));
+        Ok(next)
     }
 
     fn parent_ended(&self) -> bool {
@@ -190,18 +194,12 @@ impl Supervisor<'_> {
     /// What the command has written last, as long as somebody takes it, there is time, and nobody ends this.
     fn show_rest(&mut self) -> io::Result<()> {
         while self.relay.as_mut().is_some_and(Relay::show_rest) {
+            while self.watch.next_signal()?.is_some() {}
             let late = self.watch.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if late || self.watch.parent_ended() {
+            if late || self.watch.told || self.watch.parent_ended() {
                 break;
             }
             self.wait_for_rest()?;
-            let mut ended = false;
-            while let Some(received) = self.watch.next_signal()? {
-                ended |= matches!(received.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM);
-            }
-            if ended {
-                break;
-            }
         }
         if let Some(relay) = &mut self.relay {
             relay.finish();
