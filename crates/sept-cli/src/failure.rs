@@ -130,9 +130,16 @@ pub fn quoted(word: &str) -> String {
     if bare { word.to_owned() } else { format!("'{word}'") }
 }
 
-/// Control characters escaped: a name must not move the cursor of who reads about it.
+/// Whether it turns the direction of the text after it, or ends a line where nobody sees it.
+pub fn turns(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Control characters escaped, and those that turn the direction of others: a name must not move the cursor of who reads about
+/// it, nor what is written beside it.
 pub fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let acts = |c: char| c.is_control() || turns(c);
+    text.chars().flat_map(|c| if acts(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 impl From<sept::Error> for Failure {

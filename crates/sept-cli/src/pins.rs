@@ -165,7 +165,8 @@ pub fn list() -> Vec<Pin> {
         // A place that is not there has no pins.
         for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name == LOCK {
+            // What sept would not have made is nobody's pin, and its name could be anything.
+            if name == LOCK || checked(&entry.file_name()).is_err() {
                 continue;
             }
             let place = entry.path();
@@ -212,6 +213,10 @@ struct Kept {
 }
 
 fn read_kept(place: &Path) -> Option<Kept> {
+    // A pipe in its place would be waited for.
+    if !fs::symlink_metadata(place).ok()?.is_file() {
+        return None;
+    }
     let text = fs::read_to_string(place).ok()?;
     let mut words = text.split_ascii_whitespace();
     let (pid, started) = (words.next()?.parse().ok()?, words.next()?.to_owned());

@@ -222,9 +222,9 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// JSON leaves these control characters as they are, and some terminals obey them. Here they are as JSON escapes them.
+/// JSON leaves these characters as they are, and some terminals obey them. Here they are as JSON escapes them.
 pub fn without_c1(text: &str) -> Cow<'_, str> {
-    let is_c1 = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
+    let is_c1 = |c: char| matches!(c, '\u{7f}'..='\u{9f}') || crate::failure::turns(c);
     if !text.contains(is_c1) {
         return Cow::Borrowed(text);
     }

@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 
 use crate::common::{Scratch, Waiting, children, host, is_root, need, path, sept, skip, soon};
 
-/// Escape, operating system command, bell, and the one-byte form of the escape as Unicode has it.
-const NAME: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}2K";
+/// Escape, operating system command, bell, the one-byte form of the escape as Unicode has it, and right to left.
+const NAME: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}2K\u{202e}";
 
 /// No byte or character of control but the ends of lines and tabs.
 fn harmless(what: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let bad = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
+    let bad = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t') || *c == '\u{202e}');
     assert_eq!(bad, None, "{what}: {text:?}");
 }
 
