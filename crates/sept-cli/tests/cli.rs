@@ -191,7 +191,7 @@ fn the_plan_is_printed_and_nothing_is_done() {
     let scratch = Scratch::new();
     let file = scratch.path("file");
     let text = stdout(&run(&["--plan", "--hostname", "x", "touch", &file]));
-    assert!(text.starts_with("clone: new user, mount, pid, uts, ipc, cgroup\n"), "{text}");
+    assert!(text.starts_with("clone: new user, mount, pid, uts, ipc, net, cgroup\n"), "{text}");
     assert!(
         text.contains("set the hostname to x") && text.contains("execute touch\nif possible: cgroup"),
         "{text}"

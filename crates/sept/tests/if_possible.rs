@@ -12,7 +12,7 @@ fn command() -> Command {
         .unshare([Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Net])
         .map_root()
         .loopback();
-    command.mount(Mount::proc("/proc"));
+    command.mount(Mount::proc("/proc")).mount(Mount::tmpfs("/mnt"));
     command
 }
 

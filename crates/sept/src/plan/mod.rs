@@ -292,12 +292,12 @@ fn own_cgroup(command: &Command, way: Way, steps: &mut Vec<Step>) -> Result<(), 
     Ok(())
 }
 
-/// Whether a second thread makes the net namespace: where there is something to do meanwhile. Not where somebody looks at it in
+/// Whether a second thread makes the net namespace: where there is more to do meanwhile than to mount proc. Not where somebody looks at it in
 /// between, where only one thread may move, or where memory is scarce.
 fn makes_net_beside(command: &Command, host: &Host, way: Way, memory: MemoryLimit) -> bool {
     command.namespaces.contains(Namespace::Net)
         && command.namespaces.contains(Namespace::Mount)
-        && !command.mounts.is_empty()
+        && command.mounts.len() > 1
         && way == Way::Spawn
         && host.joins.is_empty()
         && memory != MemoryLimit::Copied
