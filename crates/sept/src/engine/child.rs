@@ -297,7 +297,7 @@ impl<'a> Child<'a> {
             Step::AwaitMaps | Step::AwaitParent => self.await_parent(),
             Step::SetHostname(name) => rustix::system::sethostname(name.as_bytes()),
             Step::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes()),
-            Step::BeginNet { .. } => self.begin_net(),
+            Step::BeginNet => self.begin_net(),
             Step::JoinNet => self.prepared.net.as_ref().ok_or(Errno::BADF)?.join(),
             Step::LoopbackUp => net::set_lo_up(),
             Step::Propagate(propagation) => files::propagate(*propagation),

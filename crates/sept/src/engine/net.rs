@@ -17,7 +17,6 @@ use crate::sys::{self, Slot, Stack};
 #[derive(Debug)]
 pub(crate) struct NetMaker {
     pub stack: Stack,
-    loopback: bool,
     /// Whether the pid namespace is new, too: then its number is one that nobody expects to be there.
     aside: bool,
     /// The number of the thread; the kernel clears it at its end, and wakes who waits.
@@ -30,10 +29,10 @@ pub(crate) struct NetMaker {
 type Result<T = ()> = std::result::Result<T, Errno>;
 
 impl NetMaker {
-    pub(crate) fn new(loopback: bool, aside: bool) -> Result<Self> {
+    pub(crate) fn new(aside: bool) -> Result<Self> {
         let stack = Stack::new()?;
         let (thread, is_there) = (AtomicU32::new(0), AtomicBool::new(false));
-        Ok(Self { stack, loopback, aside, thread, namespace: Slot::new(), is_there })
+        Ok(Self { stack, aside, thread, namespace: Slot::new(), is_there })
     }
 
     /// The thread's number as it is seen inside, where the next process is to be number 2.
@@ -58,7 +57,7 @@ impl NetMaker {
     /// In the calling thread.
     fn make(&self) -> Result {
         sys::unshare(Namespace::Net.flag())?;
-        if self.loopback { set_lo_up() } else { Ok(()) }
+        set_lo_up()
     }
 
     /// Waits for the thread's end, and moves to what it has made; without a thread it is there already.

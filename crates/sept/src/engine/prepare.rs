@@ -163,7 +163,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         fault: command.fault,
         net: plan
             .makes_net_beside()
-            .map(|loopback| NetMaker::new(loopback, plan.namespaces.contains(Namespace::Pid)))
+            .then(|| NetMaker::new(plan.namespaces.contains(Namespace::Pid)))
             .transpose()
             .map_err(memory)?,
         helper: (plan.way == Way::InPlace && !plan.duties.is_empty()).then(helper_pipe).transpose()?,

@@ -259,7 +259,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "the kernel's own memory for what set-up has mounted takes all but 8 MiB of the limit",
             "allow more: --memory",
         ),
-        Step::BeginNet { .. } | Step::JoinNet => {
+        Step::BeginNet | Step::JoinNet => {
             clone(Namespaces::from_iter([Namespace::Net]), Errno::from_raw_os_error(errno))
         }
         Step::Unshare(kinds) | Step::Fork(kinds) => clone(*kinds, Errno::from_raw_os_error(errno)),

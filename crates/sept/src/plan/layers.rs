@@ -23,7 +23,7 @@ pub(crate) fn of_step(step: &Step, errno: i32) -> Option<Layer> {
         // The kernel gives a fresh one only to who sees the present one in full.
         Step::Mount { source: Source::Proc { .. }, .. } => Some(Layer::Proc),
         Step::Mount { source: Source::Sysfs, .. } => Some(Layer::Sys),
-        Step::BeginNet { .. } | Step::JoinNet | Step::LoopbackUp => kind(Namespace::Net),
+        Step::BeginNet | Step::JoinNet | Step::LoopbackUp => kind(Namespace::Net),
         Step::UnshareTime => kind(Namespace::Time),
         Step::UnshareCgroup => kind(Namespace::Cgroup),
         Step::EnterCgroup(_) => Some(Layer::Limits),

@@ -144,7 +144,7 @@ impl Plan {
         own_cgroup(command, way, &mut steps)?;
         let beside = makes_net_beside(command, host, way, memory);
         if beside {
-            steps.push(Step::BeginNet { loopback: command.loopback });
+            steps.push(Step::BeginNet);
         }
         // Joined before new ones are made: in a new user namespace there would be no right to join.
         join::steps(command, host, way, &mut steps)?;
@@ -235,12 +235,9 @@ impl Plan {
         self.steps.contains(&Step::TellExec)
     }
 
-    /// Whether a thread of the child makes the net namespace, and if so, whether with lo up.
-    pub(crate) fn makes_net_beside(&self) -> Option<bool> {
-        self.steps.iter().find_map(|step| match step {
-            Step::BeginNet { loopback } => Some(*loopback),
-            _ => None,
-        })
+    /// Whether a thread of the child makes the net namespace.
+    pub(crate) fn makes_net_beside(&self) -> bool {
+        self.steps.contains(&Step::BeginNet)
     }
 
     /// Whether the child sets the limit of memory of its cgroup itself.
@@ -258,7 +255,7 @@ impl Plan {
         if self.steps.contains(&Step::UnshareTime) {
             namespaces.remove(Namespace::Time);
         }
-        if self.makes_net_beside().is_some() {
+        if self.makes_net_beside() {
             namespaces.remove(Namespace::Net);
         }
         if self.steps.contains(&Step::UnshareCgroup) {
@@ -292,10 +289,12 @@ fn own_cgroup(command: &Command, way: Way, steps: &mut Vec<Step>) -> Result<(), 
     Ok(())
 }
 
-/// Whether a second thread makes the net namespace: where there is more to do meanwhile than to mount proc. Not where somebody looks at it in
+/// Whether a second thread makes the net namespace: where lo is to be set up there, for which the kernel has one lock, and there
+/// is more to do meanwhile than to mount proc. Not where somebody looks at it in
 /// between, where only one thread may move, or where memory is scarce.
 fn makes_net_beside(command: &Command, host: &Host, way: Way, memory: MemoryLimit) -> bool {
     command.namespaces.contains(Namespace::Net)
+        && command.loopback
         && command.namespaces.contains(Namespace::Mount)
         && command.mounts.len() > 1
         && way == Way::Spawn

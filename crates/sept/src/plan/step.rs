@@ -41,11 +41,8 @@ pub enum Step {
     Unshare(Namespaces),
     /// Has the kernel tell when this process leaves its copy of the caller's memory: set_robust_list(2).
     TellExec,
-    /// Has a second thread make a net namespace, with lo up if so wanted, while this one goes on.
-    BeginNet {
-        /// Whether lo is set up there.
-        loopback: bool,
-    },
+    /// Has a second thread make a net namespace, with lo up, while this one goes on.
+    BeginNet,
     /// Waits for that thread, and moves to the namespace, setns(2).
     JoinNet,
     /// Sets the limit of memory of the cgroup, which set-up is not to be killed by.
@@ -378,10 +375,7 @@ impl fmt::Display for Step {
             Self::Fork(kinds) if kinds.is_empty() => f.write_str("fork the command"),
             Self::Fork(kinds) => write!(f, "fork the command, with new {kinds}"),
             Self::Unshare(kinds) => write!(f, "move to new {kinds}"),
-            Self::BeginNet { loopback } => {
-                let up = if *loopback { ", with lo up" } else { "" };
-                write!(f, "begin to make a net namespace, in a second thread{up}")
-            }
+            Self::BeginNet => f.write_str("begin to make a net namespace, with lo up, in a second thread"),
             Self::JoinNet => f.write_str("move to the new net namespace"),
             Self::LimitMemory(bytes) => write!(f, "limit memory to {bytes}"),
             Self::TellExec => f.write_str("have the kernel tell of exec"),
