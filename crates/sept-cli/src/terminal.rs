@@ -25,6 +25,9 @@ pub enum Turn {
 /// So much is read ahead of whom it is shown to.
 const AHEAD: usize = 64 * 1024;
 
+/// More than the kernel keeps of a terminal's output: what comes after that is from who goes on writing.
+const REST: usize = 1 << 20;
+
 /// What a pipe takes at once that can take anything.
 const PIECE: usize = 4096;
 
@@ -236,7 +239,7 @@ impl Relay {
 
     /// After the end: shows a piece of what is left. False when that is all, be it that others go on writing.
     pub fn show_rest(&mut self) -> bool {
-        self.rest.get_or_insert(2 * AHEAD);
+        self.rest.get_or_insert(REST);
         self.output() || !self.shown_next.is_empty()
     }
 

@@ -15,6 +15,7 @@ mod rights;
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_void};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
@@ -95,7 +96,9 @@ extern "C" fn enter(arg: *mut c_void) -> i32 {
 
 /// Performs the steps in the calling process. Comes back with the index of the step that failed.
 pub(super) fn in_place(prepared: &Prepared) -> (usize, Errno) {
-    match Child::new(prepared).attempt(0) {
+    // What it has open may be closed already, by its number.
+    let mut child = ManuallyDrop::new(Child::new(prepared));
+    match child.attempt(0) {
         Ok(never) => match never {},
         Err(failed) => failed,
     }
