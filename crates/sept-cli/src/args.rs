@@ -13,6 +13,6 @@ pub fn set(args: Vec<OsString>) {
 
 /// All of them, the program's own name first. std has them only where its own start is used, or where the C library hands
 /// them to it.
-pub fn all() -> impl Iterator<Item = OsString> {
-    ARGS.get().into_iter().flatten().cloned()
+pub fn all() -> impl Iterator<Item = &'static OsString> {
+    ARGS.get().into_iter().flatten()
 }

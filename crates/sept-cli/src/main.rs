@@ -83,7 +83,7 @@ fn program() -> u8 {
 
 /// Before the first `--`, anywhere: also errors of parsing are told in the wanted form.
 pub fn wants_json_errors() -> bool {
-    args::all().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json-errors")
+    args::all().skip(1).take_while(|arg| *arg != "--").any(|arg| arg == "--json-errors")
 }
 
 fn dispatch() -> Result<u8, Failure> {

@@ -148,10 +148,6 @@ pub struct Supervisor<'a> {
     pub carried_out: Option<i32>,
 }
 
-fn time(left: Duration) -> Timespec {
-    Timespec { tv_sec: left.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(left.subsec_nanos()) }
-}
-
 /// What is done about the terminal once this job has it again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Background {
@@ -199,29 +195,16 @@ impl Supervisor<'_> {
             if late || self.watch.told || self.watch.parent_ended() {
                 break;
             }
-            self.wait_for_rest()?;
+            self.wait(false)?;
         }
         if let Some(relay) = &mut self.relay {
-            relay.finish();
+            relay.suspend();
         }
         Ok(())
     }
 
-    /// As [`wait`](Self::wait), for a command that has ended.
-    fn wait_for_rest(&self) -> io::Result<()> {
-        let deadline = self.watch.deadline.filter(|_| !self.timed_out);
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let mut fds = vec![PollFd::new(&self.watch.signals, PollFlags::IN)];
-        fds.extend(self.watch.parent.as_ref().map(|parent| PollFd::new(parent, PollFlags::IN)));
-        fds.extend(self.relay.iter().flat_map(Relay::poll_fds));
-        match poll(&mut fds, left.map(time).as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
     fn turn(&mut self) -> io::Result<Option<ExitStatus>> {
-        let ready = self.wait()?;
+        let ready = self.wait(true)?;
         if self.background.is_some() && has_terminal() {
             self.come_forward();
         }
@@ -256,12 +239,16 @@ impl Supervisor<'_> {
         }
     }
 
-    fn wait(&mut self) -> io::Result<Ready> {
-        let timeout = self.left().map(time);
-        let mut fds = vec![
-            PollFd::new(&self.watch.signals, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.child.as_fd(), PollFlags::IN),
-        ];
+    /// `lives`: whether the command's end is something to wait for.
+    fn wait(&self, lives: bool) -> io::Result<Ready> {
+        let timeout = self.left().map(|left| Timespec {
+            tv_sec: left.as_secs().min(1 << 30) as i64,
+            tv_nsec: i64::from(left.subsec_nanos()),
+        });
+        let mut fds = vec![PollFd::new(&self.watch.signals, PollFlags::IN)];
+        if lives {
+            fds.push(PollFd::from_borrowed_fd(self.child.as_fd(), PollFlags::IN));
+        }
         let parent = self.watch.parent.as_ref().map(|parent| {
             fds.push(PollFd::new(parent, PollFlags::IN));
             fds.len() - 1

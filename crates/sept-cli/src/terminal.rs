@@ -64,14 +64,12 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
     if let Some(saved) = &saved {
         rustix::termios::tcsetattr(&peer, OptionalActions::Now, saved).map_err(failed)?;
     }
-    // The copy's own number: the command's end of it is closed when that has begun.
-    let _peer = rustix::io::fcntl_dupfd_cloexec(&peer, 3).map_err(failed)?;
-    let (sink, shown_next) = (open_sink(), Vec::new());
     let relay = Relay {
         master,
-        _peer,
-        sink,
-        shown_next,
+        // A copy: the command's own end is closed here when that has begun.
+        _peer: rustix::io::fcntl_dupfd_cloexec(&peer, 3).map_err(failed)?,
+        sink: open_sink(),
+        shown_next: Vec::new(),
         rest: None,
         saved,
         pending: Vec::new(),
@@ -241,11 +239,6 @@ impl Relay {
     pub fn show_rest(&mut self) -> bool {
         self.rest.get_or_insert(REST);
         self.output() || !self.shown_next.is_empty()
-    }
-
-    /// Puts our terminal back.
-    pub fn finish(&mut self) {
-        self.suspend();
     }
 }
 

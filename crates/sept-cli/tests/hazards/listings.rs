@@ -130,29 +130,15 @@ fn who_looks_into_a_user_namespace_is_one_of_it() {
     if !need(test, &["strace"]) {
         return;
     }
-    let map = ["0:100000:1000"; 2];
-    let target = Waiting::new(&[
-        "-Uui",
-        "--map-users",
-        map[0],
-        "--map-groups",
-        map[1],
-        "-S",
-        "0",
-        "-G",
-        "0",
-        "--hostname",
-        "x",
-    ]);
+    let mapped = ["--map-users", "0:100000:1000", "--map-groups", "0:100000:1000", "-S", "0", "-G", "0"];
+    let target = Waiting::new(&[&["-Uui", "--hostname", "x"], &mapped[..]].concat());
     let (scratch, own, other) = (Scratch::new(), std::process::id().to_string(), target.inside().to_string());
     let trace = scratch.path("trace");
     let calls = "trace=setns,setgroups,setresuid,setresgid,execve";
-    let output = {
-        // 1: they differ.
-        let line = ["-f", "-o", &trace, "-e", calls, &path(), "diff", &own, &other];
-        let output = Command::new("strace").args(line).output().expect("strace starts");
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
+    // Not `host`: 1 says that they differ.
+    let line = ["-f", "-o", &trace, "-e", calls, &path(), "diff", &own, &other];
+    let output = Command::new("strace").args(line).output().expect("strace starts");
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.contains("hostname: ") && output.contains("max_user_namespaces"), "{output}");
     let text = std::fs::read_to_string(&trace).expect("it can be read");
     // How each ended, with the number that it has outside: the one that was in the user namespace has one of that.

@@ -157,15 +157,17 @@ impl Cgroup {
 
     /// Whether the kernel may kill at a limit of memory.
     pub(crate) fn limits_memory(&self) -> bool {
-        let named = self.unified.iter().any(|(file, _)| file.starts_with("memory."));
-        named || self.controllers().any(|controller| controller == Controller::Memory)
+        self.names_memory() || self.controllers().any(|controller| controller == Controller::Memory)
+    }
+
+    fn names_memory(&self) -> bool {
+        self.named_controllers().any(|name| name == "memory")
     }
 
     /// A limit of memory that set-up can't reach unless it writes files. It may then be set when set-up is done.
     pub(crate) fn far_memory(&self) -> Option<u64> {
         const FAR: u64 = 16 << 20;
-        let named = self.unified.iter().any(|(file, _)| file.starts_with("memory."));
-        self.memory.filter(|bytes| *bytes >= FAR && !named)
+        self.memory.filter(|bytes| *bytes >= FAR && !self.names_memory())
     }
 
     /// The files of [`unified`](Self::unified).

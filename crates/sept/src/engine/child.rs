@@ -506,12 +506,10 @@ impl<'a> Child<'a> {
     fn begin_net(&self) -> Result {
         let net = self.prepared.net.as_ref().ok_or(Errno::BADF)?;
         let arg = std::ptr::from_ref(net).cast_mut().cast();
+        // Without room for a thread, or without that number, it is made by who joins it.
         // SAFETY: signals are blocked; `net` stays until this process has left this memory, all its threads with it.
-        match unsafe { sys::clone_thread(&net.stack, net.number(), &net.thread, enter_net, arg) } {
-            Ok(()) => Ok(()),
-            // No room for a thread, or no number: then by this one.
-            Err(_) => net.make_here(),
-        }
+        let _ = unsafe { sys::clone_thread(&net.stack, net.number(), &net.thread, enter_net, arg) };
+        Ok(())
     }
 
     fn await_parent(&self) -> Result {

@@ -2,8 +2,8 @@
 //! as for all else together.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Acquire;
 
 use rustix::event::Timespec;
 use rustix::io::Errno;
@@ -22,17 +22,13 @@ pub(crate) struct NetMaker {
     /// The number of the thread; the kernel clears it at its end, and wakes who waits.
     pub thread: AtomicU32,
     namespace: Slot,
-    /// Whether the thread that joins has made it itself.
-    is_there: AtomicBool,
 }
 
 type Result<T = ()> = std::result::Result<T, Errno>;
 
 impl NetMaker {
     pub(crate) fn new(aside: bool) -> Result<Self> {
-        let stack = Stack::new()?;
-        let (thread, is_there) = (AtomicU32::new(0), AtomicBool::new(false));
-        Ok(Self { stack, aside, thread, namespace: Slot::new(), is_there })
+        Ok(Self { stack: Stack::new()?, aside, thread: AtomicU32::new(0), namespace: Slot::new() })
     }
 
     /// The thread's number as it is seen inside, where the next process is to be number 2.
@@ -42,25 +38,13 @@ impl NetMaker {
 
     /// What the thread does.
     pub(super) fn work(&self) {
-        if let Ok(namespace) = self.make().and_then(|()| own()) {
+        if let Ok(namespace) = make().and_then(|()| own()) {
             self.namespace.put(namespace);
         }
     }
 
-    /// What is done where no thread can be had.
-    pub(super) fn make_here(&self) -> Result {
-        self.make()?;
-        self.is_there.store(true, Release);
-        Ok(())
-    }
-
-    /// In the calling thread.
-    fn make(&self) -> Result {
-        sys::unshare(Namespace::Net.flag())?;
-        set_lo_up()
-    }
-
-    /// Waits for the thread's end, and moves to what it has made; without a thread it is there already.
+    /// Waits for the thread's end, and moves to what it has made. Where there was none, or it failed, this thread makes it, which
+    /// needs no descriptor; what fails again fails here.
     pub(super) fn join(&self) -> Result {
         let slice = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         loop {
@@ -71,11 +55,15 @@ impl NetMaker {
         }
         match self.namespace.take() {
             Some(namespace) => sys::setns(namespace.as_fd(), Namespace::Net.flag()),
-            None if self.is_there.load(Acquire) => Ok(()),
-            // What has failed there may go well here, where nobody needs a descriptor of it; else it fails for the same reason.
-            None => self.make(),
+            None => make(),
         }
     }
+}
+
+/// For the calling thread.
+fn make() -> Result {
+    sys::unshare(Namespace::Net.flag())?;
+    set_lo_up()
 }
 
 /// In the calling thread's net namespace.

@@ -1,7 +1,7 @@
 //! What may stand behind any failure: too few descriptors, and no proc file system.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -76,4 +76,10 @@ impl Advice {
     pub(crate) fn or_on(self, errno: i32) -> Self {
         if self == Self::default() { advice_on(errno) } else { self }
     }
+}
+
+/// Opens, to be read, the very file that is at a place (O_PATH): no path is looked up again. What it is has been looked at before.
+pub(crate) fn open_place(place: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    rustix::fs::open(format!("/proc/self/fd/{}", place.as_raw_fd()), flags, Mode::empty())
 }

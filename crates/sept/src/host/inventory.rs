@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::thread;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
+use crate::host::common::open_place;
 use crate::namespace::Namespace;
 use crate::sys;
 use crate::target::{NamespaceFile, NamespaceId};
@@ -214,16 +215,13 @@ impl Place {
                 let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
                 opened(&rustix::fs::openat2(root, path, look, Mode::empty(), resolve).ok()?)
             }
-            Self::Descriptor { pid, fd } => opened_descriptor(*pid, *fd),
+            Self::Descriptor { pid, fd } => {
+                let look = OFlags::PATH | OFlags::CLOEXEC;
+                opened(&rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), look, Mode::empty()).ok()?)
+            }
             Self::Open => None,
         }
     }
-}
-
-/// What a process has open at this number, if that is a namespace.
-fn opened_descriptor(pid: u32, fd: u32) -> Option<NamespaceFile> {
-    let look = OFlags::PATH | OFlags::CLOEXEC;
-    opened(&rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), look, Mode::empty()).ok()?)
 }
 
 /// The file at a place, if it is a namespace: to open another, a device or one in user space, could do something.
@@ -231,9 +229,7 @@ fn opened(place: &OwnedFd) -> Option<NamespaceFile> {
     if rustix::fs::fstatfs(place).ok()?.f_type as u64 != NSFS_MAGIC {
         return None;
     }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let again = format!("/proc/self/fd/{}", place.as_raw_fd());
-    NamespaceFile::from_fd(rustix::fs::open(again, flags, Mode::empty()).ok()?)
+    NamespaceFile::from_fd(open_place(place).ok()?)
 }
 
 /// What statfs(2) says of a namespace's file.

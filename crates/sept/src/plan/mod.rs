@@ -290,8 +290,8 @@ fn own_cgroup(command: &Command, way: Way, steps: &mut Vec<Step>) -> Result<(), 
 }
 
 /// Whether a second thread makes the net namespace: where lo is to be set up there, for which the kernel has one lock, and there
-/// is more to do meanwhile than to mount proc. Not where somebody looks at it in
-/// between, where only one thread may move, or where memory is scarce.
+/// is more to do meanwhile than to mount proc. Not where somebody looks at it in between, where only one thread may move, or
+/// where memory is scarce.
 fn makes_net_beside(command: &Command, host: &Host, way: Way, memory: MemoryLimit) -> bool {
     command.namespaces.contains(Namespace::Net)
         && command.loopback

@@ -231,9 +231,9 @@ pub enum Step {
     NoNewPrivs,
     /// A small seccomp filter of sept's own.
     Refuse(Guard),
-    /// Marks all descriptors but these to be closed by exec.
+    /// Closes all descriptors from 3 on but these.
     CloseOthers(Vec<i32>),
-    /// Closes the descriptors that exec would close, too.
+    /// Closes what exec would close, before it looks for the program.
     CloseMarked,
     /// Puts the command into a child, and stays as the PID 1 that reaps.
     Reap,

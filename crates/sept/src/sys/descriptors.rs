@@ -57,9 +57,9 @@ pub(crate) fn close_marked(spared: &[RawFd]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// close(2) of a number that this process, a child with a table of its own, or one that is about to end, owns no more.
-fn close_number(fd: u32) {
-    // SAFETY: a number. Who owned it does not use it: the parent's table is another, or nobody comes back to use it.
+/// close(2) of a number that nobody uses any more: it was given up, the table is the child's own, or the process is about to end.
+pub(super) fn close_number(fd: u32) {
+    // SAFETY: a number, as said above.
     let _ = unsafe { syscall(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
 }
 

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 
 pub(crate) use bpf::{BpfInstruction, attach_device_program, load_device_program};
 pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_thread, clone_user_namespace};
+use descriptors::close_number;
 pub(crate) use descriptors::{close_but, close_marked};
 pub use mount::Attributes;
 pub(crate) use mount::{Reach, attr, has_mount_setattr, mount_idmap, mount_setattr, open_tree_attr};
@@ -212,8 +213,7 @@ pub(crate) fn signalfd(set: SignalSet) -> Result<OwnedFd, Errno> {
 
 /// close(2). `OwnedFd` would do it by libc, which changes `errno` where a filter refuses it.
 pub(crate) fn close(fd: OwnedFd) {
-    // SAFETY: the descriptor was owned, and is given up with this.
-    let _ = unsafe { syscall(libc::SYS_close, [fd.into_raw_fd() as usize, 0, 0, 0, 0, 0]) };
+    close_number(fd.into_raw_fd() as u32);
 }
 
 /// close_range(2): since Linux 5.9.

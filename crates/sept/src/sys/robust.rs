@@ -23,12 +23,12 @@ pub(crate) struct Robust {
 }
 
 impl Robust {
+    const HEAD: usize = 3 * size_of::<usize>();
+
     /// Whether the kernel knows it.
     pub(crate) fn is_watched(&self) -> bool {
         self.first != 0
     }
-
-    const HEAD: usize = 3 * size_of::<usize>();
 
     /// From now on: if `word` holds the number of the calling thread, as that sees it, and `FUTEX_WAITERS` when it leaves
     /// its memory, the kernel writes `FUTEX_WAITERS | FUTEX_OWNER_DIED` there, and wakes one who waits for the word.

@@ -39,10 +39,13 @@ fn is_ours(name: &str) -> bool {
 
 /// Kills all in it, and removes it with what the command made below.
 pub(super) fn remove(path: &Path) {
-    let mut patience = None;
-    while remove_tree(path) == Err(Errno::BUSY)
-        && Instant::now() < *patience.get_or_insert_with(|| Instant::now() + Duration::from_secs(5))
-    {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let mut begun = None;
+    while remove_tree(path) == Err(Errno::BUSY) {
+        // Only now: mostly it goes at once, and nobody asks what time it is.
+        if begun.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+            return;
+        }
         kill(path);
         std::thread::sleep(Duration::from_micros(200));
     }

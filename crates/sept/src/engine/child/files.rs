@@ -297,7 +297,7 @@ fn open_under(from: BorrowedFd<'_>, path: &CStr, flags: OFlags, within: ResolveF
 }
 
 /// The numbers of a file.
-fn identity(file: BorrowedFd<'_>) -> Result<(u64, u64)> {
+pub(super) fn identity(file: BorrowedFd<'_>) -> Result<(u64, u64)> {
     let stat = rustix::fs::fstat(file)?;
     Ok((stat.st_dev, stat.st_ino))
 }

@@ -24,7 +24,8 @@ impl Child<'_> {
         let Some(limit) = limit else { return Err(Errno::BADF) };
         let mut digits = [0; 24];
         let length = rustix::io::read(&limit.usage, &mut digits)?;
-        let in_use = number(&digits[..length]);
+        let text = std::str::from_utf8(&digits[..length]).map_err(|_| Errno::INVAL)?;
+        let in_use: u64 = text.trim_end().parse().map_err(|_| Errno::INVAL)?;
         if in_use.saturating_add(LEFT) > bytes {
             return Err(Errno::NOMEM);
         }
@@ -33,10 +34,4 @@ impl Child<'_> {
             .iter()
             .try_for_each(|(file, content)| rustix::io::write(file, content.as_bytes()).map(drop))
     }
-}
-
-/// Up to what is no digit.
-fn number(digits: &[u8]) -> u64 {
-    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0_u64, |sum, byte| sum.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
 }

@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::MoveMountFlags;
 
-use super::files::prefix;
+use super::files::{identity, prefix};
 use super::mounts::attach;
 use super::{Child, Maker, Result};
 use crate::mount::Create;
@@ -97,9 +97,8 @@ impl Child<'_> {
 
     /// Whether this is the top of the present root, not only the same directory in another mount.
     pub(super) fn is_root(&mut self, place: BorrowedFd<'_>) -> Result<bool> {
-        let (one, root) = (rustix::fs::fstat(place)?, self.root()?);
-        let other = rustix::fs::fstat(root)?;
-        if (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) {
+        let root = self.root()?;
+        if identity(place)? != identity(root)? {
             return Ok(false);
         }
         let mount = |fd| {

@@ -3,14 +3,15 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
 use crate::error::{Advice, Program};
+use crate::host::common::open_place;
 
 /// A file of the child's: nothing but the name of a place, which is not opened by it.
 struct Found {
@@ -39,11 +40,8 @@ impl Found {
         if !self.kind.is_file() {
             return Err(Errno::INVAL.into());
         }
-        let again = format!("/proc/self/fd/{}", self.place.as_raw_fd());
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(CWD, again, flags, Mode::empty())?);
         let mut head = Vec::new();
-        file.take(64 * 1024).read_to_end(&mut head)?;
+        File::from(open_place(&self.place)?).take(64 * 1024).read_to_end(&mut head)?;
         Ok(head)
     }
 }
