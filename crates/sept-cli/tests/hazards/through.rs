@@ -284,4 +284,5 @@ fn a_mask_by_a_link_to_the_root_is_an_error() {
     std::os::unix::fs::symlink("/", format!("{root}/data")).expect("a link can be made");
     let output = run(&["--root", &root, "--ro-bind", "/usr", "/usr", "--mask", "/data", "true"]);
     assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    assert!(stderr(&output).contains("a link leads /data to /"), "{}", stderr(&output));
 }

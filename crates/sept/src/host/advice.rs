@@ -503,6 +503,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 "name the place itself, without the link",
             )
         }
+        Step::Mask { at, .. } if errno == libc::EINVAL => Advice::new(
+            format!("a link leads {} to /: a mask there would leave nothing", shown(at)),
+            "name the place itself, without the link",
+        ),
         Step::Propagate(_) if errno == libc::EINVAL => Advice::new(
             "/ is no mount point here, as in a chroot",
             "leave the mount namespace out, or bind the directory on itself before the chroot: mount --bind DIR DIR",
