@@ -341,7 +341,7 @@ fn lines(row: &Row, sept: &Path, inside: &Path, root: &Path) -> Vec<(&'static st
 
 /// A line as a command whose streams lead nowhere.
 fn quiet(line: &[OsString]) -> Command {
-    let mut command = Command::new(line.first().map_or(OsString::new(), Clone::clone));
+    let mut command = crate::at_home(line.first().map_or(OsString::new(), Clone::clone));
     command.args(line.iter().skip(1)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

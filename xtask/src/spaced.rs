@@ -30,7 +30,7 @@ impl Line {
                 Some(path) => Stdio::from(File::open(path).map_err(|error| error.to_string())?),
                 None => Stdio::null(),
             };
-            sh(Command::new(&program).args(&options).arg(&inside).stdin(input).stdout(Stdio::null()))
+            sh(crate::at_home(&program).args(&options).arg(&inside).stdin(input).stdout(Stdio::null()))
         })
     }
 
