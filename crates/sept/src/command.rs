@@ -456,7 +456,8 @@ impl Command {
 
     /// Confines the command by Landlock (Linux 5.13); needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN. Where it
     /// confines ports, a filter, seccomp(2), refuses the ways to a port that Landlock does not see: MPTCP
-    /// (EPROTONOSUPPORT), SMC (EAFNOSUPPORT), TCP Fast Open (EOPNOTSUPP), and io_uring and the i386 call socketcall (ENOSYS).
+    /// (EPROTONOSUPPORT), SMC (EAFNOSUPPORT), TCP Fast Open (EOPNOTSUPP), the socket option TCP_ULP, by which a socket becomes
+    /// one of SMC or of kernel TLS (ENOENT), and io_uring and the i386 call socketcall (ENOSYS).
     pub fn landlock(&mut self, rules: Landlock) -> &mut Self {
         self.landlock = rules;
         self

@@ -167,6 +167,8 @@ fn what_landlock_does_not_see_of_tcp_is_refused() {
         said("sendmsg", syscall({}, fileno $s, $message, 0x20000000) >= 0);
         ($s, $message) = (tcp(), $message . pack("L x4", 0));
         said("sendmmsg", syscall({}, fileno $s, $message, 1, 0x20000000) >= 0);
+        said("upper protocol", setsockopt(tcp(), 6, 31, ""));
+        said("no delay", setsockopt(tcp(), 6, 1, pack("i", 1)));
         said("io_uring", syscall({}, 1, my $zeros = "\0" x 120) >= 0);"#,
         libc::SYS_sendmsg,
         libc::SYS_sendmmsg,
@@ -180,7 +182,9 @@ fn what_landlock_does_not_see_of_tcp_is_refused() {
         open.matches("done").count() >= 4 && open.contains("sendto done") && open.contains("sendmsg done"),
         "without rules they work: {open}"
     );
-    let refused = "connect 13\nmptcp 93\nsmc 97\nsendto 95\nsendmsg 95\nsendmmsg 95\nio_uring 38";
+    // With no name: the kernel says so before it looks for the protocol.
+    assert!(open.contains("upper protocol 22"), "{open}");
+    let refused = "connect 13\nmptcp 93\nsmc 97\nsendto 95\nsendmsg 95\nsendmmsg 95\nupper protocol 2\nno delay done\nio_uring 38";
     for rules in [["--landlock-connect", "none"], ["--landlock-connect", "1"]] {
         assert_eq!(tried(&rules), refused, "{rules:?}");
     }
