@@ -219,16 +219,34 @@ fn nothing_is_made_on_the_host_unasked() {
         ["--symlink", "a", "/mnt/sept-x"].as_slice(),
         &["--dir", "/mnt/sept-x"],
         &["--file", "0", "/mnt/sept-x"],
-        &["--chmod", "777", "/etc/passwd"],
     ] {
         refused(args, "nothing is made on the host unasked");
     }
+    refused(&["--chmod", "777", "/etc/passwd"], "it is not in a tmpfs or overlay of the command's own");
     assert!(!std::path::Path::new("/mnt/sept-x").exists());
     // Nor by way of a link that leads out of the own tmpfs.
     refused(
         &["--tmpfs", "/mnt", "--symlink", "/etc/passwd", "/mnt/p", "--chmod", "777", "/mnt/p"],
         "symbolic links",
     );
+}
+
+#[test]
+fn the_mode_of_a_file_from_below_is_changed_in_the_overlay_only() {
+    let scratch = Scratch::new();
+    let (one, two) = layers(&scratch);
+    let (file, bound) = (format!("{one}/f"), format!("{two}/g"));
+    for file in [&file, &bound] {
+        common::host("chmod", &["644", file]);
+    }
+    let overlay = ["--overlay-src", &one, "--tmp-overlay", "/mnt"];
+    let inside = run(&[&overlay[..], &["--chmod", "600", "/mnt/f", "stat", "-c", "%a", "/mnt/f"]].concat());
+    assert_eq!(stdout(&inside), "600");
+    assert_eq!(common::host("stat", &["-c", "%a", &file]).trim(), "644");
+    // What is bound there is the host's.
+    let over = [&overlay[..], &["--bind", &bound, "/mnt/f", "--chmod", "600", "/mnt/f"]].concat();
+    refused(&over, "it is not in a tmpfs or overlay of the command's own");
+    assert_eq!(common::host("stat", &["-c", "%a", &bound]).trim(), "644");
 }
 
 #[test]

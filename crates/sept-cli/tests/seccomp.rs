@@ -416,6 +416,10 @@ fn without_an_agent_nothing_is_started() {
     assert_eq!(child.wait().expect("it ends").code(), Some(124));
     assert!(!std::path::Path::new(&marker).exists());
     drop(listener);
+    // It is there, and takes no connection.
+    rustix::net::listen(&socket, 0).expect("a shorter queue");
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).expect("one waits");
+    refused(&["--seccomp", &file, "--seccomp-listener", &path], "has not taken this connection");
 }
 
 #[test]

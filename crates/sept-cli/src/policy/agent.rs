@@ -6,8 +6,14 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, connect, sendmsg, socket_with,
+};
 use sept::seccomp::Listener;
 use serde_json::json;
 
@@ -15,6 +21,9 @@ use crate::failure::Failure;
 
 /// The version of the specification whose container process state is sent.
 const OCI_VERSION: &str = "1.0.2";
+
+/// For an agent that takes no connection, or nothing from it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A program at a socket.
 #[derive(Clone, Debug)]
@@ -27,12 +36,28 @@ pub struct Agent {
 impl Agent {
     /// Connects, before anything is done.
     pub fn connect(&self) -> Result<Connection<'_>, Failure> {
-        let socket = UnixStream::connect(&self.path).map_err(|error| {
-            Failure::io(format!("cannot connect to the seccomp agent at {}", self.path.display()), &error)
+        let socket = self.socket().map_err(|errno| {
+            let what = format!("cannot connect to the seccomp agent at {}", self.path.display());
+            let failure = Failure::io(what, &std::io::Error::from(errno));
+            if errno == Errno::AGAIN {
+                return failure
+                    .why(format!("it has not taken this connection for {} seconds", PATIENCE.as_secs()))
+                    .fix("look whether the agent hangs, or has too many waiting");
+            }
+            failure
                 .why("the policy asks a listener about calls, and this program is to answer")
                 .fix("start the agent first")
         })?;
         Ok(Connection { socket, agent: self })
+    }
+
+    /// Connected; sending to it has an end, too.
+    fn socket(&self) -> Result<UnixStream, Errno> {
+        let address = SocketAddrUnix::new(&self.path)?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+        connect(&socket, &address)?;
+        Ok(socket.into())
     }
 }
 
@@ -57,7 +82,7 @@ impl Connection<'_> {
         while !rest.is_empty() {
             let flags = SendFlags::NOSIGNAL;
             match sendmsg(&self.socket, &[IoSlice::new(rest)], &mut control, flags) {
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(errno) => return Err(failed(errno)),
                 Ok(sent) => {
                     rest = rest.get(sent..).unwrap_or_default();

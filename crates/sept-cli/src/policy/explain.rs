@@ -68,6 +68,7 @@ pub fn action(action: Action) -> String {
     };
     match action {
         Action::Allow => "allow".to_owned(),
+        Action::Errno(0) => "say that it is done, without doing it".to_owned(),
         Action::Errno(errno) => match errno::name(errno) {
             Some(name) => format!("fail ({name}, {})", sept::describe(i32::from(errno))),
             None => format!("fail ({})", sept::describe(i32::from(errno))),

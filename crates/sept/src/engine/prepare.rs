@@ -3,12 +3,12 @@
 use std::env;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::AtomicI32;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
@@ -283,8 +283,8 @@ fn check_descriptor(path: &CStr) -> Result<(), Error> {
     };
     let mount = |path: &CStr| {
         let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let found = rustix::fs::statx(&place, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
-        Ok((place, found.stx_mnt_id))
+        let number = sys::mount_number(place.as_fd())?;
+        Ok((place, number))
     };
     let (place, wanted) = mount(path).map_err(refused)?;
     let link = format!("/proc/self/fd/{}", place.as_raw_fd());

@@ -287,10 +287,11 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 "ask for a new ipc namespace: -i",
             )
         }
-        Step::Symlink { at, .. }
-        | Step::MakeDir { at, .. }
-        | Step::WriteFile { at, .. }
-        | Step::ChangeMode { at, .. }
+        Step::ChangeMode { at, .. } if errno == libc::ENOENT => Advice::new(
+            format!("there is no {} inside, or it is not in a tmpfs or overlay of the command's own", shown(at)),
+            "see how it is written; mount one there before: --tmpfs DIR or --tmp-overlay DIR, or insist: --create=host",
+        ),
+        Step::Symlink { at, .. } | Step::MakeDir { at, .. } | Step::WriteFile { at, .. }
             if errno == libc::ENOENT =>
         {
             Advice::new(
@@ -301,6 +302,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 "mount one there before: --tmpfs DIR or --tmp-overlay DIR, or insist: --create=host",
             )
         }
+        Step::ChangeMode { at, .. } if errno == libc::EPERM => Advice::new(
+            format!("{} belongs to a user who is nobody inside", shown(at)),
+            "map that user, too: --map-auto, --map-users",
+        ),
         Step::Mount { source: Source::Overlay { .. }, .. } if errno == libc::ENODEV => {
             Advice::new("this kernel has no overlayfs", "sudo modprobe overlay")
         }

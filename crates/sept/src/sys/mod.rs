@@ -25,7 +25,9 @@ pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_thread, clone_u
 use descriptors::close_number;
 pub(crate) use descriptors::{close_but, close_marked};
 pub use mount::Attributes;
-pub(crate) use mount::{Reach, attr, has_mount_setattr, mount_idmap, mount_setattr, open_tree_attr};
+pub(crate) use mount::{
+    Reach, attr, has_mount_setattr, mount_idmap, mount_number, mount_setattr, open_tree_attr,
+};
 pub(crate) use page::Shared;
 use raw::{check, syscall};
 pub(crate) use robust::Robust;

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::raw::{check, syscall};
@@ -136,4 +137,9 @@ fn set_mount(fd: BorrowedFd<'_>, path: &CStr, attr: &[u64; 4], reach: Reach) -> 
         )
     };
     check(answer).map(drop)
+}
+
+/// The number by which mountinfo calls the mount that a descriptor is in (Linux 5.8; 0 before).
+pub(crate) fn mount_number(place: BorrowedFd<'_>) -> Result<u64, Errno> {
+    rustix::fs::statx(place, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|found| found.stx_mnt_id)
 }

@@ -86,7 +86,11 @@ impl Child<'_> {
         // Not through a link, which could lead out; nor is the mode of a file changed that is only bound there.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let there = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-        self.may_make_in(there.as_fd(), create)?;
+        // A file that an overlay shows from below has the device of that, and is in the overlay's mount still.
+        let (above, mount) = (sys::mount_number(parent)?, sys::mount_number(there.as_fd())?);
+        if above != mount || mount == 0 {
+            self.may_make_in(there.as_fd(), create)?;
+        }
         rustix::fs::fchmod(&there, Mode::from_raw_mode(mode))
     }
 

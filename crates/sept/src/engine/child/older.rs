@@ -4,14 +4,14 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use super::mounts::descriptor_path;
 use super::{Child, Result};
 use crate::plan::step::Change;
-use crate::sys::{Attributes, Reach, attr};
+use crate::sys::{self, Attributes, Reach, attr};
 
 /// The most mounts below one that is changed with all below it.
 const MOST_BELOW: usize = 1024;
@@ -75,7 +75,7 @@ fn set_one(mount: BorrowedFd<'_>, change: Attributes) -> Result {
 /// Changes what lies below a mount, as far as it can be seen.
 fn set_below(mount: BorrowedFd<'_>, change: Attributes) -> Result {
     let mut known = [0_u64; MOST_BELOW];
-    known[0] = id(mount)?;
+    known[0] = sys::mount_number(mount)?;
     let mut count = 1;
     loop {
         let before = count;
@@ -94,18 +94,13 @@ fn set_below(mount: BorrowedFd<'_>, change: Attributes) -> Result {
             let path = unescape(&mut buffer, fields.nth(2).ok_or(Errno::INVAL)?)?;
             let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
             // Another one lies over it: nobody gets at it.
-            if id(place.as_fd())? == own { set_one(place.as_fd(), change) } else { Ok(()) }
+            if sys::mount_number(place.as_fd())? == own { set_one(place.as_fd(), change) } else { Ok(()) }
         })?;
         // Parents mostly stand before their children, but need not.
         if count == before {
             return Ok(());
         }
     }
-}
-
-/// The number by which mountinfo calls the mount.
-fn id(mount: BorrowedFd<'_>) -> Result<u64> {
-    rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|found| found.stx_mnt_id)
 }
 
 fn each_line(file: &OwnedFd, mut work: impl FnMut(&[u8]) -> Result) -> Result {

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::MoveMountFlags;
 
@@ -11,6 +11,7 @@ use super::files::{identity, prefix};
 use super::mounts::attach;
 use super::{Child, Maker, Result};
 use crate::mount::Create;
+use crate::sys;
 
 /// As the kernel has it, with the byte that ends it.
 const PATH_MAX: usize = 4096;
@@ -101,11 +102,7 @@ impl Child<'_> {
         if identity(place)? != identity(root)? {
             return Ok(false);
         }
-        let mount = |fd| {
-            let found = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
-            Ok::<_, Errno>(found.stx_mnt_id)
-        };
-        Ok(mount(place)? == mount(root)?)
+        Ok(sys::mount_number(place)? == sys::mount_number(root)?)
     }
 
     /// Remembers the directory at this path, if it is not the one that is remembered.
