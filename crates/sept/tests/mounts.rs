@@ -1,5 +1,7 @@
 //! Mounts as only the library can ask for them.
 
+use std::os::fd::AsRawFd;
+
 use sept::{Access, Command, Device, DeviceType, Error, Mount, MountOptions, Namespace};
 
 fn inside(program: &str, args: &[&str]) -> Command {
@@ -65,4 +67,18 @@ fn a_bind_that_changes_nothing_changes_nothing() {
     assert!(restricted.starts_with("ro,") && restricted.contains("nosymfollow"), "{restricted}");
     let own = flags("/mnt", Access::ReadWrite, "");
     assert!(own.contains("nosuid") && own.contains("nodev"), "{own}");
+}
+
+/// The kernel gives the lowest number that is free, and a caller may have moved one far above.
+#[test]
+fn a_descriptor_far_above_the_others_is_closed_before_the_program_is_looked_for() {
+    let dir = std::fs::File::open("/usr").expect("it can be opened");
+    let far = rustix::io::fcntl_dupfd_cloexec(&dir, 700).expect("a number far above");
+    let link = format!("/proc/self/fd/{}/bin/true", far.as_raw_fd());
+    let start = || {
+        inside("/mnt/try", &[]).mount(Mount::tmpfs("/mnt")).mount(Mount::symlink(&link, "/mnt/try")).status()
+    };
+    assert!(start().is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT)));
+    rustix::io::fcntl_setfd(&far, rustix::io::FdFlags::empty()).expect("it is to be inherited");
+    assert!(start().is_ok_and(|status| status.success()), "what is inherited leads there");
 }

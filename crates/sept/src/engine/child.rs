@@ -377,7 +377,11 @@ impl<'a> Child<'a> {
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
             Step::Refuse(guard) => sys::seccomp(filters::of(*guard), 0),
             Step::CloseOthers(keep) => sys::close_but(keep, &self.spared()),
-            Step::CloseMarked => sys::close_marked(&self.spared()),
+            Step::CloseMarked => {
+                let count =
+                    self.prepared.proc.as_ref().map_or(0, |proc| sys::count_descriptors(proc.as_fd()));
+                sys::close_marked(&self.spared(), count)
+            }
             Step::Reap => self.reap(),
             Step::Park => self.park(),
             Step::Exec(_) => self.exec(),

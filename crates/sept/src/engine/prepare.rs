@@ -143,7 +143,12 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         argv: Strings::new(command.args.iter().flat_map(|arg| arg.as_bytes_with_nul()).copied().collect()),
         envp_at_root: command.dir_or_root.then(|| joined(&env, Some("/"))),
         envp: joined(&env, None),
-        proc: needs_proc.then(open_proc).transpose()?,
+        proc: if needs_proc {
+            Some(open_proc()?)
+        } else {
+            // It says how many descriptors there are, and need not be there.
+            plan.steps.contains(&Step::CloseMarked).then(open_proc).and_then(Result::ok)
+        },
         parent,
         stdio,
         pipes,

@@ -1,14 +1,16 @@
 //! What is open, by number: closed before exec, and not by it. While the kernel looks up the program, its `#!` interpreter and its
 //! ELF loader, all is still open, and a link to `/proc/self/fd/N/..` leads wherever it leads.
 
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::close_range;
 use super::raw::{check, syscall};
 
-/// So many numbers in a row without a descriptor: then there are none above. The kernel gives the lowest that is free.
+/// So many numbers in a row without a descriptor: then there are none above, where the kernel does not say how many there are. It
+/// gives the lowest that is free.
 const GAP: u32 = 256;
 
 /// Closes all from 3 on but these, and the spared ones, which stay close-on-exec; the kept are so no more.
@@ -36,21 +38,27 @@ pub(crate) fn close_but(keep: &[RawFd], spared: &[RawFd]) -> Result<(), Errno> {
     }
 }
 
-/// Closes what exec would close, but the spared ones.
-pub(crate) fn close_marked(spared: &[RawFd]) -> Result<(), Errno> {
-    let mut gap = 0;
-    for fd in 3.. {
+/// How many descriptors this process has, by a descriptor of its /proc. 0 before Linux 6.2, and where it is not seen there.
+pub(crate) fn count(proc: BorrowedFd<'_>) -> u64 {
+    rustix::fs::statat(proc, c"self/fd", AtFlags::empty()).map_or(0, |stat| stat.st_size as u64)
+}
+
+/// Closes what exec would close, but the spared ones. There are so many descriptors at least.
+pub(crate) fn close_marked(spared: &[RawFd], count: u64) -> Result<(), Errno> {
+    let (mut gap, mut found) = (0, 0);
+    for fd in 0..=i32::MAX as u32 {
         match flags(fd) {
             Err(Errno::BADF) => gap += 1,
             Err(errno) => return Err(errno),
             Ok(flags) => {
                 gap = 0;
-                if flags & libc::FD_CLOEXEC as usize != 0 && !spared.contains(&(fd as RawFd)) {
+                found += 1;
+                if fd > 2 && flags & libc::FD_CLOEXEC as usize != 0 && !spared.contains(&(fd as RawFd)) {
                     close_number(fd);
                 }
             }
         }
-        if gap == GAP {
+        if gap >= GAP && found >= count {
             break;
         }
     }
