@@ -345,6 +345,29 @@ fn who_lacks_rights_to_join_is_told_the_options_of_run() {
     assert!(output.status.code() == Some(125) && said.contains("--join user=PID"), "{said}");
 }
 
+/// Linux 5.12: a map of user 0 could give a file capabilities that count outside.
+#[test]
+fn root_without_cap_setfcap_is_told_that_it_cannot_be_mapped() {
+    let test = "root_without_cap_setfcap_is_told_that_it_cannot_be_mapped";
+    if !is_root() {
+        skip(test, "root alone has rights to lay down");
+        return;
+    }
+    if !need(test, &["setpriv"]) {
+        return;
+    }
+    for map in [["--map-all"].as_slice(), &["-r"], &["--map-users", "0:0:2", "--map-groups", "0:0:2"]] {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--bounding-set=-setfcap", "--inh-caps=-all"]).arg(path());
+        let output = command.arg("run").args(map).arg("true").output().expect("setpriv starts");
+        let said = stderr(&output);
+        assert!(
+            output.status.code() == Some(125) && said.contains("CAP_SETFCAP (Linux 5.12)"),
+            "{map:?}: {said}"
+        );
+    }
+}
+
 #[test]
 fn too_few_descriptors_are_told_as_that() {
     if !need("too_few_descriptors_are_told_as_that", &["prlimit"]) {

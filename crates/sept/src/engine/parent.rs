@@ -185,7 +185,7 @@ fn perform(
             let failed = |errno: Errno| Error::Duty {
                 what: in_words(duty, pid),
                 errno: Some(errno.raw_os_error()),
-                advice: advice::write_map(file, errno),
+                advice: advice::write_map(file, content.as_bytes(), errno),
                 layer: USER.filter(|_| layers::is_refusal(errno.raw_os_error())),
             };
             write().map(|_| true).map_err(failed)

@@ -74,7 +74,7 @@ fn user_namespace(map: &IdMapped) -> Result<OwnedFd, Error> {
         let advice = match errno {
             // Nobody but root of the initial user namespace may open files of a process that has ended.
             Errno::ACCESS => advice(Errno::PERM),
-            _ => write_map("map", errno),
+            _ => write_map("map", &[], errno),
         };
         Error::duty(what, errno, advice)
     })

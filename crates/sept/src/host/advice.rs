@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::error::Advice;
 use crate::host::common::advice_on;
@@ -138,9 +139,13 @@ fn root_of(process: &str) -> Option<(PathBuf, Option<String>)> {
 }
 
 /// A write of an id map by the parent.
-pub(crate) fn write_map(file: &str, errno: Errno) -> Advice {
+pub(crate) fn write_map(file: &str, content: &[u8], errno: Errno) -> Advice {
     match errno {
         Errno::PERM if apparmor_restricts() => apparmor(),
+        Errno::PERM if maps_root(content) && lacks_setfcap() => Advice::new(
+            "user 0 of outside is mapped by nobody but who has CAP_SETFCAP (Linux 5.12), which this process lacks",
+            "run sept as an ordinary user, or give it CAP_SETFCAP",
+        ),
         Errno::PERM => Advice::new(
             format!(
                 "the kernel refuses this {file}: an id outside is not mapped here, or CAP_SETUID, CAP_SETGID or CAP_SETFCAP is missing"
@@ -152,6 +157,16 @@ pub(crate) fn write_map(file: &str, errno: Errno) -> Advice {
         }
         _ => Advice::default(),
     }
+}
+
+/// Whether a line of the map, `INSIDE OUTSIDE COUNT`, begins at user 0 of outside.
+fn maps_root(map: &[u8]) -> bool {
+    map.split(|byte| *byte == b'\n')
+        .any(|line| line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1) == Some(b"0"))
+}
+
+fn lacks_setfcap() -> bool {
+    capabilities(None).is_ok_and(|sets| !sets.effective.contains(CapabilitySet::SETFCAP))
 }
 
 fn joins_pid(plan: &Plan) -> bool {
@@ -265,7 +280,8 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::Unshare(kinds) | Step::Fork(kinds) => clone(*kinds, Errno::from_raw_os_error(errno)),
         Step::Join { kinds, of, .. } => join(*kinds, of, plan.way, errno),
         _ if user && refused && apparmor_restricts() => apparmor(),
-        Step::MapUid(_) | Step::MapGid(_) if refused => write_map("map", Errno::PERM),
+        Step::MapUid(map) if refused => write_map("map", map.as_bytes(), Errno::PERM),
+        Step::MapGid(_) if refused => write_map("map", &[], Errno::PERM),
         Step::Mount { source: Source::Proc { .. }, .. }
             if errno == libc::EPERM
                 && plan.way == Way::InPlace
