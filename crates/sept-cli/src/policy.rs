@@ -9,8 +9,7 @@ mod own;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::io::Read;
 use std::path::Path;
 
 use lexopt::Parser;
@@ -157,8 +156,7 @@ fn words(parser: &mut Parser) -> Result<Option<Vec<OsString>>, Failure> {
 }
 
 fn write_program(filter: &Filter) -> Result<(), Failure> {
-    let out = std::io::stdout();
-    if rustix::termios::isatty(out.as_fd()) {
+    if rustix::termios::isatty(rustix::stdio::stdout()) {
         return Err(Failure::usage("a compiled policy is no text for a terminal")
             .fix("sept seccomp compile POLICY >FILE"));
     }
@@ -168,7 +166,7 @@ fn write_program(filter: &Filter) -> Result<(), Failure> {
         bytes.extend([instruction.jt, instruction.jf]);
         bytes.extend(instruction.k.to_ne_bytes());
     }
-    out.lock().write_all(&bytes).map_err(|error| Failure::io("cannot write to standard output", &error))
+    report::print_bytes(&bytes)
 }
 
 fn tried(policy: &Policy, call: &str, words: &[String]) -> Result<String, Failure> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fd::{BorrowedFd, RawFd};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use sept::plan::step::{Guard, Step};
 use sept::{Account, Missing, Plan, Usage};
 use serde_json::{Value, json};
@@ -205,21 +206,28 @@ fn same(fd: RawFd) -> Result<File, Failure> {
     let copy = sept::host::duplicate(fd).map_err(failed)?;
     let flags = rustix::fs::fcntl_getfl(&copy).map_err(|errno| failed(errno.into()))?;
     if flags.contains(OFlags::PATH) || flags & OFlags::ACCMODE == OFlags::RDONLY {
-        return Err(failed(rustix::io::Errno::BADF.into()));
+        return Err(failed(Errno::BADF.into()));
     }
     Ok(File::from(copy))
 }
 
 /// Standard output, for what is printed.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    let text = without_c1(text);
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::io("cannot write to standard output", &error))
+    print_bytes(without_c1(text).as_bytes())
+}
+
+/// Not by std's, to which a standard output that can't be written to is as good as one that can.
+pub fn print_bytes(mut bytes: &[u8]) -> Result<(), Failure> {
+    while !bytes.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // Who reads has enough.
+            Err(Errno::PIPE) => return Ok(()),
+            Err(errno) => return Err(Failure::io("cannot write to standard output", &errno.into())),
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// JSON leaves these characters as they are, and some terminals obey them. Here they are as JSON escapes them.

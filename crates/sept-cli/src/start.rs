@@ -45,7 +45,8 @@ extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     std::process::exit(code.into())
 }
 
-/// The standard streams are open from here on, closed ones to /dev/null.
+/// The standard streams are open from here on, closed ones to /dev/null the wrong way round: what they are used for fails, as it
+/// would have.
 fn open_streams() -> Result<(), Errno> {
     // SAFETY: only asked about, and no file of this process has such a number yet.
     let stream = |fd: RawFd| unsafe { BorrowedFd::borrow_raw(fd) };
@@ -57,8 +58,9 @@ fn open_streams() -> Result<(), Errno> {
             return Err(errno);
         }
     }
-    let closed = asked.iter().filter(|fd| fd.revents().contains(PollFlags::NVAL));
-    closed.map(|_| rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())).try_for_each(|open| {
+    let flags = [OFlags::WRONLY, OFlags::RDONLY, OFlags::RDONLY];
+    let closed = asked.iter().zip(flags).filter(|(fd, _)| fd.revents().contains(PollFlags::NVAL));
+    closed.map(|(_, flags)| rustix::fs::open("/dev/null", flags, Mode::empty())).try_for_each(|open| {
         // The lowest number that is free: that of the stream.
         let _ = open?.into_raw_fd();
         Ok(())

@@ -509,6 +509,18 @@ fn closed_streams_are_open_to_nothing() {
         r#"exec "$0" run --namespaces none sh -c 'readlink /proc/self/fd/0 /proc/self/fd/2' <&- 2>&-"#;
     let output = Command::new("sh").args(["-c", script, &path()]).output().expect("sh starts");
     assert_eq!(stdout(&output), "/dev/null\n/dev/null");
+    // What uses them fails, in sept and inside.
+    for words in
+        ["ls", "run --plan true", "seccomp compile strict", "man run", "run echo lost", "run cat <&-"]
+    {
+        let script = format!(r#""$0" {words} >&-"#);
+        let output = Command::new("sh").args(["-c", &script, &path()]).output().expect("sh starts");
+        let said = stderr(&output);
+        assert!(
+            !output.status.success() && said.to_lowercase().contains("bad file descriptor"),
+            "{words}: {said}"
+        );
+    }
     // Where device files don't work.
     let script = r#""$0" run true <&-; echo $?; "$0" run --json-errors true 0>&-; echo $?"#;
     let output = run(&["-r", "--bind", "/", "/", "sh", "-c", script, &path()]);
