@@ -170,8 +170,13 @@ fn parse_kind(word: &OsStr) -> Result<Namespace, Failure> {
 }
 
 fn no_command(written: &str) -> Failure {
-    Failure::usage(format!("{written} stands where a command is wanted"))
-        .fix(format!("write: sept run {written} …"))
+    let fix = if options::knows(&options::RUN, written) {
+        format!("write: sept run {written} …")
+    } else {
+        let meant = options::suggestion(&options::RUN, written);
+        meant.unwrap_or_else(|| "`sept --help` lists the commands".to_owned())
+    };
+    Failure::usage(format!("{written} stands where a command is wanted")).fix(fix)
 }
 
 fn unknown_command(word: &OsStr) -> Failure {

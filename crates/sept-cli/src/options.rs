@@ -242,9 +242,38 @@ static HABITS: &[(&str, &str)] = &[
     ("uid", "--map-user"),
     ("gid", "--map-group"),
     ("as-pid-1", "nothing: COMMAND is PID 1 unless --init is given"),
+    ("args", "xargs -0 sept run <FILE"),
+    ("unshare-user-try", "--if-possible user"),
+    ("unshare-cgroup-try", "--if-possible cgroup"),
+    ("userns", "--join user=TARGET"),
+    ("userns2", "nothing that there is"),
+    ("pidns", "--join pid=TARGET"),
+    ("disable-userns", "--seccomp strict, which refuses more"),
+    ("assert-userns-disabled", "nothing that there is"),
+    ("lock-file", "flock -s FILE sept run …"),
+    ("sync-fd", "nothing: sept holds what it was given until COMMAND has ended"),
+    ("bind-fd", "--bind /proc/self/fd/FD"),
+    ("ro-bind-fd", "--ro-bind /proc/self/fd/FD"),
+    ("exec-label", "--selinux-label"),
+    ("file-label", "nothing that there is"),
+    ("add-seccomp-fd", "--seccomp with a policy, repeatable"),
+    ("block-fd", "Command::park of the library"),
+    ("userns-block-fd", "Command::park of the library"),
+    ("info-fd", "--report-fd, at the end"),
+    ("json-status-fd", "--report-fd, at the end"),
+    ("level-prefix", "nothing: errors begin with \"sept:\""),
     ("rootfs", "--root"),
     ("chroot", "--root"),
 ];
+
+/// Whether this word is an option of the command.
+pub fn knows(page: &Page, word: &str) -> bool {
+    let is_it = |opt: &Opt| match word.strip_prefix("--") {
+        Some(long) => opt.long == long,
+        None => opt.short.is_some_and(|short| word.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4]))),
+    };
+    page.options.iter().any(is_it)
+}
 
 /// What may have been meant by an unknown option.
 pub fn suggestion(page: &Page, unknown: &str) -> Option<String> {

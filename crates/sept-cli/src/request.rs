@@ -350,8 +350,8 @@ fn apply(
             ])?);
         }
         Id::Wd => request.wd = Some(values.os()?.into()),
-        Id::Env => request.env.push(env_change(values.os()?)),
-        Id::Unset => request.env.push(EnvChange::Unset(values.os()?)),
+        Id::Env => request.env.push(env_change(variable(values.os()?)?)),
+        Id::Unset => request.env.push(EnvChange::Unset(variable(values.os()?)?)),
         Id::ClearEnv => request.clear_env = true,
         Id::Tty => request.tty = true,
         Id::NewSession => request.new_session = true,
@@ -537,6 +537,13 @@ fn join(values: &mut Values<'_>) -> Result<(Namespace, OsString), Failure> {
     Ok((kind, OsStr::from_bytes(&bytes[at + 1..]).to_owned()))
 }
 
+fn variable(name: OsString) -> Result<OsString, Failure> {
+    if name.is_empty() {
+        return Err(Failure::usage("the environment variable has no name"));
+    }
+    Ok(name)
+}
+
 fn env_change(text: OsString) -> EnvChange {
     let bytes = text.as_bytes();
     match bytes.iter().position(|byte| *byte == b'=') {
@@ -592,7 +599,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if seconds == 0.0 {
         return Err("a time limit of nothing leaves no time to run".to_owned());
     }
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+    Duration::try_from_secs_f64(seconds).map_err(|_| "that is a longer time than can be kept".to_owned())
 }
 
 #[cfg(test)]

@@ -155,6 +155,10 @@ fn bad_requests_are_refused_before_anything_is_touched() {
     refused(&["--keep-fd", "99", "true"], "99 is not open");
     refused(&["--timeout", "soon", "true"], "duration");
     refused(&["--timeout", "0", "true"], "no time to run");
+    refused(&["--timeout", "99999999999999999999", "true"], "longer time than can be kept");
+    refused(&["--env", "", "true"], "has no name");
+    refused(&["--unset", "", "true"], "has no name");
+    refused(&["--map-users", "0:0:4294967296", "true"], "each below 4294967296");
     refused(&["--setuid", "-1", "true"], "an id is a number");
     refused(&["--network", "nonsense", "true"], "one of none, host");
     refused(&["--plan=yaml", "true"], "json");

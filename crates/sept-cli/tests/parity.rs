@@ -529,6 +529,14 @@ fn every_option_of_bwrap_has_its_place_in_the_table() {
             panic!("sept run has no {unknown}: {row}");
         }
     }
+    // Who types theirs is told ours.
+    for row in table.lines().skip(2) {
+        let theirs = row.split('|').nth(1).expect("a row has columns");
+        for option in options(theirs).filter(|option| !known.contains(option)) {
+            let said = stderr(&Command::new(path()).args(["run", option]).output().expect("sept starts"));
+            assert!(said.contains("fix: here that is "), "{option}: {said}");
+        }
+    }
     if !need(test, &["bwrap"]) {
         return;
     }

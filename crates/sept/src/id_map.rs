@@ -33,8 +33,11 @@ impl FromStr for IdRange {
 
     /// `IN:OUT:COUNT`, or the older `OUT,IN,COUNT` of unshare(1).
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed =
-            || format!("{text:?} is no id map: write INSIDE:OUTSIDE:COUNT, for instance 0:100000:65536");
+        let malformed = || {
+            format!(
+                "{text:?} is no id map: write INSIDE:OUTSIDE:COUNT, each below 4294967296, for instance 0:100000:65536"
+            )
+        };
         let (separator, swapped) = if text.contains(',') { (',', true) } else { (':', false) };
         let mut numbers = [0_u32; 3];
         let mut parts = text.split(separator);
