@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Scratch, children, host, is_root, need, on_terminal, path, run, sept, skip, stderr};
+use common::{Scratch, children, host, is_root, need, need_root, on_terminal, path, run, sept, skip, stderr};
 
 /// Runs a script inside that makes the situation and then starts sept again.
 fn nested(prepare: &str, args: &str) -> String {
@@ -158,11 +158,11 @@ fn a_missing_elf_interpreter_is_named() {
 
 #[test]
 fn a_missing_helper_is_named_with_its_package() {
-    if !is_root() {
-        skip("a_missing_helper_is_named_with_its_package", "only root can hide it without a user namespace");
-        return;
-    }
-    if !need("a_missing_helper_is_named_with_its_package", &["newuidmap", "setpriv"]) {
+    if !need_root(
+        "a_missing_helper_is_named_with_its_package",
+        "only root can hide it without a user namespace",
+    ) || !need("a_missing_helper_is_named_with_its_package", &["newuidmap", "setpriv"])
+    {
         return;
     }
     let scratch = Scratch::new();
@@ -274,11 +274,9 @@ fn with_helper(helper: &str, args: &str) -> std::process::Output {
 
 #[test]
 fn a_hanging_helper_is_given_up_at_the_deadline() {
-    if !is_root() {
-        skip("a_hanging_helper_is_given_up_at_the_deadline", "only root can hide the helper");
-        return;
-    }
-    if !need("a_hanging_helper_is_given_up_at_the_deadline", &["newuidmap", "setpriv"]) {
+    if !need_root("a_hanging_helper_is_given_up_at_the_deadline", "only root can hide the helper")
+        || !need("a_hanging_helper_is_given_up_at_the_deadline", &["newuidmap", "setpriv"])
+    {
         return;
     }
     // One that keeps its standard error open, and one that closes it.
@@ -329,11 +327,7 @@ fn a_hanging_start_ends_with_septs_parent() {
 #[test]
 fn who_lacks_rights_to_join_is_told_the_options_of_run() {
     let test = "who_lacks_rights_to_join_is_told_the_options_of_run";
-    if !is_root() {
-        skip(test, "root alone has rights to lay down");
-        return;
-    }
-    if !need(test, &["setpriv"]) {
+    if !need_root(test, "root alone has rights to lay down") || !need(test, &["setpriv"]) {
         return;
     }
     let target = common::Waiting::new(&["--map-root-user"]);
@@ -349,11 +343,7 @@ fn who_lacks_rights_to_join_is_told_the_options_of_run() {
 #[test]
 fn root_without_cap_setfcap_is_told_that_it_cannot_be_mapped() {
     let test = "root_without_cap_setfcap_is_told_that_it_cannot_be_mapped";
-    if !is_root() {
-        skip(test, "root alone has rights to lay down");
-        return;
-    }
-    if !need(test, &["setpriv"]) {
+    if !need_root(test, "root alone has rights to lay down") || !need(test, &["setpriv"]) {
         return;
     }
     for map in [["--map-all"].as_slice(), &["-r"], &["--map-users", "0:0:2", "--map-groups", "0:0:2"]] {
@@ -407,11 +397,7 @@ fn a_missing_proc_is_told_as_that() {
 #[test]
 fn a_root_that_this_user_may_not_search_is_told_as_that() {
     let test = "a_root_that_this_user_may_not_search_is_told_as_that";
-    if !is_root() {
-        skip(test, "root alone can make one that is closed to another");
-        return;
-    }
-    if !need(test, &["setpriv"]) {
+    if !need_root(test, "root alone can make one that is closed to another") || !need(test, &["setpriv"]) {
         return;
     }
     let (scratch, copy) = (Scratch::new(), Scratch::new());

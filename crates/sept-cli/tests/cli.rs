@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{
-    Scratch, Waiting, children, host, is_root, namespace_of, need, path, run, sept, skip, soon, stderr,
+    Scratch, Waiting, children, host, is_root, namespace_of, need, need_root, path, run, sept, soon, stderr,
     stdout,
 };
 
@@ -438,8 +438,7 @@ fn ids_can_be_changed_inside() {
 
 #[test]
 fn a_set_user_id_copy_refuses_to_run() {
-    if !is_root() {
-        skip("a_set_user_id_copy_refuses_to_run", "only root can make a copy that is another user's");
+    if !need_root("a_set_user_id_copy_refuses_to_run", "only root can make a copy that is another user's") {
         return;
     }
     let scratch = Scratch::for_set_user_id();

@@ -11,14 +11,13 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use common::{Scratch, is_root, need, path, skip, stderr, stdout};
+use common::{Scratch, is_root, need, need_root, path, skip, stderr, stdout};
 
 const NEEDED: [&str; 3] = ["busybox", "crun", "unshare"];
 
 /// Starts a hidden test of this file in namespaces of its own.
 fn in_a_lab(test: &str, hidden: &str, engine: &str) {
-    if !is_root() {
-        skip(test, "only root can run an engine here");
+    if !need_root(test, "only root can run an engine here") {
         return;
     }
     if !need(test, &[&[engine][..], &NEEDED].concat()) {

@@ -5,7 +5,9 @@ mod common;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use common::{Waiting, children, is_root, namespace_of, need, path, run, sept, skip, soon, stderr, stdout};
+use common::{
+    Waiting, children, is_root, namespace_of, need, need_root, path, run, sept, skip, soon, stderr, stdout,
+};
 
 fn enter(words: &[&str]) -> std::process::Output {
     sept().arg("enter").args(words).output().expect("sept starts")
@@ -97,8 +99,7 @@ fn the_targets_environment_is_taken_when_asked() {
 #[test]
 fn the_environment_of_somebody_else_comes_with_its_mounts_only() {
     let test = "the_environment_of_somebody_else_comes_with_its_mounts_only";
-    if !is_root() {
-        skip(test, "only root may enter what belongs to others");
+    if !need_root(test, "only root may enter what belongs to others") {
         return;
     }
     let target = Waiting::new(&["-Umu", "--map-all", "-S", "1234", "-G", "1234", "--env", "WHERE=inside"]);
@@ -239,8 +240,7 @@ fn the_targets_cgroup_is_joined_when_asked() {
 #[test]
 fn the_network_of_a_socket_is_joined() {
     use std::os::fd::AsRawFd;
-    if !is_root() {
-        skip("the_network_of_a_socket_is_joined", "it takes CAP_NET_ADMIN");
+    if !need_root("the_network_of_a_socket_is_joined", "it takes CAP_NET_ADMIN") {
         return;
     }
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Pins, Waiting, host, is_root, namespace_of, skip, soon, stderr, stdout};
+use common::{Pins, Waiting, host, is_root, namespace_of, need_root, skip, soon, stderr, stdout};
 
 /// A name that no other test, nor another run, takes.
 fn name(what: &str) -> String {
@@ -177,8 +177,7 @@ fn without_a_place_for_pins_it_says_so() {
 /// Where the kernel takes a mount namespace for younger than it is, and refuses to bind it, a process holds the pin.
 #[test]
 fn a_mount_namespace_is_pinned_from_another_one() {
-    if !is_root() {
-        skip("a_mount_namespace_is_pinned_from_another_one", "others pin by a process anyway");
+    if !need_root("a_mount_namespace_is_pinned_from_another_one", "others pin by a process anyway") {
         return;
     }
     let name = name("mount");

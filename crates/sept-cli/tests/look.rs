@@ -4,7 +4,7 @@ mod common;
 
 use std::process::{Command, Stdio};
 
-use common::{Scratch, Waiting, is_root, namespace_of, need, path, sept, skip, soon, stderr, stdout};
+use common::{Scratch, Waiting, is_root, namespace_of, need, need_root, path, sept, soon, stderr, stdout};
 use serde_json::Value;
 
 fn ask(words: &[&str]) -> std::process::Output {
@@ -293,8 +293,8 @@ fn manual_pages_and_completions_name_every_option() {
 /// Its file lies in another mount namespace, whose paths may be anybody's: it is opened there, and not by way of links.
 #[test]
 fn a_namespace_kept_by_a_mount_elsewhere_is_listed_with_its_owner() {
-    if !is_root() {
-        skip("a_namespace_kept_by_a_mount_elsewhere_is_listed_with_its_owner", "only root can bind one");
+    if !need_root("a_namespace_kept_by_a_mount_elsewhere_is_listed_with_its_owner", "only root can bind one")
+    {
         return;
     }
     let script = "mount -t tmpfs none /mnt && mkdir '/mnt/a b' && touch '/mnt/a b/ns' && \

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Output, Stdio};
 
-use common::{Scratch, host, is_root, need, run, sept, skip, stderr, stdout};
+use common::{Scratch, host, is_root, need, need_root, run, sept, skip, stderr, stdout};
 
 fn refused(args: &[&str], reason: &str) {
     let output = run(&[args, &["true"]].concat());
@@ -106,8 +106,7 @@ fn a_device_is_shown_and_is_the_one_that_was_named() {
 
 #[test]
 fn a_device_is_made_where_it_may_be_and_works() {
-    if !is_root() {
-        skip("a_device_is_made_where_it_may_be_and_works", "only root makes devices");
+    if !need_root("a_device_is_made_where_it_may_be_and_works", "only root makes devices") {
         return;
     }
     let line = ["--share", "user", "--fs", "tmpfs", "none", "/mnt", "--device", "/dev/null:/mnt/d/null"];
@@ -333,8 +332,7 @@ fn a_mount_is_changed_afterwards() {
 #[test]
 fn owners_are_mapped_in_a_bind_and_files_made_inside_are_the_right_ones() {
     const TEST: &str = "owners_are_mapped_in_a_bind_and_files_made_inside_are_the_right_ones";
-    if !is_root() {
-        skip(TEST, "only root maps owners");
+    if !need_root(TEST, "only root maps owners") {
         return;
     }
     for base in ["/var/tmp", "/dev/shm"] {

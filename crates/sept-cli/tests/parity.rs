@@ -5,7 +5,7 @@ mod common;
 
 use std::process::{Command, Output, Stdio};
 
-use common::{host, is_root, need, path, run, skip, stderr, stdout};
+use common::{host, is_root, need, need_root, path, run, skip, stderr, stdout};
 
 /// Everything that a process can tell about itself, line by line.
 const FACTS: &str = r#"
@@ -299,8 +299,7 @@ fn unshare_and_exit_codes() {
 
 #[test]
 fn unshare_keeps_namespaces_by_file() {
-    if !is_root() {
-        skip("unshare_keeps_namespaces_by_file", "only root can bind a namespace to a file");
+    if !need_root("unshare_keeps_namespaces_by_file", "only root can bind a namespace to a file") {
         return;
     }
     // In a mount namespace of its own, so that nothing stays whatever fails.
@@ -419,8 +418,7 @@ fn enter_becomes_root_as_nsenter_does() {
 
 #[test]
 fn enter_takes_files_as_nsenter_does() {
-    if !is_root() {
-        skip("enter_takes_files_as_nsenter_does", "only root can join without a user namespace");
+    if !need_root("enter_takes_files_as_nsenter_does", "only root can join without a user namespace") {
         return;
     }
     let script = |tool: &str| {

@@ -98,6 +98,15 @@ pub fn need(test: &str, programs: &[&str]) -> bool {
     }
 }
 
+/// Whether root runs this; if not, says loudly which test is skipped, and why.
+pub fn need_root(test: &str, why: &str) -> bool {
+    let root = is_root();
+    if !root {
+        skip(test, why);
+    }
+    root
+}
+
 /// Whether Landlock here can keep abstract sockets and signals inside (Linux 6.12), as it does by default.
 pub fn has_scopes() -> bool {
     stdout(&run(&["--share", "net", "--plan", "true"])).contains("Landlock")

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::fs::SealFlags;
 
-use crate::common::{Scratch, Waiting, children, host, is_root, need, path, sept, skip, soon, stderr};
+use crate::common::{Scratch, Waiting, children, host, need, need_root, path, sept, soon, stderr};
 use crate::root_of;
 
 /// A copy of the executable that belongs to this user.
@@ -211,11 +211,7 @@ fn who_comes_in_is_not_to_be_traced() {
 #[test]
 fn copies_with_rights_of_their_own_refuse() {
     let test = "copies_with_rights_of_their_own_refuse";
-    if !is_root() {
-        skip(test, "only root can make such copies");
-        return;
-    }
-    if !need(test, &["setpriv", "setcap"]) {
+    if !need_root(test, "only root can make such copies") || !need(test, &["setpriv", "setcap"]) {
         return;
     }
     let scratch = Scratch::for_set_user_id();

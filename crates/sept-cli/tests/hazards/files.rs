@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::{Scratch, host, is_root, need, path, run, skip, stderr, stdout};
+use crate::common::{Scratch, host, need, need_root, path, run, skip, stderr, stdout};
 use crate::root_of;
 
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
@@ -291,11 +291,7 @@ fn no_mount_is_made_first_and_restricted_afterwards() {
 #[test]
 fn no_file_outside_of_a_root_is_opened_by_a_handle() {
     let test = "no_file_outside_of_a_root_is_opened_by_a_handle";
-    if !is_root() {
-        skip(test, "only root may open by handles at all");
-        return;
-    }
-    if !need(test, &["perl"]) {
+    if !need_root(test, "only root may open by handles at all") || !need(test, &["perl"]) {
         return;
     }
     let scratch = Scratch::new();
@@ -327,8 +323,7 @@ fn no_file_outside_of_a_root_is_opened_by_a_handle() {
 #[test]
 fn nothing_of_proc_that_is_roots_alone_is_writable() {
     let test = "nothing_of_proc_that_is_roots_alone_is_writable";
-    if !is_root() {
-        skip(test, "nobody else may write there");
+    if !need_root(test, "nobody else may write there") {
         return;
     }
     // What is there is written again.

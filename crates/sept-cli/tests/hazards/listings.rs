@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::common::{Scratch, Waiting, children, host, is_root, need, path, sept, skip, soon};
+use crate::common::{Scratch, Waiting, children, host, need, need_root, path, sept, soon};
 
 /// Escape, operating system command, bell, the one-byte form of the escape as Unicode has it, and right to left.
 const NAME: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}2K\u{202e}";
@@ -123,11 +123,7 @@ fn no_message_shows_a_name_as_it_is() {
 #[test]
 fn who_looks_into_a_user_namespace_is_one_of_it() {
     let test = "who_looks_into_a_user_namespace_is_one_of_it";
-    if !is_root() {
-        skip(test, "root alone has an identity to lose");
-        return;
-    }
-    if !need(test, &["strace"]) {
+    if !need_root(test, "root alone has an identity to lose") || !need(test, &["strace"]) {
         return;
     }
     let mapped = ["--map-users", "0:100000:1000", "--map-groups", "0:100000:1000", "-S", "0", "-G", "0"];

@@ -4,18 +4,14 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use crate::common::{
-    Scratch, Waiting, children, host, is_root, need, need_subids, path, run, sept, skip, stderr, stdout,
+    Scratch, Waiting, children, host, need, need_root, need_subids, path, run, sept, stderr, stdout,
 };
 
 /// CVE-2014-8989: a file that denies a group, and a process that would drop the group.
 #[test]
 fn a_group_that_is_denied_stays_denied() {
     let test = "a_group_that_is_denied_stays_denied";
-    if !is_root() {
-        skip(test, "only root can give a process that group");
-        return;
-    }
-    if !need(test, &["setpriv"]) {
+    if !need_root(test, "only root can give a process that group") || !need(test, &["setpriv"]) {
         return;
     }
     let scratch = Scratch::new();
@@ -54,11 +50,7 @@ fn a_group_that_is_denied_stays_denied() {
 #[test]
 fn capability_sets_are_empty_where_nobody_asked() {
     let test = "capability_sets_are_empty_where_nobody_asked";
-    if !is_root() {
-        skip(test, "only root can have such sets");
-        return;
-    }
-    if !need(test, &["setpriv"]) {
+    if !need_root(test, "only root can have such sets") || !need(test, &["setpriv"]) {
         return;
     }
     let target = Waiting::new(&[]);

@@ -1,6 +1,6 @@
 //! Links in a root that lead through what is mounted: `place -> NAME/x/..` is NAME until something lies on NAME.
 
-use crate::common::{Scratch, is_root, path, run, skip, stderr, stdout};
+use crate::common::{Scratch, need_root, path, run, skip, stderr, stdout};
 use crate::root_of;
 
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
@@ -22,8 +22,7 @@ fn with(root: &str, options: &[&str], script: &str) -> String {
 #[test]
 fn what_guards_proc_goes_where_proc_went() {
     let test = "what_guards_proc_goes_where_proc_went";
-    if !is_root() {
-        skip(test, "nobody else may write there");
+    if !need_root(test, "nobody else may write there") {
         return;
     }
     let script = "for file in sys/kernel/core_pattern sys/vm/swappiness; do
@@ -41,8 +40,7 @@ fn what_guards_proc_goes_where_proc_went() {
 #[test]
 fn what_guards_cgroups_goes_where_they_went() {
     let test = "what_guards_cgroups_goes_where_they_went";
-    if !is_root() {
-        skip(test, "it takes the right to make cgroups");
+    if !need_root(test, "it takes the right to make cgroups") {
         return;
     }
     let scratch = Scratch::new();
