@@ -1,9 +1,14 @@
 //! The library as std's `Command`: streams, environment, status, signals; and what is beyond it.
 
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 use sept::{Command, Error, Namespace, Stdio};
+
+mod common;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
@@ -131,4 +136,37 @@ fn a_quick_start_hardly_asks_whether_to_give_up() {
     });
     assert!(started.expect("it starts").wait().expect("it ends").success());
     assert!(asked <= 50, "a quick start hardly asks");
+}
+
+/// Other processes of that user may look into the child, and write there, as soon as it is theirs: not into the caller.
+#[test]
+fn who_becomes_another_user_has_memory_of_its_own() {
+    if !rustix::process::geteuid().is_root() {
+        common::skip("who_becomes_another_user_has_memory_of_its_own", "only root can become another user");
+        return;
+    }
+    let nobody = 65534;
+    for (kinds, is_callers) in
+        [(vec![], false), (vec![Namespace::Mount, Namespace::Pid], false), (vec![Namespace::User], true)]
+    {
+        let mut command = Command::new("true");
+        command.unshare(kinds.clone());
+        if is_callers {
+            // A user namespace of its own keeps them out.
+            command.map_all();
+        }
+        let parked = command.uid(nobody).gid(nobody).park().expect("it is parked");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", parked.id())).expect("it is there");
+        assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
+        let word = AtomicU32::new(1);
+        let memory = std::fs::OpenOptions::new().write(true).open(format!("/proc/{}/mem", parked.id()));
+        let memory = memory.expect("root may open it");
+        memory.write_all_at(&2_u32.to_ne_bytes(), word.as_ptr() as u64).expect("it can be written");
+        assert_eq!(word.load(Relaxed) == 2, is_callers, "{kinds:?}");
+        // Nobody's own processes may not, whoever owns it.
+        let mut other = std::process::Command::new("dd");
+        other.arg("if=/dev/null").arg(format!("of=/proc/{}/mem", parked.id())).uid(nobody).gid(nobody);
+        assert!(!other.output().expect("dd starts").status.success(), "{kinds:?}");
+        assert!(parked.start().expect("it starts").wait().expect("it ends").success());
+    }
 }

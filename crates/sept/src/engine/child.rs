@@ -67,7 +67,7 @@ pub(super) fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned> {
         namespaces: if staged { 0 } else { prepared.plan.clone_flags() },
         // A PID 1 that stays, and a process that joins others, must not have the caller's memory: whoever is inside could
         // reach for it.
-        share_memory: prepared.second_stack.is_none() && !prepared.plan.is_copied(),
+        share_memory: prepared.shares_memory(),
         life: &prepared.control.life,
         by_hand: &prepared.control.by_hand,
         stack: &prepared.stack,
@@ -352,8 +352,13 @@ impl<'a> Child<'a> {
                 rustix::thread::set_thread_res_gid(id, id, id)
             }
             Step::SetUid(id) => {
-                let id = Uid::from_raw(*id);
-                rustix::thread::set_thread_res_uid(id, id, id)
+                let (id, before) = (Uid::from_raw(*id), rustix::process::getuid());
+                rustix::thread::set_thread_res_uid(id, id, id)?;
+                if id == before {
+                    return Ok(());
+                }
+                // So it is by now, unless fs.suid_dumpable says otherwise.
+                rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             }
             Step::EnterCgroup(_) => self.enter_cgroup(),
             Step::UnshareCgroup => sys::unshare(Namespace::Cgroup.flag()),

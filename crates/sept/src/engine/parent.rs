@@ -77,7 +77,7 @@ impl Drop for Turn {
 ///
 /// While that takes longer than usual, `stop` is asked every 20 ms whether to give up.
 pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> Result<Started, Error> {
-    let turn = Turn::take(prepared.plan.changes_ids());
+    let turn = Turn::take(prepared.plan.changes_ids() && prepared.shares_memory());
     let cloned = clone(&prepared)?;
     let pidfd = cloned.pidfd.ok_or_else(|| prepare::duty("get a pidfd of the child", Errno::BADF))?;
     let mut started =
@@ -89,8 +89,7 @@ pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> 
             duties(&started.prepared, process, stop, || started.stopped())
         })
         .and_then(|()| started.wait(stop));
-    drop(turn);
-    match done {
+    let done = match done {
         Ok(parked) => {
             started.parked = parked;
             started.collect_first();
@@ -100,7 +99,10 @@ pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> 
             started.end();
             Err(error)
         }
-    }
+    };
+    // Not before: until then the memory may be that of a child which is another user already.
+    drop(turn);
+    done
 }
 
 #[expect(clippy::borrowed_box, reason = "the box is what keeps it in its place")]

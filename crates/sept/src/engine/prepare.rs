@@ -176,6 +176,13 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
     })
 }
 
+impl Prepared {
+    /// Whether the child is in the caller's memory until exec.
+    pub(crate) fn shares_memory(&self) -> bool {
+        self.second_stack.is_none() && !self.plan.is_copied()
+    }
+}
+
 fn takes_attributes(step: &Step) -> bool {
     matches!(
         step,

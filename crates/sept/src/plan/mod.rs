@@ -138,11 +138,12 @@ impl Plan {
         // First of all: a child whose parent is gone must not go on.
         steps.extend(command.parent_death_signal.map(Step::DieWithParent));
         let memory = MemoryLimit::of(command, host, way);
-        if memory == MemoryLimit::Copied {
+        let copied = memory == MemoryLimit::Copied || is_handed_over(command, host, way);
+        if copied {
             steps.push(Step::TellExec);
         }
         own_cgroup(command, way, &mut steps)?;
-        let beside = makes_net_beside(command, host, way, memory);
+        let beside = !copied && makes_net_beside(command, host, way);
         if beside {
             steps.push(Step::BeginNet);
         }
@@ -292,16 +293,26 @@ fn own_cgroup(command: &Command, way: Way, steps: &mut Vec<Step>) -> Result<(), 
 /// Whether a second thread makes the net namespace: where lo is to be set up there, for which the kernel has one lock, and there
 /// is more to do meanwhile than to mount proc. Not where somebody looks at it in between, where only one thread may move, or
 /// where memory is scarce.
-fn makes_net_beside(command: &Command, host: &Host, way: Way, memory: MemoryLimit) -> bool {
+fn makes_net_beside(command: &Command, host: &Host, way: Way) -> bool {
     command.namespaces.contains(Namespace::Net)
         && command.loopback
         && command.namespaces.contains(Namespace::Mount)
         && command.mounts.len() > 1
         && way == Way::Spawn
         && host.joins.is_empty()
-        && memory != MemoryLimit::Copied
         && !(command.init && command.namespaces.contains(Namespace::Time))
         && command.persist.iter().all(|(kind, _)| *kind != Namespace::Net)
+}
+
+/// Whether the child becomes another user where no user namespace of its own guards it: then it has a copy of the caller's memory.
+/// That user's other processes may look into it, and write there, as soon as the kernel counts it as one of theirs. A reaper's
+/// child, and one that joins, has a copy anyway.
+fn is_handed_over(command: &Command, host: &Host, way: Way) -> bool {
+    command.uid.is_some()
+        && !command.namespaces.contains(Namespace::User)
+        && way == Way::Spawn
+        && !command.init
+        && host.joins.is_empty()
 }
 
 /// How the command gets its limit of memory. The kernel counts a tmpfs where the process is that has the memory of who
