@@ -194,8 +194,8 @@ fn told(mut child: sept::Child) -> Result<String, String> {
             Ok(None) if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(1)),
             Ok(Some(_)) => break,
             Ok(None) => {
+                // Not waited for: who traces it can keep its end back.
                 let _ = child.kill();
-                let _ = child.wait();
                 return Err("somebody stopped who looked there".to_owned());
             }
             Err(error) => return Err(error.to_string()),

@@ -122,9 +122,11 @@ pub fn start_and_wait(
         has_init: request.init,
         leads_job,
         background,
-        undecided: None,
+        undecided: Vec::new(),
         timed_out: false,
         carried_out: None,
+        killed: None,
+        withheld: false,
     };
     let (outcome, usage, account) =
         supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;

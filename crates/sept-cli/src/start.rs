@@ -29,6 +29,9 @@ extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     // A report to a pipe without a reader is an error, and no reason to leave the command alone.
     // SAFETY: no handler is installed.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // Where the caller ignored it, the kernel would tell nobody how a child ended.
+    // SAFETY: as above.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     let code = open_streams().map_or_else(
         |errno| {
             let failure = Failure::io("cannot open /dev/null for a standard stream", &errno.into())
@@ -53,9 +56,15 @@ fn open_streams() -> Result<(), Errno> {
     let streams = [stream(0), stream(1), stream(2)];
     let mut asked = streams.each_ref().map(|fd| PollFd::new(fd, PollFlags::empty()));
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    while let Err(errno) = poll(&mut asked, Some(&now)) {
-        if errno != Errno::INTR {
-            return Err(errno);
+    loop {
+        match poll(&mut asked, Some(&now)) {
+            Err(Errno::INTR) => {}
+            // No process may have so many descriptors (RLIMIT_NOFILE): none can be opened either.
+            Err(Errno::INVAL) => return Ok(()),
+            polled => {
+                polled?;
+                break;
+            }
         }
     }
     let flags = [OFlags::WRONLY, OFlags::RDONLY, OFlags::RDONLY];

@@ -17,6 +17,7 @@ use crate::disposition::{
     SIGTTOU, SIGWINCH, Way,
 };
 use crate::failure::Failure;
+use crate::report;
 use crate::terminal::{Relay, Turn};
 
 /// How it went.
@@ -141,11 +142,15 @@ pub struct Supervisor<'a> {
     pub leads_job: bool,
     /// Where this process runs while another job has the terminal, as after `bg`.
     pub background: Option<Background>,
-    /// A signal that a PID 1 blocks at the moment, and until when it is looked at again: where it leaves it at its default
+    /// Signals that a PID 1 blocks at the moment, and until when they are looked at again: where it leaves one at its default
     /// then, the kernel has dropped it.
-    pub undecided: Option<(i32, Instant)>,
+    pub undecided: Vec<(i32, Instant)>,
     pub timed_out: bool,
     pub carried_out: Option<i32>,
+    /// When it was killed from here.
+    pub killed: Option<Instant>,
+    /// Whether it has ended, and its end is withheld by a tracer.
+    pub withheld: bool,
 }
 
 /// What is done about the terminal once this job has it again.
@@ -164,6 +169,9 @@ impl Background {
 
 /// For how long a signal that is blocked is looked at.
 const MOMENT: Duration = Duration::from_millis(20);
+
+/// For how long a command that was killed may take to end: freeing much memory takes its time, and a thread may hang in the kernel.
+const DYING: Duration = Duration::from_secs(10);
 
 /// How soon it is seen that this job has the terminal again: some shells send no signal with it.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -221,12 +229,19 @@ impl Supervisor<'_> {
         }
         if self.watch.deadline.is_some_and(|deadline| Instant::now() >= deadline) && !self.timed_out {
             self.timed_out = true;
-            self.child.kill()?;
+            self.kill()?;
         }
         if ready.parent {
-            self.child.kill()?;
+            self.kill()?;
         }
         match self.child.poll_change()? {
+            State::Running if self.killed.is_some_and(|at| at.elapsed() >= DYING) => {
+                report::note(&format!(
+                    "COMMAND was killed {} seconds ago and has not ended: the kernel does not let go of it",
+                    DYING.as_secs()
+                ));
+                Ok(Some(ExitStatus::from_raw(SIGKILL)))
+            }
             State::Ended(status) => Ok(Some(status)),
             // Without a terminal there is no shell that waits for it, and who stops itself would stop the time, too.
             State::Stopped(_) => {
@@ -235,8 +250,16 @@ impl Supervisor<'_> {
                 }
                 Ok(None)
             }
-            State::Running => Ok(None),
+            State::Running => {
+                self.withheld = ready.command;
+                Ok(None)
+            }
         }
+    }
+
+    fn kill(&mut self) -> io::Result<()> {
+        self.killed.get_or_insert_with(Instant::now);
+        self.child.kill()
     }
 
     /// `lives`: whether the command's end is something to wait for.
@@ -246,6 +269,7 @@ impl Supervisor<'_> {
             tv_nsec: i64::from(left.subsec_nanos()),
         });
         let mut fds = vec![PollFd::new(&self.watch.signals, PollFlags::IN)];
+        let lives = lives && !self.withheld;
         if lives {
             fds.push(PollFd::from_borrowed_fd(self.child.as_fd(), PollFlags::IN));
         }
@@ -263,6 +287,7 @@ impl Supervisor<'_> {
         }
         let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         Ok(Ready {
+            command: self.withheld || (lives && ready(&fds[1])),
             parent: parent.is_some_and(|at| ready(&fds[at])),
             terminal: fds[terminal..].iter().any(ready),
         })
@@ -274,10 +299,14 @@ impl Supervisor<'_> {
         if !self.watch.kept.is_empty() {
             return Some(Duration::ZERO);
         }
-        if self.undecided.is_some() {
+        if !self.undecided.is_empty() {
             return Some(Duration::from_millis(1));
         }
-        let deadline = self.watch.deadline.filter(|_| !self.timed_out);
+        if self.withheld {
+            return Some(Duration::from_millis(10));
+        }
+        let dying = self.killed.map(|at| at + DYING);
+        let deadline = self.watch.deadline.filter(|_| !self.timed_out).into_iter().chain(dying).min();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // What is in this very group has the terminal again by itself.
         let looks = self.background.is_some() && (self.leads_job || self.relay.is_some());
@@ -329,7 +358,7 @@ impl Supervisor<'_> {
         match disposition::way(&self.child, signal) {
             Way::Default => self.act(signal).map(|()| true),
             Way::Blocked => {
-                self.undecided = Some((signal, Instant::now() + MOMENT));
+                self.undecided.push((signal, Instant::now() + MOMENT));
                 Ok(false)
             }
             Way::Own => Ok(false),
@@ -337,13 +366,13 @@ impl Supervisor<'_> {
     }
 
     fn look_again(&mut self) -> io::Result<()> {
-        let Some((signal, until)) = self.undecided else { return Ok(()) };
-        match disposition::way(&self.child, signal) {
-            Way::Blocked if Instant::now() < until => return Ok(()),
-            Way::Default => self.act(signal)?,
-            _ => {}
+        for (signal, until) in std::mem::take(&mut self.undecided) {
+            match disposition::way(&self.child, signal) {
+                Way::Blocked if Instant::now() < until => self.undecided.push((signal, until)),
+                Way::Default => self.act(signal)?,
+                _ => {}
+            }
         }
-        self.undecided = None;
         Ok(())
     }
 
@@ -351,7 +380,7 @@ impl Supervisor<'_> {
         match disposition::default_action(signal) {
             Default::Terminate => {
                 self.carried_out = Some(signal);
-                self.child.kill()
+                self.kill()
             }
             Default::Stop => self.child.signal(SIGSTOP),
             Default::Continue => self.child.signal(SIGCONT),
@@ -371,6 +400,13 @@ impl Supervisor<'_> {
         }
         let inner = self.background.map_or_else(foreground, |background| background.inner);
         self.leave_job();
+        if self.watch.parent.is_some() {
+            // Its end is to be seen. It comes when the thread ends that started us, too: then the command goes on.
+            rustix::process::set_parent_process_death_signal(Some(Signal::CONT))?;
+            if self.watch.parent_ended() {
+                return Ok(());
+            }
+        }
         // Not for longer than the command may run.
         let deadline = self.watch.deadline.filter(|_| !self.timed_out);
         sept::signal::stop(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())))?;
@@ -422,6 +458,8 @@ impl Supervisor<'_> {
 }
 
 struct Ready {
+    /// Whether it has ended.
+    command: bool,
     parent: bool,
     terminal: bool,
 }

@@ -505,6 +505,21 @@ fn the_tour_tells_errors_as_json() {
     assert!(!stderr(&output).contains("invalid option"));
 }
 
+/// It survives exec, and with it the kernel tells no parent of an end.
+#[test]
+fn a_caller_that_ignores_its_children_is_no_hindrance() {
+    if !need("a_caller_that_ignores_its_children_is_no_hindrance", &["perl"]) {
+        return;
+    }
+    for words in [vec!["run"], vec!["run", "--init"], vec!["run", "--share", "pid"], vec!["unshare", "-Urpf"]]
+    {
+        let mut ignoring = Command::new("perl");
+        ignoring.args(["-e", r#"$SIG{CHLD} = "IGNORE"; exec @ARGV"#, &path()]).args(&words);
+        let output = ignoring.args(["sh", "-c", "true; exit 3"]).output().expect("perl starts");
+        assert_eq!(output.status.code(), Some(3), "{words:?}: {}", stderr(&output));
+    }
+}
+
 /// A file that is opened later must not become a standard stream.
 #[test]
 fn closed_streams_are_open_to_nothing() {

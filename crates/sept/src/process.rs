@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::cgroup::Account;
 use crate::command::Command;
+use crate::engine::ending::{self, Withheld};
 use crate::engine::{self, OwnCgroup, Started, wire};
 use crate::error::Error;
 use crate::host::Host;
@@ -255,6 +256,7 @@ pub struct Child {
     /// Kept where a reaper tells in it how the command ended.
     control: Option<sys::Shared<wire::Control>>,
     ended: Option<Ended>,
+    withheld: Withheld,
     cgroup: Option<OwnCgroup>,
     account: Option<Account>,
     listener: Option<Listener>,
@@ -276,6 +278,7 @@ impl From<Started> for Child {
             pidfd: started.pidfd,
             control: prepared.second_stack.is_some().then_some(prepared.control),
             ended: None,
+            withheld: Withheld::default(),
             cgroup: prepared.cgroup,
             account: None,
             listener: started.listener.map(Listener::from),
@@ -300,7 +303,8 @@ impl Child {
         self.pid as u32
     }
 
-    /// Waits for its end; closes its standard input first.
+    /// Waits for its end; closes its standard input first. A tracer that does not wait for what it traces keeps its end from it: after
+    /// a second the status is that of proc_pid_stat(5), and no usage is known.
     ///
     /// # Errors
     /// ECHILD where the caller ignores SIGCHLD, or has waited for it by other means.
@@ -334,11 +338,13 @@ impl Child {
 
     fn change(&mut self, block: bool, stops: bool) -> io::Result<State> {
         if self.ended.is_none() {
-            match retry(|| sys::wait_pidfd(self.pidfd.as_fd(), block, stops))? {
-                Change::Ended(ended) => {
-                    self.ended = Some(ended);
-                    self.account = self.cgroup.take().and_then(|mut cgroup| cgroup.end());
-                }
+            let change = ending::wait(self.pidfd.as_fd(), block, stops, &mut self.withheld);
+            if matches!(change, Ok(Change::Ended(_)) | Err(_)) {
+                // What is left in the cgroup is not to outlive the command, whoever has collected that.
+                self.account = self.cgroup.take().and_then(|mut cgroup| cgroup.end());
+            }
+            match change? {
+                Change::Ended(ended) => self.ended = Some(ended),
                 Change::Stopped(signal) => return Ok(State::Stopped(signal)),
                 Change::None => return Ok(State::Running),
             }
@@ -447,14 +453,5 @@ impl AsFd for Child {
     /// The pidfd: readable once the process has ended (Linux 5.3).
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
-    }
-}
-
-fn retry<T>(mut call: impl FnMut() -> Result<T, rustix::io::Errno>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(rustix::io::Errno::INTR) => {}
-            answer => return Ok(answer?),
-        }
     }
 }

@@ -90,16 +90,16 @@ fn rights_go_in_the_order_that_each_still_has_what_it_needs() {
     command.die_with_parent().groups([]).gid(5).uid(6).refuse_terminal_injection().keep_fds([7, 5]);
     assert_eq!(
         printed(&command, &root()),
-        "clone: no new namespace\n 1. ask to be killed when the parent ends\n \
-         2. refuse terminal injection (TIOCSTI)\n 3. drop supplementary groups\n 4. become group 5\n \
-         5. become user 6\n 6. ask to be killed when the parent ends\n \
-         7. close descriptors from 3 on, but [5, 7]\n 8. execute sh\n"
+        "clone: a copy of this process, no new namespace\n 1. ask to be killed when the parent ends\n \
+         2. have the kernel tell of exec\n 3. refuse terminal injection (TIOCSTI)\n \
+         4. drop supplementary groups\n 5. become group 5\n 6. become user 6\n \
+         7. ask to be killed when the parent ends\n 8. close descriptors from 3 on, but [5, 7]\n 9. execute sh\n"
     );
     command.no_new_privs();
     let text = printed(&command, &root());
     assert!(
-        text.contains("6. allow no new privileges\n 7. refuse terminal injection")
-            || text.contains("\n 6. allow no new privileges"),
+        text.contains("7. allow no new privileges\n 8. refuse terminal injection")
+            || text.contains("\n 7. allow no new privileges"),
         "{text}"
     );
 }

@@ -3,7 +3,8 @@
 use std::process::Stdio;
 
 use crate::common::{
-    Scratch, Waiting, children, has_scopes, host, need, on_terminal, path, run, sept, skip, soon, stdout,
+    Scratch, Waiting, children, has_scopes, host, need, need_root, on_terminal, path, run, sept, skip, soon,
+    stderr, stdout,
 };
 
 fn numbers() -> [i64; 2] {
@@ -122,4 +123,103 @@ fn a_signal_to_ones_own_process_group_reaches_nobody_outside() {
     for words in ["run --landlock-scope none", "run --init --landlock-scope none", &enter] {
         assert!(without(words), "{words}");
     }
+}
+
+/// What has ended is its tracer's to wait for, before it is the parent's.
+#[test]
+fn who_is_traced_cannot_withhold_its_end() {
+    if !need("who_is_traced_cannot_withhold_its_end", &["perl"]) {
+        return;
+    }
+    // The tracer seizes its parent, the command, lets it know, and waits for nothing.
+    let attack = format!(
+        r#"$| = 1; my $me = $$; pipe(my $r, my $w);
+        if (my $tracer = fork) {{ close $w; syscall({prctl}, 0x59616d61, $tracer, 0, 0, 0); sysread($r, my $b, 1);
+            print "$tracer $b\n"; close STDOUT; $ARGV[0] ? sleep 1000 : exit 7 }}
+        close $r; close STDOUT; my $answer;
+        for (1..1000) {{ last if ($answer = syscall({ptrace}, 0x4206, $me, 0, 0)) == 0; select undef, undef, undef, .001 }}
+        syswrite($w, $answer == 0 ? "traces" : "fails"); sleep 1000"#,
+        prctl = numbers()[0],
+        ptrace = numbers()[1],
+    );
+    for (wait, code) in [("1", 124), ("", 7)] {
+        let mut child = sept();
+        child.args(["run", "--share", "pid", "--timeout", if code == 7 { "1000" } else { "1" }]);
+        child.args(["perl", "-e", &attack, wait]).stdout(Stdio::piped());
+        let mut child = child.spawn().expect("sept starts");
+        let mut said = String::new();
+        let mut out = child.stdout.take().expect("output is piped");
+        std::io::Read::read_to_string(&mut out, &mut said).expect("it says so");
+        let (tracer, does) = said.trim().split_once(' ').expect("two words");
+        assert_eq!(does, "t", "it can be traced");
+        let tracer: u32 = tracer.parse().expect("a number");
+        let status = child.wait().expect("sept ends");
+        assert!(is_alive(tracer), "it has not let go");
+        host("kill", &["-KILL", &tracer.to_string()]);
+        assert_eq!(status.code(), Some(code));
+    }
+}
+
+/// A thread that waits for a file system of its own making, which it keeps open itself, is beyond SIGKILL.
+#[test]
+fn who_cannot_be_killed_holds_nobody_up() {
+    let test = "who_cannot_be_killed_holds_nobody_up";
+    if !need_root(test, "the kernel is told by root to let go of it again")
+        || !need(test, &["perl", "unshare"])
+    {
+        return;
+    }
+    if !std::path::Path::new("/dev/fuse").exists() {
+        skip(test, "there is no /dev/fuse");
+        return;
+    }
+    let attack = format!(
+        r#"$| = 1; open my $f, "+<", "/dev/fuse" or die; my $o = "fd=" . fileno($f) . ",rootmode=40000,user_id=0,group_id=0";
+        my ($of, $at, $kind) = ("x", "/mnt", "fuse"); syscall({}, $of, $at, $kind, 0, $o) == 0 or die "mount: $!";
+        sysread $f, my $b, 1 << 20; my (undef, undef, $unique) = unpack "L L Q", $b;
+        syswrite $f, pack("L l Q L L L L S S L L S S L x28", 80, 0, $unique, 7, 31, 4096, 0, 0, 0, 4096, 1, 0, 0, 0);
+        if (!fork) {{ close STDOUT; close STDERR; my @s = stat "/mnt/x"; exit }}
+        open my $m, "<", "/proc/self/mountinfo"; my ($n) = map {{ / 0:(\d+) \/ \/mnt / ? $1 : () }} <$m>;
+        sysread $f, $b, 1 << 20; print "$n\n"; sleep 1000"#,
+        libc::SYS_mount
+    );
+    let output = run(&["--timeout", "2", "perl", "-e", &attack]);
+    let (number, said) = (String::from_utf8_lossy(&output.stdout).trim().to_owned(), stderr(&output));
+    let abort = format!("mount -t fusectl none /mnt && echo 1 >/mnt/{number}/abort");
+    let abort = std::process::Command::new("unshare").args(["-m", "sh", "-c", &abort]).status();
+    assert!(abort.is_ok_and(|status| status.success()), "it is let go of: {number} {said}");
+    assert!(output.status.code() == Some(124) && said.contains("has not ended"), "{said}");
+}
+
+/// Who stops has sept stop as well, where a shell outside is to see it: but not for the end of its parent.
+#[test]
+fn a_command_that_stops_ends_with_the_parent_of_sept() {
+    if !need("a_command_that_stops_ends_with_the_parent_of_sept", &["script"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (parent, command) = (scratch.path("parent"), scratch.path("command"));
+    let options = "run --share pid --die-with-parent";
+    let inner = format!(r#"echo $$ >{command}; kill -STOP $$; sleep 60"#);
+    std::fs::write(scratch.path("inner"), inner).expect("a file");
+    let script = format!("echo $$ >{parent}; {} {options} sh {}; true", path(), scratch.path("inner"));
+    std::fs::write(scratch.path("script"), script).expect("a file");
+    let line =
+        format!("env --default-signal sh -mc 'sh {}; echo st\"\"opped; sleep 60'", scratch.path("script"));
+    let mut terminal =
+        on_terminal(&line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let number =
+        |file: &str| std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let state = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    soon("the parent has stopped", || {
+        number(&command).is_some_and(|_| {
+            number(&parent)
+                .is_some_and(|pid| children(pid).first().is_some_and(|sept| state(*sept).contains(") T ")))
+        })
+    });
+    let (parent, command) = (number(&parent).expect("its number"), number(&command).expect("its number"));
+    host("kill", &["-KILL", &parent.to_string()]);
+    soon("the command is gone", || !is_alive(command));
+    terminal.kill().expect("it can be killed");
+    terminal.wait().expect("it ends");
 }

@@ -593,6 +593,8 @@ impl<'a> Child<'a> {
     fn reap(&mut self) -> Result {
         // Whoever is inside must not look into this copy of the caller's memory (ptrace, /proc/1/mem).
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        // Where the caller ignores it, nobody would tell of the command's end.
+        sys::default_action(libc::SIGCHLD);
         let control = &self.prepared.control;
         if self.at_root {
             control.candidate.store(AT_ROOT, Release);
@@ -618,7 +620,8 @@ impl<'a> Child<'a> {
         // The command uses descriptors of its own copy of the table. Nothing here may hold a pipe open.
         let pid = command.pid;
         std::mem::forget(command.pidfd);
-        sys::close_range(0, u32::MAX)?;
+        // The command is under way: no failure is told any more.
+        let _ = sys::close_all(0);
         reaper(pid, &control.status)
     }
 

@@ -3,6 +3,7 @@
 mod anchors;
 pub(crate) mod cgroup;
 mod child;
+pub(crate) mod ending;
 mod in_place;
 mod listener;
 mod net;

@@ -54,7 +54,8 @@ impl NetMaker {
             }
         }
         match self.namespace.take() {
-            Some(namespace) => sys::setns(namespace.as_fd(), Namespace::Net.flag()),
+            // A filter may refuse setns(2), and know unshare(2).
+            Some(namespace) => sys::setns(namespace.as_fd(), Namespace::Net.flag()).or_else(|_| make()),
             None => make(),
         }
     }

@@ -14,6 +14,7 @@ use rustix::process::{DumpableBehavior, Pid, PidfdFlags};
 use rustix::thread::futex;
 
 use super::child;
+use super::ending;
 use super::prepare::{self, Prepared};
 use super::wire;
 use crate::error::{Advice, Error};
@@ -23,7 +24,7 @@ use crate::layer::Layer;
 use crate::namespace::Namespace;
 use crate::plan::step::Step;
 use crate::plan::{Duty, layers};
-use crate::sys::{self, Change};
+use crate::sys;
 
 /// A child that has become the command, or is parked.
 #[derive(Debug)]
@@ -324,7 +325,7 @@ impl Started {
             && let Some(first) = self.first.take()
         {
             // ECHILD: the caller ignores SIGCHLD, so the kernel has collected it.
-            let _ = sys::wait_pidfd(first.as_fd(), true, false);
+            let _ = ending::collect(first.as_fd());
         }
     }
 
@@ -464,10 +465,8 @@ impl Started {
 
     fn died(&self) -> Error {
         let at = self.at();
-        let signal = match sys::wait_pidfd(self.pidfd.as_fd(), true, false) {
-            Ok(Change::Ended(ended)) if ended.status & 0x7f != 0 => Some(ended.status & 0x7f),
-            _ => None,
-        };
+        let ended = ending::collect(self.pidfd.as_fd());
+        let signal = ended.map(|ended| ended.status & 0x7f).filter(|signal| *signal != 0);
         let advice = match &self.prepared.cgroup {
             Some(cgroup) if signal == Some(libc::SIGKILL) => cgroup.explain_death(),
             _ if signal == Some(libc::SIGSYS) => advice::killed_by_filter(),
@@ -523,10 +522,10 @@ impl Started {
     pub(crate) fn end(&self) {
         let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         // ECHILD: `died` has collected it.
-        let _ = sys::wait_pidfd(self.pidfd.as_fd(), true, false);
+        let _ = ending::collect(self.pidfd.as_fd());
         if let Some(first) = &self.first {
             let _ = sys::pidfd_send_signal(first.as_fd(), libc::SIGKILL);
-            let _ = sys::wait_pidfd(first.as_fd(), true, false);
+            let _ = ending::collect(first.as_fd());
         }
     }
 }

@@ -26,14 +26,14 @@ pub(crate) fn close_but(keep: &[RawFd], spared: &[RawFd]) -> Result<(), Errno> {
         match next {
             Some(next) => {
                 if next > first {
-                    close_all(first, next - 1)?;
+                    close_between(first, next - 1)?;
                 }
                 if keep.contains(&(next as RawFd)) {
                     set_flags(next, 0)?;
                 }
                 first = next + 1;
             }
-            None => return close_all(first, u32::MAX),
+            None => return close_all(first),
         }
     }
 }
@@ -71,10 +71,15 @@ pub(super) fn close_number(fd: u32) {
     let _ = unsafe { syscall(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
 }
 
-fn close_all(first: u32, last: u32) -> Result<(), Errno> {
+/// From this number on.
+pub(crate) fn close_all(first: u32) -> Result<(), Errno> {
+    close_between(first, u32::MAX)
+}
+
+fn close_between(first: u32, last: u32) -> Result<(), Errno> {
     match close_range(first, last) {
-        // Before Linux 5.9: one by one, as far as the limit lets descriptors be.
-        Err(Errno::NOSYS | Errno::INVAL) => {
+        // Before Linux 5.9, or where a filter does not know the call: one by one, as far as the limit lets descriptors be.
+        Err(Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
             let limit =
                 rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(65_536);
             (first..=last.min(limit.min(1 << 20) as u32)).for_each(close_number);

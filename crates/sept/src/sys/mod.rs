@@ -23,7 +23,7 @@ use rustix::io::Errno;
 pub(crate) use bpf::{BpfInstruction, attach_device_program, load_device_program};
 pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_thread, clone_user_namespace};
 use descriptors::close_number;
-pub(crate) use descriptors::{close_but, close_marked, count as count_descriptors};
+pub(crate) use descriptors::{close_all, close_but, close_marked, count as count_descriptors};
 pub use mount::Attributes;
 pub(crate) use mount::{
     Reach, attr, has_mount_setattr, mount_idmap, mount_number, mount_setattr, open_tree_attr,

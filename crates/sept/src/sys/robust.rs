@@ -37,9 +37,9 @@ impl Robust {
     /// `self` stays where it is, and `word` is mapped, until then. The calling thread is nobody's who has such a list.
     pub(crate) unsafe fn watch(&mut self, word: &AtomicU32) -> Result<(), Errno> {
         let entry = &raw const self.entry;
-        self.first = entry.addr();
-        self.offset = word.as_ptr().addr().wrapping_sub(entry.addr()).cast_signed();
-        self.entry = ptr::from_ref(self).addr();
+        self.first = entry.expose_provenance();
+        self.offset = word.as_ptr().expose_provenance().wrapping_sub(self.first).cast_signed();
+        self.entry = ptr::from_ref(self).expose_provenance();
         // SAFETY: the kernel only notes the address; what it reads there later stays, as the caller answers for.
         check(unsafe { syscall(libc::SYS_set_robust_list, [self.entry, Self::HEAD, 0, 0, 0, 0]) }).map(drop)
     }

@@ -27,7 +27,7 @@ impl Timer {
         let event = Event { value: 0, signal, notify: libc::SIGEV_SIGNAL, rest: [0; 6] };
         let mut id = 0_i32;
         let clock = libc::CLOCK_MONOTONIC as usize;
-        let (event, place) = ((&raw const event).addr(), (&raw mut id).addr());
+        let (event, place) = ((&raw const event).expose_provenance(), (&raw mut id).expose_provenance());
         // SAFETY: both live across the call, and have the kernel's layout.
         check(unsafe { syscall(libc::SYS_timer_create, [clock, event, place, 0, 0, 0]) })?;
         let timer = Self { id: id as usize };
@@ -35,7 +35,9 @@ impl Timer {
         let after = after.max(Duration::from_nanos(1));
         let setting = [0_i64, 0, after.as_secs().min(1 << 40) as i64, i64::from(after.subsec_nanos())];
         // SAFETY: struct itimerspec is four such numbers, which live across the call.
-        check(unsafe { syscall(libc::SYS_timer_settime, [timer.id, 0, setting.as_ptr().addr(), 0, 0, 0]) })?;
+        check(unsafe {
+            syscall(libc::SYS_timer_settime, [timer.id, 0, setting.as_ptr().expose_provenance(), 0, 0, 0])
+        })?;
         Ok(timer)
     }
 }

@@ -1,15 +1,15 @@
 //! The end of a cgroup: what is left in it is killed, and its directory removed.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, RawDir, flock};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, flock, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
@@ -26,7 +26,7 @@ pub(super) fn sweep(path: &Path, parent: BorrowedFd) {
         }
         let Ok(dir) = File::open(path.join(name)) else { continue };
         if flock(dir.as_fd(), FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = remove_tree(&path.join(name));
+            let _ = remove_tree(&path.join(name), |_, _| ());
         }
     }
 }
@@ -37,44 +37,73 @@ fn is_ours(name: &str) -> bool {
     numbers.is_some_and(|(pid, count)| pid.parse::<u32>().is_ok() && count.parse::<u32>().is_ok())
 }
 
-/// Kills all in it, and removes it with what the command made below.
+/// Kills all in it, and removes it with what the command made below, however deep that lies.
 pub(super) fn remove(path: &Path) {
     const PATIENCE: Duration = Duration::from_secs(5);
     let mut begun = None;
-    while remove_tree(path) == Err(Errno::BUSY) {
+    while let Err(errno) = remove_tree(path, kill) {
         // Only now: mostly it goes at once, and nobody asks what time it is.
-        if begun.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+        let late = begun.get_or_insert_with(Instant::now).elapsed() >= PATIENCE;
+        let refused = matches!(errno, Errno::ACCESS | Errno::PERM | Errno::ROFS);
+        if late || refused || fs::symlink_metadata(path).is_err() {
             return;
         }
-        kill(path);
         std::thread::sleep(Duration::from_micros(200));
     }
 }
 
-fn remove_tree(path: &Path) -> Result<(), Errno> {
-    let code = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    match fs::remove_dir(path).map_err(code) {
+/// As far as it is empty. What is in the way is left to `full`.
+fn remove_tree(path: &Path, full: fn(&Path, BorrowedFd<'_>)) -> Result<(), Errno> {
+    match rustix::fs::rmdir(path) {
         Err(Errno::BUSY | Errno::NOTEMPTY) => {}
         done => return done,
     }
-    for entry in fs::read_dir(path).map_err(code)?.flatten().filter(|entry| entry.path().is_dir()) {
-        remove_tree(&entry.path())?;
+    let mut here = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
+    let mut names: Vec<CString> = Vec::new();
+    loop {
+        if let Some(name) = first_below(here.as_fd()) {
+            here = openat(&here, &name, DIRECTORY, Mode::empty())?;
+            names.push(name);
+            continue;
+        }
+        let Some(name) = names.pop() else { break };
+        let above = openat(&here, c"..", DIRECTORY, Mode::empty())?;
+        unlinkat(&above, &name, AtFlags::REMOVEDIR).inspect_err(|_| full(path, here.as_fd()))?;
+        here = above;
     }
-    fs::remove_dir(path).map_err(code)
+    rustix::fs::rmdir(path).inspect_err(|_| full(path, here.as_fd()))
 }
 
-/// `cgroup.kill` of version 2 (Linux 5.14), else one after another, here and below.
-fn kill(path: &Path) {
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn first_below(dir: BorrowedFd<'_>) -> Option<CString> {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(dir, &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        let name = entry.file_name();
+        if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
+            return Some(name.to_owned());
+        }
+    }
+    None
+}
+
+/// `cgroup.kill` of version 2 (Linux 5.14) for all of the tree, else one after another in the one that is in the way.
+fn kill(tree: &Path, dir: BorrowedFd<'_>) {
+    let write =
+        |file: io::Result<File>, text: &str| file.and_then(|mut file| file.write_all(text.as_bytes()));
+    let open = |name: &str, flags: OFlags| {
+        openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()).map(File::from).map_err(io::Error::from)
+    };
     // Who is frozen by version 1 does not die.
-    let _ = fs::write(path.join("freezer.state"), "THAWED");
-    if fs::write(path.join("cgroup.kill"), "1").is_ok() {
+    let _ = fs::write(tree.join("freezer.state"), "THAWED");
+    let _ = write(open("freezer.state", OFlags::WRONLY), "THAWED");
+    if fs::write(tree.join("cgroup.kill"), "1").is_ok() {
         return;
     }
-    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    let text = open("cgroup.procs", OFlags::RDONLY).and_then(io::read_to_string).unwrap_or_default();
     for pid in text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
         let _ = rustix::process::kill_process(pid, Signal::KILL);
-    }
-    for entry in fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
-        kill(&entry.path());
     }
 }
