@@ -127,9 +127,9 @@ pub fn explain(request: &Request, error: Error) -> Failure {
 }
 
 /// What was given up, in one line each on standard error.
-pub fn tell(missing: &[Missing], as_json: bool) {
+pub fn tell(missing: &[Missing]) {
     for one in missing {
-        if as_json {
+        if crate::wants_json_errors() {
             eprintln!("{}", json!({ "missing": missing_json(one) }));
         } else {
             eprintln!("sept: {}", printable(&one.to_string()));

@@ -81,9 +81,10 @@ fn program() -> u8 {
     })
 }
 
-/// Before the first `--`, anywhere: also errors of parsing are told in the wanted form.
+/// Wherever it stands among the options: also errors of parsing are told in the wanted form.
 pub fn wants_json_errors() -> bool {
-    args::all().skip(1).take_while(|arg| *arg != "--").any(|arg| arg == "--json-errors")
+    let words: Vec<_> = args::all().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    options::has_json_errors(&words)
 }
 
 fn dispatch() -> Result<u8, Failure> {

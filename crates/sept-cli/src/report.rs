@@ -1,9 +1,10 @@
 //! The JSON of `--plan=json` and `--report`. Its shape is documented in docs/json.md.
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fd::{BorrowedFd, RawFd};
@@ -62,31 +63,27 @@ pub fn note(text: &str) {
 /// Where the report goes; opened before anything starts, so that a bad name is told first.
 #[derive(Default)]
 pub struct Report {
-    files: Vec<File>,
-    /// How many of them were opened by name.
-    named: usize,
+    /// With its name, where it was opened by one.
+    files: Vec<(File, Option<PathBuf>)>,
     /// Only where somebody wants to know: the clock's page is one more to be mapped.
     begun: Option<Instant>,
 }
 
 impl Report {
     pub fn open(request: &Request) -> Result<Self, Failure> {
-        let (mut files, mut named) = (Vec::new(), 0);
+        let mut files = Vec::new();
         if let Some(path) = &request.report {
             let failed =
                 |error| Failure::io(format!("cannot write the report to {}", path.display()), &error);
             files.push(match descriptor_of(path) {
-                Some(fd) => same(fd)?,
-                None => {
-                    named = 1;
-                    File::create(path).map_err(failed)?
-                }
+                Some(fd) => (same(fd)?, None),
+                None => (File::create(path).map_err(failed)?, Some(path.clone())),
             });
         }
         if let Some(fd) = request.report_fd {
-            files.push(same(fd)?);
+            files.push((same(fd)?, None));
         }
-        Ok(Self { files, named, begun: None })
+        Ok(Self { files, begun: None })
     }
 
     /// Now the command is started.
@@ -171,18 +168,33 @@ impl Report {
         }))
     }
 
+    /// Once: what could not be written is not tried again.
     fn write(&mut self, report: &Value) -> Result<(), Failure> {
         let text = format!("{report}\n");
-        for (n, file) in self.files.iter_mut().enumerate() {
+        for (mut file, path) in std::mem::take(&mut self.files) {
             // Whatever the command has written there meanwhile is no report. A pipe has no length.
-            if n < self.named {
+            if path.is_some() {
                 let _ = file.set_len(0);
             }
             file.write_all(text.as_bytes())
                 .map_err(|error| Failure::io("cannot write the report", &error))?;
+            if let Some(path) = path
+                && !is_at(&file, &path)
+            {
+                let what = format!("the report is not at {}", path.display());
+                return Err(Failure::io(what, &io::Error::other("the file was moved or replaced"))
+                    .why("COMMAND, or another, may write to that directory; what is there is not from sept")
+                    .fix("let it write to a place that COMMAND does not get at, or to a pipe: --report-fd"));
+            }
         }
         Ok(())
     }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let of = |data: io::Result<Metadata>| data.map(|data| (data.dev(), data.ino())).ok();
+    let own = of(file.metadata());
+    own.is_some() && own == of(fs::metadata(path))
 }
 
 /// The number that a path means which is only a name of an open descriptor. Opened by that name, a file would be written from

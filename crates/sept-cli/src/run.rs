@@ -31,7 +31,10 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     }
     let mut report = Report::open(&request)?;
     carry_out(&request, &mut report).or_else(|(failure, missing)| {
-        report.failed(&failure, &missing)?;
+        // That of the failure is told, whatever becomes of the report.
+        if let Err(other) = report.failed(&failure, &missing) {
+            other.print(crate::wants_json_errors());
+        }
         Err(failure)
     })
 }
@@ -92,7 +95,7 @@ pub fn start_and_wait(
     let planned = report.is_wanted().then(|| command.plan()).transpose();
     let mut plan = planned.map_err(|error| degrade::explain(request, error))?;
     let spawned = spawn(request, command, around.agent, &mut watch);
-    degrade::tell(command.missing(), crate::wants_json_errors());
+    degrade::tell(command.missing());
     let child = match spawned {
         Ok(child) => child,
         Err(error) => {
@@ -131,7 +134,9 @@ pub fn start_and_wait(
     let (outcome, usage, account) =
         supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;
     if let Some(plan) = plan {
-        report.ended(&plan, command.missing(), &outcome, usage, account)?;
+        report
+            .ended(&plan, command.missing(), &outcome, usage, account)
+            .map_err(|failure| failure.why(format!("COMMAND itself has ended, with {}", outcome.code())))?;
     }
     Ok(outcome.code())
 }

@@ -220,6 +220,43 @@ fn the_report_tells_how_it_ended() {
 }
 
 #[test]
+fn a_report_that_is_not_there_is_an_error_and_hides_none() {
+    let output = run(&["--report", "/dev/full", "/no/such/program"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(127), "{said}");
+    assert!(said.contains("cannot write the report") && said.contains("/no/such/program"), "{said}");
+    let output = run(&["--report", "/dev/full", "sh", "-c", "exit 7"]);
+    let said = stderr(&output);
+    assert!(output.status.code() == Some(125) && said.contains("has ended, with 7"), "{said}");
+    assert_eq!(said.matches("cannot write the report").count(), 1, "{said}");
+    // Another file in its place is none of sept's.
+    let scratch = Scratch::new();
+    let file = scratch.path("report.json");
+    let script = format!("rm {file}; echo forged >{file}; exit 7");
+    let output = run(&["--report", &file, "sh", "-c", &script]);
+    let said = stderr(&output);
+    assert!(output.status.code() == Some(125) && said.contains("moved or replaced"), "{said}");
+}
+
+/// What belongs to COMMAND, or is a value, is no option.
+#[test]
+fn errors_are_json_where_the_option_says_so_and_nowhere_else() {
+    for (words, json) in [
+        (vec!["--json-errors", "/no/such/program"], true),
+        (vec!["/no/such/program", "--json-errors"], false),
+        (vec!["--env", "--json-errors", "/no/such/program"], false),
+        (vec!["--bind", "/", "--json-errors", "/no/such/program"], false),
+        (vec!["-wr", "--json-errors", "true"], true),
+        (vec!["-rw", "--json-errors", "/no/such/program"], false),
+        (vec!["--no-such-option", "--json-errors"], true),
+        (vec!["--", "/no/such/program", "--json-errors"], false),
+    ] {
+        let said = stderr(&run(&words));
+        assert_eq!(said.starts_with('{'), json, "{words:?}: {said}");
+    }
+}
+
+#[test]
 fn a_time_limit_kills_everything_and_is_124() {
     let begun = Instant::now();
     assert_eq!(code(&["--timeout", "0.2", "sh", "-c", "sleep 60 & sleep 60"]), 124);
