@@ -457,7 +457,8 @@ impl Command {
     /// Confines the command by Landlock (Linux 5.13); needs [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN. Where it
     /// confines ports, a filter, seccomp(2), refuses the ways to a port that Landlock does not see: MPTCP
     /// (EPROTONOSUPPORT), SMC (EAFNOSUPPORT), TCP Fast Open (EOPNOTSUPP), the socket option TCP_ULP, by which a socket becomes
-    /// one of SMC or of kernel TLS (ENOENT), and io_uring and the i386 call socketcall (ENOSYS).
+    /// one of SMC or of kernel TLS (ENOENT), and io_uring and the i386 call socketcall (ENOSYS). Where it keeps signals inside and
+    /// the pid namespace is not new, a filter refuses to set the limits of other processes by prlimit(2) (EPERM).
     pub fn landlock(&mut self, rules: Landlock) -> &mut Self {
         self.landlock = rules;
         self

@@ -62,10 +62,13 @@ fn who_shares_process_ids_gets_at_no_process_outside() {
     let trace = numbers()[1];
     let attack = format!(
         "my $p = getppid; print kill(0, $p) ? \"signal\" : \"\"; if (syscall({trace}, 0x4206, $p, 0, 0) == 0) {{ print \" trace\" }} \
-         print \" memory\" if open(my $m, '+<', \"/proc/$p/mem\")"
+         print \" memory\" if open(my $m, '+<', \"/proc/$p/mem\"); my $none = pack('Q Q', 0, 0); \
+         print \" limit\" if syscall({}, $p, 4, $none, 0) == 0; \
+         syscall({0}, 0, 4, $none, 0) == 0 && syscall({0}, $p, 4, 0, $none) == 0 or print \"no limit of its own: $!\"",
+        libc::SYS_prlimit64
     );
     let gets = |options: &[&str]| stdout(&run(&[options, &["perl", "-e", &attack]].concat()));
-    assert_eq!(gets(&["--namespaces", "none", "--landlock-scope", "none"]), "signal trace memory");
+    assert_eq!(gets(&["--namespaces", "none", "--landlock-scope", "none"]), "signal trace memory limit");
     for options in [
         ["--namespaces", "none"].as_slice(),
         &["--namespaces", "none", "--seccomp", "default"],
@@ -78,7 +81,7 @@ fn who_shares_process_ids_gets_at_no_process_outside() {
     }
     assert_eq!(
         gets(&["-U", "-n", "--landlock-scope", "none"]),
-        "signal",
+        "signal limit",
         "another user namespace is no guard against that"
     );
 }

@@ -6,8 +6,9 @@ use crate::capability::CapabilitySet;
 use crate::command::Command;
 use crate::error::{Advice, Error};
 use crate::host::Host;
-use crate::landlock::{self, Landlock};
+use crate::landlock::{self, Landlock, Scope};
 use crate::layer::Layer;
+use crate::namespace::Namespace;
 use crate::plan::step::{Guard, LandlockRules, Step};
 use crate::plan::{Way, join, path};
 use crate::seccomp::{Filter, Flags};
@@ -88,7 +89,10 @@ fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(),
 
 /// The small filters of sept's own, with what Landlock is asked for.
 pub(crate) fn guards(command: &Command, landlock: &Landlock) -> impl Iterator<Item = Guard> + use<> {
+    // In a pid namespace of its own it has numbers only for what is in there.
+    let names_others = !command.namespaces.contains(Namespace::Pid);
     let guards = [
+        (names_others && landlock.scopes.contains(&Scope::Signals), Guard::OthersLimits),
         (command.guards_ports && landlock.confines_ports(), Guard::UnseenPorts),
         (command.refuse_terminal_injection, Guard::TerminalInjection),
         (command.refuse_cgroup_namespaces, Guard::CgroupNamespaces),

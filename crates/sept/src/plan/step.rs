@@ -253,6 +253,8 @@ pub enum Guard {
     CgroupNamespaces,
     /// The ways to a TCP port that Landlock does not see: MPTCP, SMC, TCP Fast Open, and io_uring, whose calls no filter sees.
     UnseenPorts,
+    /// Setting the limits of other processes, prlimit(2), which can end them.
+    OthersLimits,
 }
 
 impl fmt::Display for Guard {
@@ -260,6 +262,7 @@ impl fmt::Display for Guard {
         f.write_str(match self {
             Self::TerminalInjection => "terminal injection (TIOCSTI)",
             Self::CgroupNamespaces => "new cgroup namespaces",
+            Self::OthersLimits => "setting limits of other processes",
             Self::UnseenPorts => "what Landlock does not see of TCP (MPTCP, SMC, Fast Open, io_uring)",
         })
     }

@@ -8,6 +8,7 @@ pub(super) fn of(guard: Guard) -> &'static [Instruction] {
         Guard::TerminalInjection => &TERMINAL,
         Guard::CgroupNamespaces => &CGROUPS,
         Guard::UnseenPorts => &PORTS,
+        Guard::OthersLimits => &LIMITS,
     }
 }
 
@@ -32,6 +33,9 @@ enum Label {
     Look,
     Other,
     Refuse,
+    Allowed,
+    High,
+    Call,
     Socket,
     FlagsThird,
     FlagsFourth,
@@ -170,6 +174,38 @@ const CGROUP_LINES: &[Line] = &[
     Fail(libc::EPERM),
     Here(Label::NoCall),
     Fail(libc::ENOSYS),
+];
+
+/// prlimit64 of the 32-bit ABI.
+const OTHER_PRLIMIT: u32 = if cfg!(target_arch = "x86_64") { 340 } else { 369 };
+
+/// Refuses with EPERM to set limits of a process that is named by its number: a time limit of zero is SIGKILL, and no signal that
+/// Landlock sees. Looking at them is nothing to refuse.
+static LIMITS: [Instruction; length(LIMIT_LINES)] = assemble(LIMIT_LINES);
+const LIMIT_LINES: &[Line] = &[
+    Load(ABI),
+    IfEqual(OWN_ABI, Label::Look),
+    Load(NUMBER),
+    IfEqual(OTHER_PRLIMIT, Label::Call),
+    Allow,
+    Here(Label::Look),
+    Load(NUMBER),
+    And(!X32),
+    IfEqual(libc::SYS_prlimit64 as u32, Label::Call),
+    Allow,
+    // Whose, then the address of what is to be set.
+    Here(Label::Call),
+    Load(FIRST_ARGUMENT),
+    IfEqual(0, Label::Allowed),
+    Load(THIRD_ARGUMENT),
+    IfEqual(0, Label::High),
+    Fail(libc::EPERM),
+    Here(Label::High),
+    Load(THIRD_ARGUMENT + 4),
+    IfEqual(0, Label::Allowed),
+    Fail(libc::EPERM),
+    Here(Label::Allowed),
+    Allow,
 ];
 
 /// The calls of the 32-bit ABI: socket, sendto, sendmmsg, sendmsg, setsockopt, and all of them in one.
