@@ -5,6 +5,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lexopt::Parser;
 use sept::host::{Entry, Holder, Inventory};
@@ -424,11 +427,58 @@ pub fn owner_of(pid: u32) -> Option<u32> {
 /// So much of a command line is shown at most, in bytes.
 const MOST_OF_LINE: u64 = 4096;
 
-/// Its command line, or the name of one that has none.
-pub fn command_of(pid: u32) -> Option<String> {
+/// All command lines together may take so long. The kernel reads one in the memory of the process, which can have that locked for
+/// as long as it likes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Reads command lines, one after another, while somebody else looks at the clock.
+struct Reader {
+    ask: Sender<u32>,
+    told: Receiver<Option<Vec<u8>>>,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let ((ask, asked), (tell, told)) = (channel(), channel());
+        std::thread::spawn(move || {
+            for pid in asked {
+                if tell.send(command_line(pid)).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { ask, told }
+    }
+}
+
+fn command_line(pid: u32) -> Option<Vec<u8>> {
     // A process can have gigabytes there.
     let mut line = Vec::new();
     fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(MOST_OF_LINE).read_to_end(&mut line).ok()?;
+    Some(line)
+}
+
+/// One that does not come is given up, and so is the reader, which can't be got back.
+fn command_line_in_time(pid: u32) -> Option<Vec<u8>> {
+    static READER: Mutex<(Option<Reader>, Duration)> = Mutex::new((None, PATIENCE));
+    let mut guard = READER.lock().unwrap_or_else(PoisonError::into_inner);
+    let (reader, left) = &mut *guard;
+    if left.is_zero() {
+        return Some(Vec::new());
+    }
+    let begun = Instant::now();
+    let now = reader.get_or_insert_with(Reader::new);
+    let told = now.ask.send(pid).ok().and_then(|()| now.told.recv_timeout(*left).ok());
+    if told.is_none() {
+        *reader = None;
+    }
+    *left = left.saturating_sub(begun.elapsed());
+    told.unwrap_or_else(|| Some(Vec::new()))
+}
+
+/// Its command line, or the name of one that has none, or does not give it.
+pub fn command_of(pid: u32) -> Option<String> {
+    let line = command_line_in_time(pid)?;
     let words: Vec<_> =
         line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
     if words.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::thread;
@@ -65,6 +65,11 @@ pub struct Inventory {
     /// In the order of their kinds, and then of their numbers.
     pub entries: Vec<Entry>,
 }
+
+/// So many binds of namespaces are remembered, and so much is read of what a mount namespace says of itself: anybody can make as
+/// many as there is memory for.
+const MOST_MOUNTS: usize = 10_000;
+const MOST_OF_MOUNTINFO: u64 = 16 << 20;
 
 impl Inventory {
     /// Looks at every process that may be looked at. One that ends meanwhile is passed over.
@@ -280,10 +285,13 @@ impl Table {
             .filter(|entry| entry.kind == Namespace::Mount)
             .filter_map(|entry| entry.processes.first().copied())
             .collect();
+        let mut left = MOST_MOUNTS;
         for pid in seers {
-            let text = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-            for line in String::from_utf8_lossy(&text).lines() {
-                let Some((kind, inode, path)) = bound(line) else { continue };
+            let Ok(file) = fs::File::open(format!("/proc/{pid}/mountinfo")) else { continue };
+            for line in BufReader::new(file.take(MOST_OF_MOUNTINFO)).split(b'\n').map_while(Result::ok) {
+                let Some((kind, inode, path)) = bound(&String::from_utf8_lossy(&line)) else { continue };
+                let Some(less) = left.checked_sub(1) else { return };
+                left = less;
                 let place = || Place::Inside { pid, path: path.clone() };
                 let entry = self.entry(kind, inode, place);
                 entry.holders.push(Holder::Mount { pid, path });
