@@ -163,7 +163,7 @@ pub struct Background {
 impl Background {
     /// For a start that is not in the foreground of the terminal on standard input, if that is one.
     pub fn at_start() -> Option<Self> {
-        (foreground().is_some() && !has_terminal()).then(Self::default)
+        is_background_job().then(Self::default)
     }
 }
 
@@ -491,6 +491,11 @@ fn lead_own_job() {
 pub fn restore_terminal() {
     lead_own_job();
     take_terminal(own_group());
+}
+
+/// Whether another job has the terminal on standard input.
+pub fn is_background_job() -> bool {
+    foreground().is_some() && !has_terminal()
 }
 
 /// Whether this process is in the foreground job of the terminal on standard input.

@@ -12,6 +12,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
 use crate::disposition::{SIGINT, SIGQUIT, SIGTSTP};
 use crate::failure::Failure;
+use crate::supervise;
 
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
@@ -44,8 +45,12 @@ pub struct Relay {
     rest: Option<usize>,
     /// How our terminal was, and is again at the end. `None` where standard input is none.
     saved: Option<Termios>,
+    /// Whether the terminal inside has the modes of ours, as they are when this job has it.
+    alike: bool,
     /// Typed, not yet taken by the terminal inside.
     pending: Vec<u8>,
+    /// Whether what was typed last ended within a line.
+    within: bool,
     input_open: bool,
     /// Whether our terminal is in raw mode. Otherwise it is another's, or not taken yet.
     raw: bool,
@@ -61,7 +66,9 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
     let peer = rustix::pty::ioctl_tiocgptpeer(&master, flags).map_err(failed)?;
     rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK).map_err(failed)?;
     let saved = rustix::termios::tcgetattr(rustix::stdio::stdin()).ok();
-    if let Some(saved) = &saved {
+    // Those of a job in the background are the ones of who has the terminal: a shell's, which edits a line.
+    let alike = !supervise::is_background_job();
+    if let (Some(saved), true) = (&saved, alike) {
         rustix::termios::tcsetattr(&peer, OptionalActions::Now, saved).map_err(failed)?;
     }
     let relay = Relay {
@@ -72,7 +79,9 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
         shown_next: Vec::new(),
         rest: None,
         saved,
+        alike,
         pending: Vec::new(),
+        within: false,
         input_open: true,
         raw: false,
     };
@@ -94,7 +103,14 @@ fn open_sink() -> Option<OwnedFd> {
 impl Relay {
     /// Takes our terminal into raw mode: from now on what is typed is the inner terminal's business.
     pub fn resume(&mut self) {
-        if let Some(saved) = &self.saved {
+        if let Some(saved) = &mut self.saved {
+            if let (false, Ok(now)) = (self.raw, rustix::termios::tcgetattr(rustix::stdio::stdin())) {
+                *saved = now;
+            }
+            if !self.alike {
+                let _ = rustix::termios::tcsetattr(&self.master, OptionalActions::Now, saved);
+                self.alike = true;
+            }
             let mut raw = saved.clone();
             raw.make_raw();
             let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw);
@@ -164,8 +180,13 @@ impl Relay {
         let count = rustix::io::read(rustix::stdio::stdin(), &mut buffer).unwrap_or(0);
         if count == 0 {
             self.input_open = false;
-            // The end of a file is a character on a terminal.
-            self.pending.push(4);
+            // The end of a file is a character on a terminal. Within a line the first one only hands that over.
+            let inner = rustix::termios::tcgetattr(&self.master);
+            let end = inner.map_or(4, |inner| inner.special_codes[SpecialCodeIndex::VEOF]);
+            self.pending.extend(std::iter::repeat_n(end, 1 + usize::from(self.within)));
+        }
+        if let Some(last) = buffer[..count].last() {
+            self.within = !matches!(last, b'\n' | b'\r' | 4);
         }
         self.pending.extend_from_slice(&buffer[..count]);
         let typed = self.typed_signal(&buffer[..count]);

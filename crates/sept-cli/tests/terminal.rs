@@ -106,6 +106,13 @@ fn the_end_of_input_is_the_end_of_the_terminals_input() {
     // Once by the terminal's echo, once by cat.
     assert_eq!(text.matches("line").count(), 2, "{text:?}");
     assert!(child.wait().expect("it ends").success());
+    // Also within a line.
+    let mut child = start(&["cat"]);
+    type_in(&mut child, b"half");
+    drop(child.stdin.take());
+    let mut text = String::new();
+    child.stdout.take().expect("output is piped").read_to_string(&mut text).expect("it can be read");
+    assert!(text.contains("halfhalf") && child.wait().expect("it ends").success(), "{text:?}");
 }
 
 #[test]
@@ -222,6 +229,29 @@ fn a_command_goes_on_in_the_background_and_comes_back() {
     if need("a_command_goes_on_in_the_background_and_comes_back", &["script", "bash"]) {
         ["", "-t"].into_iter().for_each(back_and_forth);
     }
+}
+
+/// A shell that edits lines has its own modes of the terminal, while jobs run in the background.
+#[test]
+fn a_terminal_that_begins_in_the_background_has_the_modes_of_a_job() {
+    if !need("a_terminal_that_begins_in_the_background_has_the_modes_of_a_job", &["script", "bash", "stty"]) {
+        return;
+    }
+    let editing = "env --default-signal PS1=prompt: TERM=dumb bash --norc --noprofile -i";
+    let mut child = Fed::new(&mut on_terminal(editing));
+    read_until(&mut child, "prompt:");
+    let modes =
+        r#"read x; stty -a | tr " ;" "\n\n" | grep -x -e -*icanon -e -*echo | tr "\n" _; echo se"e"n"#;
+    type_in(&mut child, format!("{} run -t sh -c '{modes}' &\n", path()).as_bytes());
+    read_until(&mut child, "prompt:");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    type_in(&mut child, b"fg\n");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    type_in(&mut child, b"go\n");
+    let said = read_until(&mut child, "seen");
+    assert!(said.contains("icanon_echo_") && !said.contains("-icanon"), "{said}");
+    type_in(&mut child, b"exit\n");
+    finish(child);
 }
 
 #[test]
