@@ -67,7 +67,12 @@ pub fn amount(text: &str) -> Result<Option<u64>, String> {
     if matches!(text, "unlimited" | "infinity") {
         return Ok(None);
     }
-    let wrong = || format!("{text:?} is no amount: a number, with K, M, G or T if need be, or unlimited");
+    bytes(text).map(Some).map_err(|why| format!("{why}; for no limit: unlimited"))
+}
+
+/// A number with a unit, powers of 1024.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no amount: a number, with K, M, G or T if need be");
     let (digits, factor) = match text.as_bytes().last() {
         Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
         Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
@@ -81,7 +86,7 @@ pub fn amount(text: &str) -> Result<Option<u64>, String> {
     // The greatest number is the kernel's word for no limit.
     let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
     let number = number.filter(|amount| *amount != u64::MAX);
-    number.map(Some).ok_or_else(|| format!("{text} is more than the kernel counts; for no limit: unlimited"))
+    number.ok_or_else(|| format!("{text} is more than the kernel counts"))
 }
 
 /// `--landlock-connect` and `--landlock-bind`: a port, or none at all.
@@ -165,6 +170,10 @@ pub fn apply(
     }
     let agent = filters(request, command)?;
     let rules = landlock(request, set, host, no_new_privs);
+    if rules.ports.iter().any(|(_, access)| rules.no_ports.contains(access)) {
+        return Err(Failure::usage("no port at all, and a port of the same kind, contradict each other")
+            .fix("leave out the none of --landlock-connect or --landlock-bind"));
+    }
     if (!rules.paths.is_empty() || !rules.ports.is_empty() || !rules.no_ports.is_empty())
         && request.no_new_privs == Some(false)
         && !has_admin(set, host)

@@ -70,8 +70,16 @@ fn target(request: &mut Request) -> Result<Option<Vec<Target>>, Failure> {
             .fix("sept ls shows what there is"));
         }
         let word = request.command.remove(0);
-        if request.command.first().is_some_and(|word| word == "--") {
-            request.command.remove(0);
+        match request.command.first() {
+            Some(word) if word == "--" => drop(request.command.remove(0)),
+            Some(word) if word.as_bytes().starts_with(b"-") => {
+                return Err(Failure::usage(format!(
+                    "{} stands behind TARGET, where COMMAND is wanted",
+                    word.to_string_lossy()
+                ))
+                .fix("write options before TARGET, or `--` before a COMMAND of that name"));
+            }
+            _ => {}
         }
         Some(pins::find(&word)?)
     };

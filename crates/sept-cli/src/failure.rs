@@ -14,7 +14,7 @@ pub struct Failure {
     why: Vec<String>,
     fix: Vec<String>,
     errno: Option<i32>,
-    step: Option<(usize, usize)>,
+    step: Option<(usize, Option<usize>)>,
     pub code: u8,
 }
 
@@ -98,7 +98,7 @@ impl Failure {
             "message": self.what,
             "errno": self.errno,
             "step": self.step.map(|(step, _)| step),
-            "steps": self.step.map(|(_, of)| of),
+            "steps": self.step.and_then(|(_, of)| of),
             "why": self.why,
             "fix": self.fix,
             "exit_code": self.code,
@@ -146,7 +146,8 @@ impl From<sept::Error> for Failure {
     fn from(error: sept::Error) -> Self {
         let advice = error.advice().cloned().unwrap_or_default();
         let step = match &error {
-            sept::Error::Step { step, of, .. } => Some((*step, *of)),
+            sept::Error::Step { step, of, .. } => Some((*step, Some(*of))),
+            sept::Error::Died { step, .. } => Some((*step, None)),
             _ => None,
         };
         Self {

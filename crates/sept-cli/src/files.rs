@@ -152,9 +152,9 @@ fn of_new_files() -> u32 {
 
 /// Bytes. The kernel would take 0 as no limit at all.
 fn size(text: &str) -> Result<u64, String> {
-    match confine::amount(text)? {
-        Some(0) => Err("is no limit; leave it out for the kernel's own, half of the memory".to_owned()),
-        size => size.ok_or_else(|| "a number of bytes is wanted".to_owned()),
+    match confine::bytes(text)? {
+        0 => Err("is no limit; leave it out for the kernel's own, half of the memory".to_owned()),
+        size => Ok(size),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use sept::{Cgroup, Command, CpuWeight, DeviceRule, IoRate};
 
-use crate::confine::amount;
+use crate::confine::bytes;
 use crate::failure::Failure;
 use crate::options::Id;
 use crate::scope;
@@ -190,9 +190,9 @@ fn text(text: &str) -> Result<String, String> {
 
 /// Bytes; 0 would be none at all.
 fn size(text: &str) -> Result<u64, String> {
-    amount(text)?.filter(|bytes| *bytes > 0).ok_or_else(|| {
-        "a size above 0 is wanted, for instance 256M; leave the option out for no limit".to_owned()
-    })
+    let wanted =
+        || "a size above 0 is wanted, for instance 256M; leave the option out for no limit".to_owned();
+    bytes(text).and_then(|bytes| Some(bytes).filter(|bytes| *bytes > 0).ok_or_else(wanted))
 }
 
 /// Processors, as microseconds of each 100 ms. The kernel takes 1 ms at least.

@@ -351,7 +351,13 @@ fn apply(
         }
         Id::Wd => request.wd = Some(values.os()?.into()),
         Id::Env => request.env.push(env_change(variable(values.os()?)?)),
-        Id::Unset => request.env.push(EnvChange::Unset(variable(values.os()?)?)),
+        Id::Unset => {
+            let name = variable(values.os()?)?;
+            if name.as_bytes().contains(&b'=') {
+                return Err(values.wrong(&name, "the name of a variable holds no '='"));
+            }
+            request.env.push(EnvChange::Unset(name));
+        }
         Id::ClearEnv => request.clear_env = true,
         Id::Tty => request.tty = true,
         Id::NewSession => request.new_session = true,

@@ -158,6 +158,10 @@ fn bad_requests_are_refused_before_anything_is_touched() {
     refused(&["--timeout", "99999999999999999999", "true"], "longer time than can be kept");
     refused(&["--env", "", "true"], "has no name");
     refused(&["--unset", "", "true"], "has no name");
+    refused(&["--unset", "A=B", "true"], "holds no '='");
+    refused(&["--landlock-connect", "none", "--landlock-connect", "80", "true"], "contradict each other");
+    refused(&["--memory", "x", "true"], "with K, M, G or T if need be");
+    refused(&["--rlimit", "nofile=x", "true"], "for no limit: unlimited");
     refused(&["--map-users", "0:0:4294967296", "true"], "each below 4294967296");
     refused(&["--setuid", "-1", "true"], "an id is a number");
     refused(&["--network", "nonsense", "true"], "one of none, host");

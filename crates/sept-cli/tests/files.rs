@@ -253,6 +253,11 @@ fn the_mode_of_a_file_from_below_is_changed_in_the_overlay_only() {
 fn bad_words_are_refused() {
     refused(&["--perms", "9", "--dir", "/x"], "octal");
     refused(&["--perms", "700"], "none follows");
+    refused(
+        &["--overlay-src", "/usr", "--overlay-src", "/usr", "--tmp-overlay", "/mnt"],
+        "one lies in the other",
+    );
+    refused(&["--tmpfs", "/mnt"].repeat(65), "no more than 64 file systems");
     refused(&["--size", "1M"], "none follows");
     refused(&["--size", "0", "--tmpfs", "/mnt"], "no limit");
     refused(&["--file", "0", "/mnt/one", "--bind-data", "0", "/mnt/two"], "named twice");

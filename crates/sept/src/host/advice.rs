@@ -412,6 +412,14 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
                 "name a mount point of the same kind",
             )
         }
+        Step::Mount { source: Source::Overlay { .. }, .. } if errno == libc::ELOOP => Advice::new(
+            "two of the overlay's directories are the same, or one lies in the other",
+            "name directories apart from each other",
+        ),
+        Step::Mount { .. } if errno == libc::ENOBUFS => Advice::new(
+            "sept keeps in mind no more than 64 file systems of the command's own",
+            "make directories in one tmpfs instead: --tmpfs DIR --dir DIR/SUB",
+        ),
         Step::Mount { target, .. } if errno == libc::ELOOP => Advice::new(
             format!("{} leads through a link of procfs, or through too many links", shown(target)),
             "name the place itself",

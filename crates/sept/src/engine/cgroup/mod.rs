@@ -195,7 +195,7 @@ impl OwnCgroup {
         match self.account().oom_kills {
             None | Some(0) => Advice::default(),
             Some(_) => Advice::new(
-                "what set-up writes into its tmpfs counts as the command's memory, and the limit was reached",
+                "what set-up needs and writes counts as the command's memory, and the limit was reached",
                 "allow more: --memory",
             ),
         }
