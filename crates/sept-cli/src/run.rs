@@ -30,12 +30,12 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         return print_plan(&request, &mut build::build(&request)?.command, format);
     }
     let mut report = Report::open(&request)?;
-    carry_out(&request, &mut report).or_else(|(failure, missing)| {
+    carry_out(&request, &mut report).map_err(|(failure, missing)| {
         // That of the failure is told, whatever becomes of the report.
         if let Err(other) = report.failed(&failure, &missing) {
             other.print(crate::wants_json_errors());
         }
-        Err(failure)
+        failure
     })
 }
 
