@@ -316,10 +316,10 @@ fn hidden_docker() {
             text.starts_with(user) && has("NoNewPrivs:\t1") && has("CapEff:\t0000000000000000"),
             "{text}"
         );
-        assert!(has("Seccomp_filters:\t2"), "its own filter beside docker's: {text}");
+        assert!(has("Seccomp_filters:\t3"), "its own two beside docker's: {text}");
         let report = report(&output);
         assert_eq!(layers(&report), "namespaces");
-        assert_eq!(report["enforced"]["seccomp"], serde_json::json!(["default"]));
+        assert_eq!(report["enforced"]["seccomp"], serde_json::json!(["limits of others", "default"]));
         assert!(report["enforced"]["landlock_abi"].as_u64().is_none_or(|abi| abi >= 6));
         // Confinement alone needs nothing that docker refuses.
         let alone = ["run", "--namespaces", "none", "--landlock-exec", "/", "--landlock-rw", "/tmp"];

@@ -254,7 +254,10 @@ fn the_last_rung_is_confined_without_namespaces() {
     assert_eq!(layers(&report), ["namespaces"]);
     let enforced = &report["enforced"];
     assert_eq!(enforced["namespaces"], json("[]"));
-    assert_eq!((&enforced["no_new_privs"], &enforced["seccomp"]), (&json("true"), &json(r#"["default"]"#)));
+    assert_eq!(
+        (&enforced["no_new_privs"], &enforced["seccomp"]),
+        (&json("true"), &json(r#"["limits of others","default"]"#))
+    );
     assert_eq!(!enforced["landlock_abi"].is_null(), has_scopes(), "{enforced}");
     // What is named is kept, as far as it is there.
     let line = ["/opt/sept", "run", "--if-possible", "namespaces", "--cap-add", "chown,sys_admin"];

@@ -128,8 +128,8 @@ pub struct Command {
     pub(crate) no_new_privs: bool,
     pub(crate) refuse_terminal_injection: bool,
     pub(crate) refuse_cgroup_namespaces: bool,
-    /// Whether a filter helps Landlock with ports: until filters are given up.
-    pub(crate) guards_ports: bool,
+    /// Whether filters refuse what goes around Landlock: until filters are given up.
+    pub(crate) guards_landlock: bool,
     pub(crate) keep: Option<Vec<RawFd>>,
     pub(crate) init: bool,
     pub(crate) parent_death_signal: Option<i32>,
@@ -200,7 +200,7 @@ impl Command {
             no_new_privs: false,
             refuse_terminal_injection: false,
             refuse_cgroup_namespaces: false,
-            guards_ports: true,
+            guards_landlock: true,
             keep: None,
             init: false,
             parent_death_signal: None,

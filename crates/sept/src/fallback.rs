@@ -117,6 +117,21 @@ impl Command {
         self.missing.iter().any(|missing| missing.layer == layer)
     }
 
+    /// Whether there is nothing of it to be given up: what failed then is something else, and would fail again.
+    fn is_out(&self, layer: Layer) -> bool {
+        match layer {
+            Layer::Landlock => self.landlock.is_empty(),
+            Layer::Seccomp => {
+                let small =
+                    self.guards_landlock || self.refuse_terminal_injection || self.refuse_cgroup_namespaces;
+                self.filters.is_empty() && !small
+            }
+            Layer::Keyring => !self.new_keyring,
+            Layer::CoreScheduling => !self.core_scheduling,
+            _ => false,
+        }
+    }
+
     fn may_lack(&self, layer: Layer) -> bool {
         let within = match layer {
             Layer::Kind(_) => Some(Layer::Namespaces),
@@ -138,7 +153,7 @@ impl Command {
             Layer::Namespaces => self.give_up_kinds(self.namespaces, &why),
             Layer::Kind(kind) => self.give_up_kinds([kind].into_iter().collect(), &why),
             Layer::Limits | Layer::Memory | Layer::Cpus | Layer::Pids => self.give_up_limits(layer, why),
-            layer if !self.may_lack(layer) => false,
+            layer if !self.may_lack(layer) || self.is_out(layer) => false,
             Layer::Proc => self.give_up_proc(why),
             Layer::Sys => self.give_up_sys(why),
             Layer::Landlock => self.give_up_landlock(why),
@@ -148,7 +163,7 @@ impl Command {
                 let instead = self.without_filters();
                 self.filters.clear();
                 (self.refuse_terminal_injection, self.refuse_cgroup_namespaces) = (false, false);
-                self.guards_ports = false;
+                self.guards_landlock = false;
                 self.record(layer, why, &instead)
             }
             Layer::Keyring => {

@@ -92,8 +92,11 @@ pub(crate) fn guards(command: &Command, landlock: &Landlock) -> impl Iterator<It
     // In a pid namespace of its own it has numbers only for what is in there.
     let names_others = !command.namespaces.contains(Namespace::Pid);
     let guards = [
-        (names_others && landlock.scopes.contains(&Scope::Signals), Guard::OthersLimits),
-        (command.guards_ports && landlock.confines_ports(), Guard::UnseenPorts),
+        (
+            command.guards_landlock && names_others && landlock.scopes.contains(&Scope::Signals),
+            Guard::OthersLimits,
+        ),
+        (command.guards_landlock && landlock.confines_ports(), Guard::UnseenPorts),
         (command.refuse_terminal_injection, Guard::TerminalInjection),
         (command.refuse_cgroup_namespaces, Guard::CgroupNamespaces),
     ];
