@@ -452,6 +452,27 @@ fn layers_are_known_by_name_and_shown_in_the_plan() {
 }
 
 /// Where seccomp(2) is refused, what goes with the filters is said.
+/// A filter of something around that does not know a call, or does not allow it, where set-up can do without.
+#[test]
+fn calls_that_can_be_replaced_are() {
+    let scratch = Scratch::new();
+    let (policy, sept) = (scratch.path("policy.toml"), path());
+    for (call, errno, options) in [
+        ("close_range", "ENOSYS", ["--init", "--hostname", "x"].as_slice()),
+        ("close_range", "EPERM", &["--init", "--hostname", "x"]),
+        ("close_range", "EPERM", &["--read-only"]),
+        ("setns", "EPERM", &["--tmpfs", "/mnt", "--tmpfs", "/srv"]),
+        ("clone3", "EPERM", &["--tmpfs", "/mnt", "--tmpfs", "/srv"]),
+    ] {
+        let text = format!("default = 'allow'\n[[rules]]\ncalls = ['{call}']\naction = '{errno}'\n");
+        std::fs::write(&policy, text).expect("a file can be made");
+        let line = ["--seccomp", &policy, &sept, "run"];
+        let output = run(&[&line, options, &["sh", "-c", "echo ran; exit 3"]].concat());
+        assert_eq!(output.status.code(), Some(3), "{call} {errno} {options:?}: {}", stderr(&output));
+        assert_eq!(output.stdout, b"ran\n", "{call} {errno} {options:?}");
+    }
+}
+
 #[test]
 fn what_goes_with_the_filters_is_named() {
     let scratch = Scratch::new();
