@@ -288,10 +288,8 @@ impl Table {
         let mut left = MOST_MOUNTS;
         for pid in seers {
             let Ok(file) = fs::File::open(format!("/proc/{pid}/mountinfo")) else { continue };
-            for line in BufReader::new(file.take(MOST_OF_MOUNTINFO)).split(b'\n').map_while(Result::ok) {
-                let Some((kind, inode, path)) = bound(&String::from_utf8_lossy(&line)) else { continue };
-                let Some(less) = left.checked_sub(1) else { return };
-                left = less;
+            for (kind, inode, path) in all_bound(file, left) {
+                left -= 1;
                 let place = || Place::Inside { pid, path: path.clone() };
                 let entry = self.entry(kind, inode, place);
                 entry.holders.push(Holder::Mount { pid, path });
@@ -388,6 +386,12 @@ pub(crate) fn bound(line: &str) -> Option<(Namespace, u64, PathBuf)> {
     Some((kind, inode, PathBuf::from(unescaped(path))))
 }
 
+/// All that are told, as far as one reads, and so many at most.
+fn all_bound(mounts: impl Read, most: usize) -> impl Iterator<Item = (Namespace, u64, PathBuf)> {
+    let lines = BufReader::new(mounts.take(MOST_OF_MOUNTINFO)).split(b'\n').map_while(Result::ok);
+    lines.filter_map(|line| bound(&String::from_utf8_lossy(&line))).take(most)
+}
+
 /// The octal escapes of proc_pid_mountinfo(5).
 fn unescaped(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
@@ -412,6 +416,15 @@ fn unescaped(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mounts_without_end_are_read_to_an_end() {
+        let line = b"36 35 0:4 net:[4026531840] /a\\040b rw - nsfs nsfs rw\n";
+        let found: Vec<_> = all_bound(line.repeat(20_000).as_slice(), 10_000).collect();
+        assert_eq!(found.len(), 10_000);
+        assert_eq!(found[0], (Namespace::Net, 4_026_531_840, PathBuf::from("/a b")));
+        assert_eq!(all_bound(io::repeat(b'x').chain(line.as_slice()), 10).count(), 0);
+    }
 
     #[test]
     fn links_and_escapes_are_read() {
