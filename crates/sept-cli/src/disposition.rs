@@ -32,7 +32,9 @@ pub fn default_action(signal: i32) -> Default {
 pub enum Way {
     /// What the kernel does by default.
     Default,
-    /// That, but not yet: it is blocked.
+    /// That, but not yet: it is blocked, and waits.
+    Waiting,
+    /// That, were it to come: it is blocked, and none waits, or one was taken otherwise (sigwaitinfo(2)).
     Blocked,
     /// It is caught, or ignored; or the process is gone.
     Own,
@@ -50,6 +52,7 @@ pub fn way(child: &impl AsFd, signal: i32) -> Way {
     };
     match (is_in("SigIgn:") || is_in("SigCgt:"), is_in("SigBlk:")) {
         (true, _) => Way::Own,
+        (false, true) if is_in("ShdPnd:") || is_in("SigPnd:") => Way::Waiting,
         (false, true) => Way::Blocked,
         (false, false) => Way::Default,
     }

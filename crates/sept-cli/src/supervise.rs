@@ -142,8 +142,8 @@ pub struct Supervisor<'a> {
     pub leads_job: bool,
     /// Where this process runs while another job has the terminal, as after `bg`.
     pub background: Option<Background>,
-    /// Signals that a PID 1 blocks at the moment, and until when they are looked at again: where it leaves one at its default
-    /// then, the kernel has dropped it.
+    /// Signals that wait for a PID 1 that blocks them, and since when: where it has let one come, and leaves it at its default, the
+    /// kernel has dropped it.
     pub undecided: Vec<(i32, Instant)>,
     pub timed_out: bool,
     pub carried_out: Option<i32>,
@@ -167,7 +167,7 @@ impl Background {
     }
 }
 
-/// For how long a signal that is blocked is looked at.
+/// For so long a signal that is blocked is looked at all the time, and then after each.
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// For how long a command that was killed may take to end: freeing much memory takes its time, and a thread may hang in the kernel.
@@ -299,8 +299,8 @@ impl Supervisor<'_> {
         if !self.watch.kept.is_empty() {
             return Some(Duration::ZERO);
         }
-        if !self.undecided.is_empty() {
-            return Some(Duration::from_millis(1));
+        if let Some(since) = self.undecided.iter().map(|(_, since)| since).max() {
+            return Some(if since.elapsed() < MOMENT { Duration::from_millis(1) } else { MOMENT });
         }
         if self.withheld {
             return Some(Duration::from_millis(10));
@@ -357,8 +357,8 @@ impl Supervisor<'_> {
     fn decide(&mut self, signal: i32) -> io::Result<bool> {
         match disposition::way(&self.child, signal) {
             Way::Default => self.act(signal).map(|()| true),
-            Way::Blocked => {
-                self.undecided.push((signal, Instant::now() + MOMENT));
+            Way::Blocked | Way::Waiting => {
+                self.undecided.push((signal, Instant::now()));
                 Ok(false)
             }
             Way::Own => Ok(false),
@@ -366,11 +366,11 @@ impl Supervisor<'_> {
     }
 
     fn look_again(&mut self) -> io::Result<()> {
-        for (signal, until) in std::mem::take(&mut self.undecided) {
+        for (signal, since) in std::mem::take(&mut self.undecided) {
             match disposition::way(&self.child, signal) {
-                Way::Blocked if Instant::now() < until => self.undecided.push((signal, until)),
+                Way::Waiting => self.undecided.push((signal, since)),
                 Way::Default => self.act(signal)?,
-                _ => {}
+                Way::Blocked | Way::Own => {}
             }
         }
         Ok(())

@@ -546,6 +546,37 @@ fn the_tour_tells_errors_as_json() {
     assert!(!stderr(&output).contains("invalid option"));
 }
 
+/// A PID 1 blocks signals for as long as it likes: what it takes itself is its own, what it lets come is carried out.
+#[test]
+fn signals_that_a_pid_1_blocks_are_not_lost() {
+    if !need("signals_that_a_pid_1_blocks_are_not_lost", &["perl"]) {
+        return;
+    }
+    let blocks = "use POSIX; $| = 1; my $set = POSIX::SigSet->new(SIGTERM, 23); sigprocmask(SIG_BLOCK, $set); \
+                  print qq(ready\\n); ";
+    let lets_come = "select undef, undef, undef, .3; sigprocmask(SIG_UNBLOCK, $set); sleep 60";
+    let takes = format!(
+        "my $mask = pack 'Q', 1 << 14; my $got = syscall({}, $mask, 0, 0, 8); sigprocmask(SIG_UNBLOCK, $set); \
+         select undef, undef, undef, .3; exit $got",
+        libc::SYS_rt_sigtimedwait
+    );
+    for (does, signals, code) in [
+        (lets_come, ["TERM"].as_slice(), 128 + 15),
+        (lets_come, &["TERM", "URG"], 128 + 15),
+        (&takes, &["TERM"], 15),
+    ] {
+        let mut child = sept();
+        child.args(["run", "perl", "-e", &format!("{blocks}{does}")]).stdout(std::process::Stdio::piped());
+        let mut child = child.spawn().expect("sept starts");
+        let mut ready = [0; 6];
+        child.stdout.as_mut().expect("output is piped").read_exact(&mut ready).expect("it is ready");
+        for signal in signals {
+            host("kill", &[&format!("-{signal}"), &child.id().to_string()]);
+        }
+        assert_eq!(child.wait().expect("it ends").code(), Some(code), "{does} {signals:?}");
+    }
+}
+
 /// It survives exec, and with it the kernel tells no parent of an end.
 #[test]
 fn a_caller_that_ignores_its_children_is_no_hindrance() {
