@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 
 /// What happens to a process that leaves a signal at its default action; signal(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub enum Way {
     Waiting,
     /// That, were it to come: it is blocked, and none waits, or one was taken otherwise (sigwaitinfo(2)).
     Blocked,
-    /// It is caught, or ignored; or the process is gone.
+    /// It is caught, ignored, or waited for; or the process is gone.
     Own,
 }
 
@@ -54,8 +55,27 @@ pub fn way(child: &impl AsFd, signal: i32) -> Way {
         (true, _) => Way::Own,
         (false, true) if is_in("ShdPnd:") || is_in("SigPnd:") => Way::Waiting,
         (false, true) => Way::Blocked,
+        (false, false) if awaits(pid, bit) => Way::Own,
         (false, false) => Way::Default,
     }
+}
+
+/// Whether it stays in sigwaitinfo(2) or its like for such a signal: the mask that is shown has it unblocked meanwhile.
+fn awaits(pid: i32, bit: u64) -> bool {
+    let answer = || {
+        // The number of the call, then its arguments; "running" where it is in none.
+        let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+        let mut words = text.split_ascii_whitespace();
+        let number: i64 = words.next()?.parse().ok()?;
+        if number != libc::SYS_rt_sigtimedwait {
+            return None;
+        }
+        let set = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+        let mut mask = [0; 8];
+        fs::File::open(format!("/proc/{pid}/mem")).ok()?.read_exact_at(&mut mask, set).ok()?;
+        Some(u64::from_ne_bytes(mask) & bit != 0)
+    };
+    answer().unwrap_or(false)
 }
 
 #[cfg(test)]
