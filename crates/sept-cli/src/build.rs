@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use sept::{Access, Command, Create, Host, Mount, Namespace, Namespaces, SubIds};
+use sept::{Access, Command, Create, Host, Mount, Namespace, Namespaces, SubIds, Target};
 
 use crate::failure::Failure;
 use crate::policy::Agent;
@@ -69,9 +69,27 @@ fn joins(request: &Request, command: &mut Command) -> Result<bool, Failure> {
         let target = target
             .ok_or_else(|| Failure::usage(format!("{} is no {kind} namespace", word.to_string_lossy())))?;
         joins_pid |= *kind == Namespace::Pid && target.differs(*kind)?;
+        if *kind == Namespace::User && target.differs(*kind)? {
+            take_ids_inside(request, target, command)?;
+        }
         command.join(target, [*kind]);
     }
     Ok(joins_pid)
+}
+
+/// As `enter`: with the ids of outside the command would be the caller, to whoever is inside and may trace it.
+fn take_ids_inside(request: &Request, target: &Target, command: &mut Command) -> Result<(), Failure> {
+    let process = Some(target).filter(|target| target.kind().is_none());
+    if request.uid.is_none() {
+        command.uid(crate::enter::inside_id(process, "uid_map", "Uid:")?);
+    }
+    if request.gid.is_none() {
+        command.gid(crate::enter::inside_id(process, "gid_map", "Gid:")?);
+    }
+    if request.groups.is_none() {
+        command.drop_groups_if_allowed();
+    }
+    Ok(())
 }
 
 /// Whether nobody is inside before the command is, nor can be seen by it or outlive it: its pid namespace is new for certain.
@@ -359,7 +377,8 @@ fn process(request: &Request, set: Namespaces, command: &mut Command) {
     if let Keep::Only(list) = &request.keep {
         command.keep_fds(list.iter().copied());
     }
-    if !request.tty && !request.new_session {
+    // With a session of its own, too: it may make a terminal its own that nobody has.
+    if !request.tty {
         guard_terminal(command);
     }
 }

@@ -285,9 +285,7 @@ pub fn landlock(request: &Request, set: Namespaces, host: &Host, no_new_privs: b
             None => rules.no_ports.push(*access),
         }
     }
-    let (net, joins_pid) =
-        (set.contains(Namespace::Net), request.join.iter().any(|(kind, _)| *kind == Namespace::Pid));
-    let of_default = [(!net, Scope::AbstractSockets), (!net || !joins_pid, Scope::Signals)];
+    let of_default = [(!set.contains(Namespace::Net), Scope::AbstractSockets), (true, Scope::Signals)];
     let of_default: Vec<Scope> =
         of_default.into_iter().filter_map(|(is, scope)| is.then_some(scope)).collect();
     rules.scopes = match &asked.scopes {

@@ -254,7 +254,7 @@ fn status_ids(process: &Target, field: &str) -> Result<Vec<u32>, Failure> {
 }
 
 /// 0 if it is mapped; else the target's own id, by the map as it is seen from here.
-fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Failure> {
+pub fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Failure> {
     let Some(process) = process else { return Ok(0) };
     let map = String::from_utf8_lossy(&process.read(map)?).into_owned();
     let ranges: Vec<[u32; 3]> = map

@@ -438,9 +438,10 @@ struct Reader {
 }
 
 impl Reader {
+    /// Without a thread for it nothing is ever told.
     fn new() -> Self {
         let ((ask, asked), (tell, told)) = (channel(), channel());
-        std::thread::spawn(move || {
+        let _ = std::thread::Builder::new().spawn(move || {
             for pid in asked {
                 if tell.send(command_line(pid)).is_err() {
                     break;
@@ -482,7 +483,8 @@ pub fn command_of(pid: u32) -> Option<String> {
     let words: Vec<_> =
         line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
     if words.is_empty() {
-        return Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned());
+        let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+        return Some(String::from_utf8_lossy(&name).trim_end().to_owned());
     }
     Some(words.join(" "))
 }

@@ -229,7 +229,8 @@ fn read_kept(place: &Path) -> Option<Kept> {
 
 /// When a process started; proc_pid_stat(5), field 22.
 fn started(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
     stat.rsplit(") ").next()?.split(' ').nth(19).map(str::to_owned)
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -78,7 +78,7 @@ impl Report {
                 |error| Failure::io(format!("cannot write the report to {}", path.display()), &error);
             files.push(match descriptor_of(path) {
                 Some(fd) => (same(fd)?, None),
-                None => (File::create(path).map_err(failed)?, Some(path.clone())),
+                None => (create(path).map_err(failed)?, Some(path.clone())),
             });
         }
         if let Some(fd) = request.report_fd {
@@ -192,10 +192,18 @@ impl Report {
     }
 }
 
+/// No file that a link leads to: an earlier COMMAND may have left that.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let options =
+        options.write(true).create(true).truncate(true).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    options.open(path)
+}
+
 fn is_at(file: &File, path: &Path) -> bool {
     let of = |data: io::Result<Metadata>| data.map(|data| (data.dev(), data.ino())).ok();
     let own = of(file.metadata());
-    own.is_some() && own == of(fs::metadata(path))
+    own.is_some() && own == of(fs::symlink_metadata(path))
 }
 
 /// The number that a path means which is only a name of an open descriptor. Opened by that name, a file would be written from

@@ -197,6 +197,12 @@ impl Supervisor<'_> {
 
     /// What the command has written last, as long as somebody takes it, there is time, and nobody ends this.
     fn show_rest(&mut self) -> io::Result<()> {
+        if let Some(relay) = &mut self.relay
+            && !rustix::termios::isatty(rustix::stdio::stdout())
+        {
+            // Whoever reads that may take his time: Ctrl-C is for sept now.
+            relay.suspend();
+        }
         while self.relay.as_mut().is_some_and(Relay::show_rest) {
             while self.watch.next_signal()?.is_some() {}
             let late = self.watch.deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -224,8 +230,10 @@ impl Supervisor<'_> {
             && let Some(relay) = &mut self.relay
             && let Turn::Typed(signal) = relay.turn()?
         {
-            // A terminal's signal goes to the foreground job; if that is a PID 1 the kernel has dropped it.
-            self.carry_out(signal)?;
+            // A terminal's signal goes to the foreground job; if that is a PID 1's the kernel has dropped it.
+            if relay.job().is_none_or(|job| job.as_raw_pid() as u32 == self.child.id()) {
+                self.carry_out(signal)?;
+            }
         }
         if self.watch.deadline.is_some_and(|deadline| Instant::now() >= deadline) && !self.timed_out {
             self.timed_out = true;
@@ -305,7 +313,7 @@ impl Supervisor<'_> {
         if self.withheld {
             return Some(Duration::from_millis(10));
         }
-        let dying = self.killed.map(|at| at + DYING);
+        let dying = self.killed.map(|at| at + DYING).filter(|end| *end > Instant::now());
         let deadline = self.watch.deadline.filter(|_| !self.timed_out).into_iter().chain(dying).min();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // What is in this very group has the terminal again by itself.

@@ -205,8 +205,19 @@ impl Relay {
             (SpecialCodeIndex::VQUIT, SIGQUIT),
             (SpecialCodeIndex::VSUSP, SIGTSTP),
         ];
-        let signal = |byte: &u8| signals.iter().find(|(index, _)| inner.special_codes[*index] == *byte);
-        typed.iter().find_map(signal).map(|(_, signal)| *signal)
+        // What is typed after it is no more than itself.
+        let quotes = inner.local_modes.contains(LocalModes::ICANON | LocalModes::IEXTEN);
+        let mut typed = typed.iter();
+        while let Some(byte) = typed.next() {
+            if quotes && *byte == inner.special_codes[SpecialCodeIndex::VLNEXT] {
+                typed.next();
+            } else if let Some((_, signal)) =
+                signals.iter().find(|(index, _)| inner.special_codes[*index] == *byte)
+            {
+                return Some(*signal);
+            }
+        }
+        None
     }
 
     fn flush(&mut self) {

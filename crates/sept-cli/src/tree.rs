@@ -90,7 +90,8 @@ fn belongs_to(known: &Known, listed: &[Entry], entry: &Entry, by: By) -> Option<
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
     stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok().filter(|parent| *parent != 0)
 }
 

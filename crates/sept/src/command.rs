@@ -391,7 +391,8 @@ impl Command {
         self
     }
 
-    /// The user id to run as, as seen inside.
+    /// The user id to run as, as seen inside. One that is not the caller's, without a new user namespace, costs a copy of the caller's
+    /// memory, as fork(2) does.
     pub fn uid(&mut self, id: u32) -> &mut Self {
         self.uid = Some(id);
         self

@@ -265,10 +265,14 @@ impl Command {
         if self.needs(Namespace::Pid) {
             return false;
         }
-        self.namespaces.remove(Namespace::Pid);
         let bound =
             |kind: &MountKind| matches!(kind, MountKind::Bind { source, .. } if source == Path::new("/proc"));
+        let before = (self.namespaces, self.mounts.len());
+        self.namespaces.remove(Namespace::Pid);
         self.mounts.retain(|mount| !bound(&mount.kind));
+        if before == (self.namespaces, self.mounts.len()) {
+            return false;
+        }
         self.record(Layer::Proc, why, "no /proc, and the pid namespace of the caller");
         self.ask_instead(Layer::Kind(Namespace::Pid));
         true
@@ -277,8 +281,9 @@ impl Command {
     fn give_up_sys(&mut self, why: String) -> bool {
         let bound = MountKind::Bind { source: "/sys".into(), access: Access::ReadOnly };
         if self.lacks(Layer::Sys) {
+            let before = self.mounts.len();
             self.mounts.retain(|mount| mount.kind != bound);
-            return self.record(Layer::Sys, why, "no /sys");
+            return self.mounts.len() < before && self.record(Layer::Sys, why, "no /sys");
         }
         for mount in self.mounts.iter_mut().filter(|mount| mount.kind == MountKind::Sysfs) {
             mount.kind = bound.clone();

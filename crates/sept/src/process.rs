@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use std::sync::atomic::Ordering::Acquire;
-use std::thread;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::cgroup::Account;
 use crate::command::Command;
@@ -134,20 +136,32 @@ impl Command {
         park: bool,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Started, Error> {
-        // The defaults that are not "inherit" are redirections, too.
-        for (stream, default) in self.stdio.iter_mut().zip(defaults) {
+        // The defaults that are not "inherit" are redirections, too, for this time.
+        let mut defaulted = [false; 3];
+        for ((stream, default), is) in self.stdio.iter_mut().zip(defaults).zip(&mut defaulted) {
             if stream.is_none() && !matches!(default.0, crate::stdio::Kind::Inherit) {
-                *stream = Some(default);
+                (*stream, *is) = (Some(default), true);
             }
         }
+        let started = self.start_or_do_without(park, stop);
+        for (stream, _) in self.stdio.iter_mut().zip(defaulted).filter(|(_, is)| *is) {
+            *stream = None;
+        }
+        started
+    }
+
+    fn start_or_do_without(&mut self, park: bool, stop: &mut dyn FnMut() -> bool) -> Result<Started, Error> {
         self.fit_landlock();
+        let mut tries = 0;
         loop {
             let mut plan = None;
             let error = match self.start_once(park, stop, &mut plan) {
                 Ok(started) => return Ok(started),
                 Err(error) => self.blame(error, plan.as_ref()),
             };
-            if !self.give_up(&error, plan.as_ref()) {
+            tries += 1;
+            // There are not so many layers to be given up.
+            if tries == MOST_TRIES || !self.give_up(&error, plan.as_ref()) || stop() {
                 return Err(error);
             }
         }
@@ -168,6 +182,24 @@ impl Command {
         engine::start(Box::new(engine::prepare(self, plan, joins)?), stop)
     }
 }
+
+/// What there is, as far as it comes at once.
+fn read_piece(from: &mut impl Read, to: &mut Vec<u8>) -> io::Result<usize> {
+    let mut piece = [0; 16 * 1024];
+    loop {
+        match from.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => {
+                let count = read?;
+                to.extend_from_slice(piece.get(..count).unwrap_or_default());
+                return Ok(count);
+            }
+        }
+    }
+}
+
+/// More than there are layers.
+const MOST_TRIES: u32 = 64;
 
 fn wait_failed(error: &io::Error) -> Error {
     Error::Duty {
@@ -224,7 +256,7 @@ impl Parked {
 
 impl Drop for Parked {
     fn drop(&mut self) {
-        if let Some(started) = &self.started {
+        if let Some(started) = self.started.take() {
             started.end();
         }
     }
@@ -365,20 +397,27 @@ impl Child {
     /// Of reading, and as [`wait`](Self::wait).
     pub fn wait_with_output(mut self) -> io::Result<Output> {
         drop(self.stdin.take());
-        let (mut out, mut err) = (self.stdout.take(), self.stderr.take());
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        // Two at once: a command that fills one pipe while the other is read would wait for ever.
-        thread::scope(|scope| -> io::Result<()> {
-            let reader = err.as_mut().map(|err| scope.spawn(|| err.read_to_end(&mut stderr)));
-            if let Some(out) = out.as_mut() {
-                out.read_to_end(&mut stdout)?;
+        let (mut out, mut err) = (self.stdout.take(), self.stderr.take());
+        // Both at once: a command that fills one pipe while the other is read would wait for ever.
+        while let (Some(first), Some(second)) = (&mut out, &mut err) {
+            let ready = {
+                let mut pipes = [PollFd::new(first, PollFlags::IN), PollFd::new(second, PollFlags::IN)];
+                match poll(&mut pipes, None) {
+                    Err(Errno::INTR) => continue,
+                    polled => drop(polled?),
+                }
+                pipes.map(|pipe| !pipe.revents().is_empty())
+            };
+            if ready[0] && read_piece(first, &mut stdout)? == 0 {
+                out = None;
             }
-            match reader.map(thread::ScopedJoinHandle::join) {
-                Some(Ok(read)) => read.map(drop),
-                Some(Err(_)) => Err(io::Error::other("the reader of standard error failed")),
-                None => Ok(()),
+            if ready[1] && read_piece(second, &mut stderr)? == 0 {
+                err = None;
             }
-        })?;
+        }
+        out.map(|mut out| out.read_to_end(&mut stdout)).transpose()?;
+        err.map(|mut err| err.read_to_end(&mut stderr)).transpose()?;
         let status = self.wait()?;
         Ok(Output { status, stdout, stderr })
     }
@@ -442,10 +481,8 @@ impl Child {
 
     /// The CPU time that it used, once it was waited for.
     pub fn usage(&self) -> Option<Usage> {
-        self.ended.map(|ended| Usage {
-            user: Duration::from_micros(ended.user_us),
-            system: Duration::from_micros(ended.system_us),
-        })
+        let (user, system) = self.ended?.usage_us?;
+        Some(Usage { user: Duration::from_micros(user), system: Duration::from_micros(system) })
     }
 }
 

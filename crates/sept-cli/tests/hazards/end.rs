@@ -138,16 +138,16 @@ fn who_is_traced_cannot_withhold_its_end() {
     let attack = format!(
         r#"$| = 1; my $me = $$; pipe(my $r, my $w);
         if (my $tracer = fork) {{ close $w; syscall({prctl}, 0x59616d61, $tracer, 0, 0, 0); sysread($r, my $b, 1);
-            print "$tracer $b\n"; close STDOUT; $ARGV[0] ? sleep 1000 : exit 7 }}
+            print "$tracer $b\n"; close STDOUT; $ARGV[0] eq "wait" ? sleep 1000 : exit $ARGV[0] }}
         close $r; close STDOUT; my $answer;
         for (1..1000) {{ last if ($answer = syscall({ptrace}, 0x4206, $me, 0, 0)) == 0; select undef, undef, undef, .001 }}
         syswrite($w, $answer == 0 ? "traces" : "fails"); sleep 1000"#,
         prctl = numbers()[0],
         ptrace = numbers()[1],
     );
-    for (wait, code) in [("1", 124), ("", 7)] {
+    for (wait, code) in [("wait", 124), ("7", 7), ("0", 0)] {
         let mut child = sept();
-        child.args(["run", "--share", "pid", "--timeout", if code == 7 { "1000" } else { "1" }]);
+        child.args(["run", "--share", "pid", "--timeout", if code == 124 { "1" } else { "1000" }]);
         child.args(["perl", "-e", &attack, wait]).stdout(Stdio::piped());
         let mut child = child.spawn().expect("sept starts");
         let mut said = String::new();

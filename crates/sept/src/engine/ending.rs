@@ -25,20 +25,22 @@ pub(crate) fn wait(
     held: &mut Withheld,
 ) -> io::Result<Change> {
     loop {
-        if block && held.0.is_none() && !has_ended(child, true) {
-            continue;
-        }
-        match sys::wait_pidfd(child, false, stops) {
+        // Where it can't be asked for (no descriptor allowed any more), the end is waited for, withheld or not.
+        let blind = block && held.0.is_none() && has_ended(child, true).is_err();
+        match sys::wait_pidfd(child, blind, stops) {
             Ok(Change::None) => {}
             Err(Errno::INTR) => continue,
             change => return Ok(change?),
         }
-        if !block && !has_ended(child, false) {
+        if has_ended(child, false) != Ok(true) {
+            if block {
+                continue;
+            }
             return Ok(Change::None);
         }
         if held.0.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
-            return status_in_proc(child)
-                .map(|status| Change::Ended(Ended { status, user_us: 0, system_us: 0 }));
+            let status = status_in_proc(child)?;
+            return Ok(Change::Ended(Ended { status, usage_us: None }));
         }
         if !block {
             return Ok(Change::None);
@@ -55,17 +57,40 @@ pub(crate) fn collect(child: BorrowedFd<'_>) -> Option<Ended> {
     }
 }
 
-fn has_ended(child: BorrowedFd<'_>, block: bool) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::from_borrowed_fd(child, PollFlags::IN)], (!block).then_some(&now)) == Ok(1)
+/// Waits for the end of what was killed, and no longer than so. False if it hangs in the kernel, in whatever memory it has.
+pub(crate) fn collect_soon(child: BorrowedFd<'_>, most: Duration) -> bool {
+    let (begun, mut held) = (Instant::now(), Withheld::default());
+    let slice = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    loop {
+        match wait(child, false, false, &mut held) {
+            // Whoever withholds it: it is out of its memory.
+            Ok(Change::None) if held.0.is_none() => {}
+            _ => return true,
+        }
+        if begun.elapsed() >= most {
+            return false;
+        }
+        let _ = poll(&mut [PollFd::from_borrowed_fd(child, PollFlags::IN)], Some(&slice));
+    }
 }
 
-/// Its exit status as proc_pid_stat(5) has it, in the last field. Nobody has its number until it is collected.
+fn has_ended(child: BorrowedFd<'_>, block: bool) -> Result<bool, Errno> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut [PollFd::from_borrowed_fd(child, PollFlags::IN)], (!block).then_some(&now)) {
+        Err(Errno::INTR) => Ok(false),
+        polled => Ok(polled? == 1),
+    }
+}
+
+/// Its exit status as proc_pid_stat(5) has it, in the last field. Nobody has its number until it is collected. To whom may not
+/// trace the process the kernel shows 0 there: then the file of its system call can't be read either.
 fn status_in_proc(child: BorrowedFd<'_>) -> io::Result<i32> {
     let unknown = || {
         io::Error::other("it has ended, a tracer does not let go of it, and /proc does not say how it ended")
     };
     let pid = find_in_proc(child)?.ok_or_else(unknown)?;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    stat.rsplit(' ').next().and_then(|last| last.trim().parse().ok()).ok_or_else(unknown)
+    let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
+    let status = String::from_utf8_lossy(&stat).rsplit(' ').next().and_then(|last| last.trim().parse().ok());
+    let is_shown = |status: &i32| *status != 0 || std::fs::read(format!("/proc/{pid}/syscall")).is_ok();
+    status.filter(is_shown).ok_or_else(unknown)
 }

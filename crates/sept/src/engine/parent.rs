@@ -2,9 +2,10 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command as Helper, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -43,6 +44,9 @@ pub(crate) struct Started {
 /// How long the parent waits before it looks at signals and deadlines: set-up takes a tenth of it.
 const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
+/// For how long a child that was killed may take to end.
+const DYING: Duration = Duration::from_secs(10);
+
 /// How long a caller stays awake for a parked child: a few times what it takes from the word to exec.
 const AWAKE: Duration = Duration::from_micros(200);
 
@@ -56,13 +60,34 @@ enum Turn {
 }
 
 impl Turn {
-    fn take(changes_ids: bool) -> Self {
-        if changes_ids {
-            let guard = IDS.write().unwrap_or_else(PoisonError::into_inner);
-            Self::Alone(guard, rustix::process::dumpable_behavior().ok())
-        } else {
-            Self::Shared(IDS.read().unwrap_or_else(PoisonError::into_inner))
+    /// None if that was stopped.
+    fn take(changes_ids: bool, stop: &mut dyn FnMut() -> bool) -> Option<Self> {
+        let alone = |guard| Self::Alone(guard, rustix::process::dumpable_behavior().ok());
+        let mut tries = 0_u32;
+        loop {
+            let taken = if changes_ids {
+                IDS.try_write().map(alone).or_else(|busy| poisoned(busy).map(alone))
+            } else {
+                IDS.try_read().map(Self::Shared).or_else(|busy| poisoned(busy).map(Self::Shared))
+            };
+            if let Ok(turn) = taken {
+                return Some(turn);
+            }
+            // Others are at work for as long as their set-up takes.
+            std::thread::sleep(Duration::from_micros(200));
+            tries += 1;
+            if tries.is_multiple_of(100) && stop() {
+                return None;
+            }
         }
+    }
+}
+
+/// The guard of a lock that somebody left in a panic: there is nothing in it that could be half done.
+fn poisoned<T>(busy: TryLockError<T>) -> Result<T, ()> {
+    match busy {
+        TryLockError::Poisoned(poisoned) => Ok(poisoned.into_inner()),
+        TryLockError::WouldBlock => Err(()),
     }
 }
 
@@ -78,7 +103,11 @@ impl Drop for Turn {
 ///
 /// While that takes longer than usual, `stop` is asked every 20 ms whether to give up.
 pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> Result<Started, Error> {
-    let turn = Turn::take(prepared.plan.changes_ids() && prepared.shares_memory());
+    let turn = Turn::take(prepared.plan.changes_ids() && prepared.shares_memory(), stop);
+    let Some(turn) = turn else {
+        let what = "begin, while another start changes ids".to_owned();
+        return Err(Error::Died { what, step: 1, signal: None, advice: Advice::default() });
+    };
     let cloned = clone(&prepared)?;
     let pidfd = cloned.pidfd.ok_or_else(|| prepare::duty("get a pidfd of the child", Errno::BADF))?;
     let mut started =
@@ -274,7 +303,7 @@ fn wait_for_helper(
                 },
                 Err(errno) => return Err(errno.into()),
             }
-        } else if child.try_wait()?.is_some() {
+        } else if !matches!(child.try_wait(), Ok(None)) {
             ended = true;
         } else {
             std::thread::sleep(Duration::from_micros(100));
@@ -286,7 +315,14 @@ fn wait_for_helper(
             return Ok(None);
         }
     }
-    Ok(Some((child.wait()?, String::from_utf8_lossy(&said).into_owned())))
+    let said = String::from_utf8_lossy(&said).into_owned();
+    match child.wait() {
+        // The caller ignores SIGCHLD, so the kernel has collected it. One that fails says so.
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {
+            Ok(Some((ExitStatus::from_raw(if said.is_empty() { 0 } else { 1 << 8 }), said)))
+        }
+        status => Ok(Some((status?, said))),
+    }
 }
 
 impl Started {
@@ -433,7 +469,8 @@ impl Started {
     /// Whether the kernel counts the child as one that has executed a program (PF_FORKNOEXEC of proc_pid_stat(5)).
     fn is_past_exec(&self) -> bool {
         const PF_FORKNOEXEC: u64 = 0x40;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.seen())).unwrap_or_default();
+        let stat = std::fs::read(format!("/proc/{}/stat", self.seen())).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&stat);
         // After the name in parentheses: state, ppid, pgrp, session, tty, tpgid, flags.
         let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6)?.parse::<u64>().ok());
         flags.is_none_or(|flags| flags & PF_FORKNOEXEC == 0)
@@ -518,14 +555,16 @@ impl Started {
         }
     }
 
-    /// Kills the child, whatever it is at, and waits until nothing is left of it.
-    pub(crate) fn end(&self) {
-        let _ = sys::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        // ECHILD: `died` has collected it.
-        let _ = ending::collect(self.pidfd.as_fd());
-        if let Some(first) = &self.first {
-            let _ = sys::pidfd_send_signal(first.as_fd(), libc::SIGKILL);
-            let _ = ending::collect(first.as_fd());
+    /// Kills the child, whatever it is at, and waits until nothing is left of it. One that hangs in the kernel, at a file system of
+    /// others, is given up, and so is the memory that it may be in.
+    pub(crate) fn end(self) {
+        let mut gone = true;
+        for process in std::iter::once(&self.pidfd).chain(&self.first) {
+            let _ = sys::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
+            gone &= ending::collect_soon(process.as_fd(), DYING);
+        }
+        if !gone {
+            std::mem::forget(self);
         }
     }
 }

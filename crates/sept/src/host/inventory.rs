@@ -6,6 +6,8 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -123,6 +125,7 @@ struct Scanned {
 }
 
 fn scan_all(proc: BorrowedFd<'_>, pids: &[u32], workers: usize) -> Vec<Scanned> {
+    LEFT.store(MOST_DESCRIPTORS, Relaxed);
     let some = |pids: &[u32]| pids.iter().filter_map(|pid| scan(proc, *pid)).collect::<Vec<_>>();
     // A thread costs more than a few processes.
     if workers < 2 || pids.len() < 64 {
@@ -130,8 +133,16 @@ fn scan_all(proc: BorrowedFd<'_>, pids: &[u32], workers: usize) -> Vec<Scanned> 
     }
     let share = pids.len().div_ceil(workers);
     thread::scope(|scope| {
-        let threads: Vec<_> = pids.chunks(share).map(|pids| scope.spawn(move || some(pids))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        // What no thread can be had for, this one does.
+        let threads: Vec<_> = pids
+            .chunks(share)
+            .map(|pids| (pids, thread::Builder::new().spawn_scoped(scope, move || some(pids))))
+            .collect();
+        let scanned = threads.into_iter().flat_map(|(pids, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or_default(),
+            Err(_) => some(pids),
+        });
+        scanned.collect()
     })
 }
 
@@ -175,6 +186,10 @@ pub(crate) fn parse(link: &[u8]) -> Option<(Namespace, u64)> {
     Some((kind, number.parse().ok()?))
 }
 
+/// So many descriptors are looked at, of all processes together: those that share a table show as many as its size each.
+const MOST_DESCRIPTORS: u64 = 1_000_000;
+static LEFT: AtomicU64 = AtomicU64::new(MOST_DESCRIPTORS);
+
 /// The namespaces among the open descriptors. None where they may not be looked at.
 fn descriptors(dir: BorrowedFd<'_>) -> Vec<(u32, Namespace, u64)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -183,6 +198,9 @@ fn descriptors(dir: BorrowedFd<'_>) -> Vec<(u32, Namespace, u64)> {
     let mut space = [std::mem::MaybeUninit::uninit(); 4096];
     let mut entries = rustix::fs::RawDir::new(&fds, &mut space);
     while let Some(Ok(entry)) = entries.next() {
+        if LEFT.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
+            break;
+        }
         let name = entry.file_name();
         if let Some(fd) = name.to_str().ok().and_then(|name| name.parse().ok())
             && let Some((kind, number)) = link(fds.as_fd(), name)

@@ -14,7 +14,9 @@ type Ranges = Vec<(u32, u32)>;
 pub fn ranges(uid: u32) -> Result<(Ranges, Ranges), Error> {
     let name = user_name(uid);
     let find = |file: &str, kind: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
+        // Another line's comment may be of any encoding.
+        let text = fs::read(file).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         let found = parse(&text, uid, name.as_deref());
         if found.is_empty() { Err(missing(file, kind, uid, name.as_deref())) } else { Ok(found) }
     };
@@ -22,7 +24,8 @@ pub fn ranges(uid: u32) -> Result<(Ranges, Ranges), Error> {
 }
 
 fn user_name(uid: u32) -> Option<String> {
-    let passwd = fs::read_to_string("/etc/passwd").ok()?;
+    let passwd = fs::read("/etc/passwd").ok()?;
+    let passwd = String::from_utf8_lossy(&passwd);
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let (name, _password, id) = (fields.next()?, fields.next()?, fields.next()?);

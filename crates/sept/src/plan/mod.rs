@@ -308,7 +308,7 @@ fn makes_net_beside(command: &Command, host: &Host, way: Way) -> bool {
 /// That user's other processes may look into it, and write there, as soon as the kernel counts it as one of theirs. A reaper's
 /// child, and one that joins, has a copy anyway.
 fn is_handed_over(command: &Command, host: &Host, way: Way) -> bool {
-    command.uid.is_some()
+    command.uid.is_some_and(|uid| uid != host.uid)
         && !command.namespaces.contains(Namespace::User)
         && way == Way::Spawn
         && !command.init

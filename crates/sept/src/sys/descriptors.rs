@@ -93,7 +93,8 @@ fn close_between(first: u32, last: u32) -> Result<(), Errno> {
     match close_range(first, last) {
         // Before Linux 5.9, or where a filter does not know the call: one by one, as far as the limit lets descriptors be.
         Err(Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
-            (first..=last.min(limit().min(1 << 20) as u32)).try_for_each(|fd| match close_one(fd) {
+            // The limit may have been lowered since they were opened.
+            (first..=last.min(limit().clamp(65_536, 1 << 20) as u32)).try_for_each(|fd| match close_one(fd) {
                 // Not there, or closed with something to say about what was written.
                 Err(Errno::BADF | Errno::INTR | Errno::IO | Errno::NOSPC | Errno::DQUOT) => Ok(()),
                 done => done,

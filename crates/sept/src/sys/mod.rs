@@ -551,9 +551,8 @@ fn seccomp_filter(program: &[Instruction], flags: u32) -> Result<usize, Errno> {
 pub(crate) struct Ended {
     /// As wait(2) has it.
     pub status: i32,
-    /// User and system time in microseconds, of the child and of the children it waited for.
-    pub user_us: u64,
-    pub system_us: u64,
+    /// User and system time in microseconds, of the child and of the children it waited for. Not where the kernel has not told.
+    pub usage_us: Option<(u64, u64)>,
 }
 
 /// How a child changed.
@@ -601,7 +600,7 @@ pub(crate) fn wait_pidfd(fd: BorrowedFd<'_>, block: bool, stops: bool) -> Result
     let (signo, code, status) = (info[0], info[2], info[6]);
     let ended = |status| {
         let us = |at: usize| (usage[at] * 1_000_000 + usage[at + 1]).max(0) as u64;
-        Change::Ended(Ended { status, user_us: us(0), system_us: us(2) })
+        Change::Ended(Ended { status, usage_us: Some((us(0), us(2))) })
     };
     Ok(match (signo, code) {
         (0, _) => Change::None,

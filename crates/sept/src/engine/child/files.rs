@@ -61,10 +61,20 @@ impl Child<'_> {
             return if directory { Ok(()) } else { Err(Errno::NOTDIR) };
         }
         let (parent, name, maker) = self.parent_of(at, create)?;
-        maker.make(|| rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)))?;
-        // mkdir(2) heeds the umask. By descriptor: where the parent is not this child's alone, a link may have come meanwhile.
+        // Not made and then changed: where the parent is not this child's alone, the name may lead to something else by then.
+        let umask = rustix::process::umask(Mode::empty());
+        let made = maker.make(|| rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode)));
+        rustix::process::umask(umask);
+        made?;
+        // These mkdir(2) does not set.
+        if mode & 0o6000 == 0 {
+            return Ok(());
+        }
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+        if sys::mount_number(parent)? != sys::mount_number(made.as_fd())? {
+            return Err(Errno::XDEV);
+        }
         rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))
     }
 
@@ -89,7 +99,11 @@ impl Child<'_> {
         // A file that an overlay shows from below has the device of that, and is in the overlay's mount still.
         let (above, mount) = (sys::mount_number(parent)?, sys::mount_number(there.as_fd())?);
         if above != mount || mount == 0 {
-            self.may_make_in(there.as_fd(), create)?;
+            // What is mounted there is the host's, whoever insists: a link may have led here.
+            match self.may_make_in(there.as_fd(), Create::Own) {
+                Err(Errno::NOENT) if create == Create::Host => return Err(Errno::XDEV),
+                may => may.map(drop)?,
+            }
         }
         rustix::fs::fchmod(&there, Mode::from_raw_mode(mode))
     }
@@ -183,15 +197,20 @@ impl Child<'_> {
         }
     }
 
+    pub(super) fn is_led_by_link(&mut self, path: &CStr, place: &OwnedFd) -> Result<bool> {
+        let wanted = identity(place.as_fd())?;
+        let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let plainly = open_under(self.root()?, path, OFlags::PATH, flags);
+        Ok(!plainly.is_ok_and(|plain| identity(plain.as_fd()) == Ok(wanted)))
+    }
+
     /// Whether a place that a path leads to by a link is above something that was mounted: a rule for it would hold there,
     /// too, and it is the root's owner who has made the link.
     pub(super) fn is_led_above_mounts(&mut self, path: &CStr, place: &OwnedFd) -> Result<bool> {
-        let root = self.root()?;
-        let wanted = identity(place.as_fd())?;
-        let plainly = open_under(root, path, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS);
-        if plainly.is_ok_and(|plain| identity(plain.as_fd()) == Ok(wanted)) {
+        if !self.is_led_by_link(path, place)? {
             return Ok(false);
         }
+        let wanted = identity(place.as_fd())?;
         let prepared = self.prepared;
         for (n, step) in prepared.plan.steps.iter().enumerate() {
             let Step::Mount { target, .. } = step else { continue };

@@ -135,7 +135,8 @@ impl Child<'_> {
         }
         let near = self.near.as_ref().ok_or(Errno::BADF)?;
         // Nothing is left behind on the host, unless it was asked for.
-        Ok((near.directory.as_fd(), name, self.maker_where(near.own, create)?))
+        let directory = near.directory.as_fd();
+        Ok((directory, name, self.maker_where(near.own, directory, create)?))
     }
 
     /// Whether it is in a tmpfs of this child's own.
@@ -146,14 +147,26 @@ impl Child<'_> {
 
     /// Who makes something in a directory, if anybody may.
     pub(super) fn may_make_in(&self, directory: BorrowedFd<'_>, create: Create) -> Result<Maker<'_>> {
-        self.maker_where(self.is_own(directory)?, create)
+        self.maker_where(self.is_own(directory)?, directory, create)
     }
 
-    fn maker_where(&self, own: bool, create: Create) -> Result<Maker<'_>> {
+    fn maker_where(&self, own: bool, directory: BorrowedFd<'_>, create: Create) -> Result<Maker<'_>> {
         match (own, create) {
             (true, _) => Ok(self.maker),
-            (false, Create::Host) => Ok(Maker::caller(self.prepared)),
+            (false, Create::Host) => self.keeps_to_root(directory).map(|()| Maker::caller(self.prepared)),
             _ => Err(Errno::NOENT),
+        }
+    }
+
+    /// What the line does not name as below one of its mounts is on the root's own mount: in a root of another's that one may have
+    /// moved a mount to where it is looked for, meanwhile.
+    fn keeps_to_root(&self, directory: BorrowedFd<'_>) -> Result {
+        match &self.root {
+            Some(root) if self.prepared.anchors.foreign_root && self.anchor().is_none() => {
+                let same = sys::mount_number(directory)? == sys::mount_number(root.as_fd())?;
+                if same { Ok(()) } else { Err(Errno::XDEV) }
+            }
+            _ => Ok(()),
         }
     }
 

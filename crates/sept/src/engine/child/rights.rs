@@ -9,7 +9,8 @@ use rustix::thread::{CapabilitySet as Bits, Gid};
 use super::{Child, Result};
 use crate::capability::{Capabilities, CapabilitySet};
 use crate::landlock::OF_FILES;
-use crate::plan::step::LandlockRules;
+use crate::namespace::Namespace;
+use crate::plan::step::{LandlockRules, Step};
 use crate::rlimit::Rlimit;
 use crate::sys;
 
@@ -91,12 +92,19 @@ fn known() -> Result<(u64, u64)> {
 impl Child<'_> {
     /// The paths are looked up inside the new root, as the command will see them.
     pub(super) fn landlock(&mut self, rules: &LandlockRules) -> Result {
+        let joins =
+            |step: &Step| matches!(step, Step::Join { kinds, .. } if kinds.contains(Namespace::Mount));
+        let joined = self.prepared.plan.steps.iter().any(joins);
         let ruleset = sys::landlock_ruleset(rules.handled_files, rules.handled_ports, rules.scoped)?;
         for (n, (path, access)) in rules.paths.iter().enumerate() {
             let anchor = self.prepared.anchors.of_rule(n);
             let place = self.open_anchored(anchor, path, OFlags::PATH)?;
             if self.prepared.anchors.foreign_root && self.is_led_above_mounts(path, &place)? {
                 return Err(Errno::XDEV);
+            }
+            // Links there are of whom is joined, and can lead to all that there is.
+            if joined && self.is_led_by_link(path, &place)? {
+                return Err(Errno::LOOP);
             }
             let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
             let access = if directory { *access } else { access & OF_FILES };
