@@ -240,6 +240,13 @@ fn a_report_that_is_not_there_is_an_error_and_hides_none() {
     let output = run(&["--report", &file, "sh", "-c", &script]);
     let said = stderr(&output);
     assert!(output.status.code() == Some(125) && said.contains("moved or replaced"), "{said}");
+    // Nor is a link that was left there followed.
+    let precious = scratch.path("precious");
+    std::fs::write(&precious, "kept").expect("a file");
+    let script = format!("rm {file}; ln -s {precious} {file}");
+    assert!(stderr(&run(&["--report", &file, "sh", "-c", &script])).contains("moved or replaced"));
+    assert_eq!(run(&["--report", &file, "true"]).status.code(), Some(125));
+    assert_eq!(std::fs::read(&precious).expect("it is there"), b"kept");
 }
 
 /// What belongs to COMMAND, or is a value, is no option.
@@ -544,6 +551,22 @@ fn the_tour_tells_errors_as_json() {
     let said: serde_json::Value = serde_json::from_str(&stderr(&output)).expect("it is JSON");
     assert_eq!(said["error"]["exit_code"], 125);
     assert!(!stderr(&output).contains("invalid option"));
+}
+
+/// The kernel cuts a name at 15 bytes, within a letter, too.
+#[test]
+fn a_command_whose_name_is_no_utf_8_gets_its_signals() {
+    let scratch = Scratch::new();
+    let name = scratch.path("programm-namen\u{fc}");
+    std::fs::copy(host("sh", &["-c", "command -v sleep"]), &name).expect("it can be copied");
+    let mut child = sept().args(["run", &name, "60"]).spawn().expect("sept starts");
+    soon("it runs", || {
+        children(child.id()).first().is_some_and(|pid| {
+            std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with(b"programm"))
+        })
+    });
+    host("kill", &["-TERM", &child.id().to_string()]);
+    assert_eq!(child.wait().expect("it ends").code(), Some(128 + 15));
 }
 
 /// A PID 1 blocks signals for as long as it likes: what it takes itself is its own, what it lets come is carried out.

@@ -461,13 +461,20 @@ fn calls_that_can_be_replaced_are() {
         ("close_range", "ENOSYS", ["--init", "--hostname", "x"].as_slice()),
         ("close_range", "EPERM", &["--init", "--hostname", "x"]),
         ("close_range", "EPERM", &["--read-only"]),
+        ("close_range", "ENOSYS", &["--rlimit", "nofile=8"]),
         ("setns", "EPERM", &["--tmpfs", "/mnt", "--tmpfs", "/srv"]),
         ("clone3", "EPERM", &["--tmpfs", "/mnt", "--tmpfs", "/srv"]),
     ] {
         let text = format!("default = 'allow'\n[[rules]]\ncalls = ['{call}']\naction = '{errno}'\n");
         std::fs::write(&policy, text).expect("a file can be made");
         let line = ["--seccomp", &policy, &sept, "run"];
-        let output = run(&[&line, options, &["sh", "-c", "echo ran; exit 3"]].concat());
+        let script = "test -e /proc/self/fd/20 || echo ran; exit 3";
+        let line = [&["--keep-fd", "20"], line.as_slice(), options, &["sh", "-c", script]].concat();
+        // A descriptor that is not to be there, above the new limit, too.
+        let words = line.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let mut shell = std::process::Command::new("bash");
+        let output = shell.args(["-c", &format!("exec 20</etc; exec '{sept}' run {}", words)]);
+        let output = output.output().expect("bash starts");
         assert_eq!(output.status.code(), Some(3), "{call} {errno} {options:?}: {}", stderr(&output));
         assert_eq!(output.stdout, b"ran\n", "{call} {errno} {options:?}");
     }

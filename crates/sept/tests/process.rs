@@ -170,3 +170,22 @@ fn who_becomes_another_user_has_memory_of_its_own() {
         assert!(parked.start().expect("it starts").wait().expect("it ends").success());
     }
 }
+
+/// What `output` sets up for its streams is for that call.
+#[test]
+fn a_command_that_gave_its_output_can_be_started_again() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2"]);
+    let output = command.output().expect("it starts");
+    assert_eq!((output.stdout.len(), output.stderr.len()), (300_000, 300_000));
+    assert!(!command.plan().expect("it has a plan").to_string().contains("standard streams"));
+    // With pipes that nobody reads it would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(command.status().expect("it starts").success());
+    let mut input = Command::new("cat");
+    assert_eq!(input.output().expect("it starts").stdout, b"");
+    input.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = input.spawn().expect("it starts");
+    child.stdin.take().expect("input is piped").write_all(b"again").expect("it can be written");
+    assert_eq!(child.wait_with_output().expect("it ends").stdout, b"again");
+}

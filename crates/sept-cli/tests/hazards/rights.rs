@@ -4,7 +4,8 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use crate::common::{
-    Scratch, Waiting, children, host, need, need_root, need_subids, path, run, sept, stderr, stdout,
+    Scratch, Waiting, children, has_scopes, host, need, need_root, need_subids, on_terminal, path, run, sept,
+    skip, stderr, stdout,
 };
 
 /// CVE-2014-8989: a file that denies a group, and a process that would drop the group.
@@ -178,4 +179,65 @@ fn groups_are_dropped_where_a_helper_maps_ids() {
     assert_eq!(stdout(&run(&["--map-auto", "-S", "1", "-G", "1", "id", "-G"])), "1");
     // Without a group of its own they stay, also where they could be dropped.
     assert_ne!(stdout(&run(&["--map-auto", "id", "-G"])), "");
+}
+
+/// Who joins a user namespace with ids of outside is the caller, to whoever may trace it there.
+#[test]
+fn who_joins_a_user_namespace_has_ids_of_that() {
+    let test = "who_joins_a_user_namespace_has_ids_of_that";
+    if !need_root(test, "only root may map others and join them") {
+        return;
+    }
+    let maps = ["--map-users", "0:100000:10", "--map-groups", "0:100000:10", "-S", "0", "-G", "0"];
+    let target = Waiting::new(&maps);
+    let ids = |kinds: &[&str], more: &[&str]| {
+        let joined =
+            kinds.iter().flat_map(|kind| ["--join".to_owned(), format!("{kind}={}", target.inside())]);
+        let joined: Vec<String> = joined.collect();
+        let joined: Vec<&str> = joined.iter().map(String::as_str).collect();
+        stdout(&run(&[joined.as_slice(), more, &["sh", "-c", "id -u; id -g; id -G"]].concat()))
+            .replace('\n', " ")
+    };
+    for kinds in [["user"].as_slice(), &["user", "mount"], &["user", "pid", "mount", "net", "uts", "ipc"]] {
+        assert_eq!(ids(kinds, &[]), "0 0 0", "{kinds:?}");
+    }
+    assert_eq!(ids(&["user", "mount", "pid"], &["-S", "5", "-G", "5"]), "5 5 5");
+}
+
+/// Links in a mount namespace that is joined are of whoever is in there.
+#[test]
+fn rules_in_a_joined_mount_namespace_follow_no_links() {
+    if sept::host::probe::landlock_abi().is_err() {
+        skip("rules_in_a_joined_mount_namespace_follow_no_links", "this kernel has no Landlock");
+        return;
+    }
+    let target = Waiting::new(&["--tmpfs", "/mnt", "--symlink", "/", "/mnt/all", "--dir", "/mnt/some"]);
+    let [user, mount] = ["user", "mount"].map(|kind| format!("{kind}={}", target.inside()));
+    let with = |place: &str| {
+        let line = ["--join", &user, "--join", &mount, "--landlock-exec", "/usr", "--landlock-rw", place];
+        run(&[line.as_slice(), &["/usr/bin/true"]].concat())
+    };
+    let (through, plain) = (with("/mnt/all"), with("/mnt/some"));
+    assert!(plain.status.success(), "{}", stderr(&plain));
+    assert!(
+        through.status.code() == Some(125) && stderr(&through).contains("symbolic links"),
+        "{}",
+        stderr(&through)
+    );
+}
+
+/// What a session of its own, or a joined pid namespace, does not take away.
+#[test]
+fn sessions_and_joins_keep_what_guards_the_caller() {
+    let plan = |options: &[&str]| stdout(&run(&[options, &["--plan", "true"]].concat()));
+    if need("sessions_and_joins_keep_what_guards_the_caller", &["script"]) {
+        let shown = on_terminal(&format!("{} run --new-session --plan true", path())).output();
+        let shown = shown.expect("script starts").stdout;
+        assert!(String::from_utf8_lossy(&shown).contains("refuse terminal injection"));
+    }
+    if has_scopes() {
+        let target = Waiting::new(&[]);
+        let [user, pid] = ["user", "pid"].map(|kind| format!("{kind}={}", target.inside()));
+        assert!(plan(&["--join", &user, "--join", &pid]).contains("no signals to others"));
+    }
 }

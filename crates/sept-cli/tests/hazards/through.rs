@@ -1,6 +1,6 @@
 //! Links in a root that lead through what is mounted: `place -> NAME/x/..` is NAME until something lies on NAME.
 
-use crate::common::{Scratch, need_root, path, run, skip, stderr, stdout};
+use crate::common::{Scratch, need, need_root, path, run, skip, stderr, stdout};
 use crate::root_of;
 
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
@@ -283,4 +283,84 @@ fn a_mask_by_a_link_to_the_root_is_an_error() {
     let output = run(&["--root", &root, "--ro-bind", "/usr", "/usr", "--mask", "/data", "true"]);
     assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
     assert!(stderr(&output).contains("a link leads /data to /"), "{}", stderr(&output));
+}
+
+/// With --create=host a mode is set on the host: not on what the line has mounted, to which a link of the root leads.
+#[test]
+fn a_mode_is_set_on_no_file_of_another_bind() {
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    let (file, dir) = (scratch.path("file"), scratch.path("dir"));
+    std::fs::write(&file, "").expect("a file can be made");
+    std::fs::create_dir(&dir).expect("a directory can be made");
+    for place in ["a", "a/data"] {
+        std::fs::create_dir(format!("{root}/{place}")).expect("a directory can be made");
+    }
+    std::fs::write(format!("{root}/a/f"), "").expect("a file can be made");
+    std::fs::write(format!("{root}/plain"), "").expect("a file can be made");
+    std::os::unix::fs::symlink("/a", format!("{root}/b")).expect("a link can be made");
+    let mode = |path: &str| {
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).expect("it is there").permissions())
+            & 0o7777
+    };
+    let before = (mode(&file), mode(&dir));
+    for (bind, name) in [([&file, "/a/f"], "/b/f"), ([&dir, "/a/data"], "/b/data"), ([&file, "/a/f"], "/a/f")]
+    {
+        let line = ["--root", &root, "--create=host", "--bind", bind[0], bind[1], "--chmod", "4777", name];
+        let output = run(&[line.as_slice(), &USR, &["true"]].concat());
+        assert_eq!(output.status.code(), Some(125), "{name}: {}", stderr(&output));
+        assert_eq!((mode(&file), mode(&dir)), before, "{name}");
+    }
+    let line = [
+        "--root",
+        &root,
+        "--create=host",
+        "--chmod",
+        "0751",
+        "/plain",
+        "--perms",
+        "0750",
+        "--dir",
+        "/new/dir",
+    ];
+    let output = run(&[line.as_slice(), &USR, &["true"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(mode(&format!("{root}/plain")), 0o751, "what is the root's own is its own");
+    assert_eq!(mode(&format!("{root}/new/dir")), 0o750);
+}
+
+/// The owner of the root moves the directory that something is mounted on, as two others would be exchanged.
+#[test]
+fn a_mount_that_was_moved_takes_nothing_that_is_meant_for_the_root() {
+    let test = "a_mount_that_was_moved_takes_nothing_that_is_meant_for_the_root";
+    if !need(test, &["perl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    let host = scratch.path("host");
+    std::fs::create_dir(&host).expect("a directory can be made");
+    for place in ["a", "b"] {
+        std::fs::create_dir(format!("{root}/{place}")).expect("a directory can be made");
+    }
+    // RENAME_EXCHANGE, as fast as can be.
+    let swap = format!(
+        "my ($a, $b) = (\"{root}/a\", \"{root}/b\"); while (1) {{ syscall({}, -100, $a, -100, $b, 2) }}",
+        libc::SYS_renameat2
+    );
+    let mut swapper = std::process::Command::new("perl").args(["-e", &swap]).spawn().expect("perl starts");
+    for n in 0..300 {
+        let (file, dir) = (format!("/b/x{n}"), format!("/b/d{n}"));
+        let line = ["--root", &root, "--no-dev", "--no-sys", "--create=host", "--bind", &host, "/a"];
+        let _ = run(&[
+            line.as_slice(),
+            &USR,
+            &["--perms", "777", "--dir", &dir, "--symlink", "/x", &file, "true"],
+        ]
+        .concat());
+    }
+    swapper.kill().expect("it can be killed");
+    swapper.wait().expect("it ends");
+    let came = std::fs::read_dir(&host).expect("it can be read").count();
+    assert_eq!(came, 0, "what was meant for the root is in what is bound");
 }
