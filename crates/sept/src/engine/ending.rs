@@ -83,7 +83,8 @@ fn has_ended(child: BorrowedFd<'_>, block: bool) -> Result<bool, Errno> {
 }
 
 /// Its exit status as proc_pid_stat(5) has it, in the last field. Nobody has its number until it is collected. To whom may not
-/// trace the process the kernel shows 0 there: then the file of its system call can't be read either.
+/// look at the process the kernel shows 0 there; to such a one it refuses the link to its working directory, too, which otherwise is
+/// gone by now.
 fn status_in_proc(child: BorrowedFd<'_>) -> io::Result<i32> {
     let unknown = || {
         io::Error::other("it has ended, a tracer does not let go of it, and /proc does not say how it ended")
@@ -91,6 +92,9 @@ fn status_in_proc(child: BorrowedFd<'_>) -> io::Result<i32> {
     let pid = find_in_proc(child)?.ok_or_else(unknown)?;
     let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
     let status = String::from_utf8_lossy(&stat).rsplit(' ').next().and_then(|last| last.trim().parse().ok());
-    let is_shown = |status: &i32| *status != 0 || std::fs::read(format!("/proc/{pid}/syscall")).is_ok();
-    status.filter(is_shown).ok_or_else(unknown)
+    let is_shown = || {
+        let link = std::fs::read_link(format!("/proc/{pid}/cwd"));
+        !link.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    status.filter(|status| *status != 0 || is_shown()).ok_or_else(unknown)
 }
