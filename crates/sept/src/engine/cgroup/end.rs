@@ -4,16 +4,17 @@ use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, flock, openat, unlinkat};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::PREFIX;
+use crate::sys;
 
 /// Removes what killed runs have left: only what is empty can be removed, and only what nobody holds is tried.
 pub(super) fn sweep(path: &Path, parent: BorrowedFd) {
@@ -102,8 +103,30 @@ fn kill(tree: &Path, dir: BorrowedFd<'_>) {
     if fs::write(tree.join("cgroup.kill"), "1").is_ok() {
         return;
     }
-    let text = open("cgroup.procs", OFlags::RDONLY).and_then(io::read_to_string).unwrap_or_default();
-    for pid in text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
-        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    let members = || -> Vec<i32> {
+        let text = open("cgroup.procs", OFlags::RDONLY).and_then(io::read_to_string).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    };
+    let found = members();
+    for some in found.chunks(MOST_AT_ONCE) {
+        let hold = |pid: &i32| {
+            let process = Pid::from_raw(*pid)?;
+            let held = rustix::process::pidfd_open(process, PidfdFlags::empty());
+            if matches!(held, Err(Errno::MFILE | Errno::NFILE)) {
+                // Without a descriptor to hold it by there is only its number.
+                let _ = rustix::process::kill_process(process, Signal::KILL);
+            }
+            Some((*pid, held.ok()?))
+        };
+        let held: Vec<(i32, OwnedFd)> = some.iter().filter_map(hold).collect();
+        // Only who is still there: of another, outside, that has got the number meanwhile, this would be the end.
+        let still = members();
+        for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+            // One that has ended by now needs none.
+            let _ = sys::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
+        }
     }
 }
+
+/// So many processes are held by descriptors at a time.
+const MOST_AT_ONCE: usize = 64;
