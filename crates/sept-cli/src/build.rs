@@ -80,12 +80,8 @@ fn joins(request: &Request, command: &mut Command) -> Result<bool, Failure> {
 /// As `enter`: with the ids of outside the command would be the caller, to whoever is inside and may trace it.
 fn take_ids_inside(request: &Request, target: &Target, command: &mut Command) -> Result<(), Failure> {
     let process = Some(target).filter(|target| target.kind().is_none());
-    if request.uid.is_none() {
-        command.uid(crate::enter::inside_id(process, "uid_map", "Uid:")?);
-    }
-    if request.gid.is_none() {
-        command.gid(crate::enter::inside_id(process, "gid_map", "Gid:")?);
-    }
+    let (uid, gid) = crate::enter::ids_inside(request, process)?;
+    command.uid(uid).gid(gid);
     if request.groups.is_none() {
         command.drop_groups_if_allowed();
     }

@@ -285,9 +285,8 @@ pub fn landlock(request: &Request, set: Namespaces, host: &Host, no_new_privs: b
             None => rules.no_ports.push(*access),
         }
     }
-    let of_default = [(!set.contains(Namespace::Net), Scope::AbstractSockets), (true, Scope::Signals)];
-    let of_default: Vec<Scope> =
-        of_default.into_iter().filter_map(|(is, scope)| is.then_some(scope)).collect();
+    let sockets = (!set.contains(Namespace::Net)).then_some(Scope::AbstractSockets);
+    let of_default: Vec<Scope> = sockets.into_iter().chain([Scope::Signals]).collect();
     rules.scopes = match &asked.scopes {
         Some(scopes) => scopes.clone(),
         // The host's network has abstract sockets that no file guards. And a process group has members outside whatever

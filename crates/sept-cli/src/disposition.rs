@@ -44,9 +44,7 @@ pub enum Way {
 /// What the process is about to do with the signal.
 pub fn way(child: &impl AsFd, signal: i32) -> Way {
     let Some(pid) = sept::host::pid_in_proc(child.as_fd()) else { return Way::Own };
-    // The name in it may be none in UTF-8.
-    let Ok(status) = fs::read(format!("/proc/{pid}/status")) else { return Way::Own };
-    let status = String::from_utf8_lossy(&status);
+    let Ok(status) = sept::host::read_text(format!("/proc/{pid}/status")) else { return Way::Own };
     let bit = 1_u64 << (signal - 1);
     let is_in = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name));

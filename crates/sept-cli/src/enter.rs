@@ -225,8 +225,8 @@ fn ids(
     let enters_user = joined.differs(Namespace::User)?;
     let (mut uid, mut gid) = (request.uid, request.gid);
     if enters_user && !request.enter.preserve_credentials {
-        uid = uid.or(Some(inside_id(process, "uid_map", "Uid:")?));
-        gid = gid.or(Some(inside_id(process, "gid_map", "Gid:")?));
+        let inside = ids_inside(request, process)?;
+        (uid, gid) = (Some(inside.0), Some(inside.1));
     }
     if let Some(uid) = uid {
         command.uid(uid);
@@ -246,6 +246,12 @@ fn ids(
     Ok(())
 }
 
+/// The ids to take in a user namespace that is joined: those asked for, else such as are mapped there.
+pub fn ids_inside(request: &Request, process: Option<&Target>) -> Result<(u32, u32), Failure> {
+    let or_inside = |asked: Option<u32>, map, field| asked.map_or_else(|| inside_id(process, map, field), Ok);
+    Ok((or_inside(request.uid, "uid_map", "Uid:")?, or_inside(request.gid, "gid_map", "Gid:")?))
+}
+
 /// The real, effective, saved and file system's id of a process, as seen from here.
 fn status_ids(process: &Target, field: &str) -> Result<Vec<u32>, Failure> {
     let status = String::from_utf8_lossy(&process.read("status")?).into_owned();
@@ -254,7 +260,7 @@ fn status_ids(process: &Target, field: &str) -> Result<Vec<u32>, Failure> {
 }
 
 /// 0 if it is mapped; else the target's own id, by the map as it is seen from here.
-pub fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Failure> {
+fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Failure> {
     let Some(process) = process else { return Ok(0) };
     let map = String::from_utf8_lossy(&process.read(map)?).into_owned();
     let ranges: Vec<[u32; 3]> = map

@@ -483,8 +483,8 @@ pub fn command_of(pid: u32) -> Option<String> {
     let words: Vec<_> =
         line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
     if words.is_empty() {
-        let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
-        return Some(String::from_utf8_lossy(&name).trim_end().to_owned());
+        let name = sept::host::read_text(format!("/proc/{pid}/comm")).ok()?;
+        return Some(name.trim_end().to_owned());
     }
     Some(words.join(" "))
 }

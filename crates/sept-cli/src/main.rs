@@ -41,6 +41,8 @@ use lexopt::Arg;
 use sept::Namespace;
 
 use crate::failure::Failure;
+use crate::options::Id;
+use crate::words::Word;
 
 /// musl's own asks the kernel for each few pages, and gives them back, on the way to exec.
 #[global_allocator]
@@ -81,10 +83,32 @@ fn program() -> u8 {
     })
 }
 
-/// Wherever it stands among the options: also errors of parsing are told in the wanted form.
+/// Wherever it stands among the options, not as a value, nor as a word of COMMAND's: also errors of parsing are told in the wanted
+/// form.
 pub fn wants_json_errors() -> bool {
-    let words: Vec<_> = args::all().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    options::has_json_errors(&words)
+    let mut parser = lexopt::Parser::from_iter(args::all());
+    let page = match parser.next() {
+        Ok(Some(Arg::Value(word))) => options::PAGES.into_iter().find(|page| word == page.name),
+        _ => None,
+    };
+    let Some(page) = page else {
+        return args::all().skip(1).take_while(|arg| *arg != "--").any(|arg| arg == "--json-errors");
+    };
+    let starts_a_command =
+        [options::RUN.name, options::UNSHARE.name, options::ENTER.name].contains(&page.name);
+    loop {
+        match words::next(&mut parser, page) {
+            Ok(None) => return false,
+            Ok(Some(Word::Option { opt, .. })) if opt.id == Id::JsonErrors => return true,
+            Ok(Some(Word::Option { opt, .. })) => {
+                let values = opt.values.iter().filter(|name| !name.starts_with('['));
+                values.for_each(|_| drop(parser.value()));
+            }
+            Ok(Some(Word::Plain(_))) if starts_a_command => return false,
+            // What is wrong there is told elsewhere.
+            Ok(Some(Word::Plain(_))) | Err(_) => {}
+        }
+    }
 }
 
 fn dispatch() -> Result<u8, Failure> {

@@ -266,41 +266,6 @@ static HABITS: &[(&str, &str)] = &[
     ("chroot", "--root"),
 ];
 
-/// Whether `--json-errors` is among these words of a line as an option: not as a value, nor as a word of COMMAND's.
-pub fn has_json_errors(words: &[String]) -> bool {
-    let (first, rest) = words.split_first().map_or(("", words), |(first, rest)| (first.as_str(), rest));
-    let Some(page) = PAGES.into_iter().find(|page| page.name == first) else {
-        return words.iter().take_while(|word| *word != "--").any(|word| word == "--json-errors");
-    };
-    let starts_a_command = ["run", "unshare", "enter"].contains(&page.name);
-    let values =
-        |opt: &Opt| if opt.values.iter().any(|name| name.starts_with('[')) { 0 } else { opt.values.len() };
-    let mut words = rest.iter();
-    while let Some(word) = words.next() {
-        let taken = match (word.strip_prefix("--"), word.strip_prefix('-')) {
-            (Some(""), _) => return false,
-            (Some("json-errors"), _) => return true,
-            (Some(long), _) => page.options.iter().find(|opt| opt.long == long).map_or(0, values),
-            (None, Some(letters)) if !letters.is_empty() => {
-                // The first that takes a value takes the rest of the word for it, if there is one.
-                let takes =
-                    |letter| page.options.iter().find(|opt| opt.short == Some(letter)).map_or(0, values);
-                let at = letters
-                    .char_indices()
-                    .map(|(at, letter)| (at, letter, takes(letter)))
-                    .find(|found| found.2 > 0);
-                at.map_or(0, |(at, letter, count)| {
-                    count - usize::from(at + letter.len_utf8() < letters.len())
-                })
-            }
-            _ if starts_a_command => return false,
-            _ => 0,
-        };
-        words.by_ref().take(taken).for_each(drop);
-    }
-    false
-}
-
 /// Whether this word is an option of the command.
 pub fn knows(page: &Page, word: &str) -> bool {
     let is_it = |opt: &Opt| match word.strip_prefix("--") {

@@ -227,11 +227,9 @@ fn read_kept(place: &Path) -> Option<Kept> {
     Some(Kept { pid, started, descriptors: words.map(entry).collect::<Option<_>>()? })
 }
 
-/// When a process started; proc_pid_stat(5), field 22.
+/// When a process started.
 fn started(pid: u32) -> Option<String> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    stat.rsplit(") ").next()?.split(' ').nth(19).map(str::to_owned)
+    sept::host::stat_field(pid, 22)
 }
 
 /// The keeper, if it is still the same process.

@@ -83,13 +83,13 @@ impl Watch {
     /// Whether to give up a start that hangs.
     pub fn give_up(&mut self) -> bool {
         while let Ok(Some(received)) = self.signals.next() {
-            if matches!(received.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) {
+            if wants_an_end(received.signal) {
                 self.early = Some(Early::Signal(received.signal));
             } else {
                 self.kept.push_back(received);
             }
         }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if self.is_late() {
             self.early = Some(Early::TimedOut);
         }
         if self.parent_ended() {
@@ -101,8 +101,12 @@ impl Watch {
     /// The next signal, if one has come, in the order in which they came.
     fn next_signal(&mut self) -> io::Result<Option<Received>> {
         let next = self.kept.pop_front().map_or_else(|| self.signals.next(), |kept| Ok(Some(kept)))?;
-        self.told |= next.is_some_and(|next| matches!(next.signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM));
+        self.told |= next.is_some_and(|next| wants_an_end(next.signal));
         Ok(next)
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     fn parent_ended(&self) -> bool {
@@ -110,6 +114,10 @@ impl Watch {
         let ended = |fd: &OwnedFd| poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now)) == Ok(1);
         self.parent.as_ref().is_some_and(ended)
     }
+}
+
+fn wants_an_end(signal: i32) -> bool {
+    matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM)
 }
 
 /// By pidfd: a parent-death signal would come when the *thread* that started us ends.
@@ -205,8 +213,7 @@ impl Supervisor<'_> {
         }
         while self.relay.as_mut().is_some_and(Relay::show_rest) {
             while self.watch.next_signal()?.is_some() {}
-            let late = self.watch.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if late || self.watch.told || self.watch.parent_ended() {
+            if self.watch.is_late() || self.watch.told || self.watch.parent_ended() {
                 break;
             }
             self.wait(false)?;
@@ -235,7 +242,7 @@ impl Supervisor<'_> {
                 self.carry_out(signal)?;
             }
         }
-        if self.watch.deadline.is_some_and(|deadline| Instant::now() >= deadline) && !self.timed_out {
+        if self.watch.is_late() && !self.timed_out {
             self.timed_out = true;
             self.kill()?;
         }
@@ -366,6 +373,8 @@ impl Supervisor<'_> {
         match disposition::way(&self.child, signal) {
             Way::Default => self.act(signal).map(|()| true),
             Way::Blocked | Way::Waiting => {
+                // One of a kind waits once, however often it was sent.
+                self.undecided.retain(|(waiting, _)| *waiting != signal);
                 self.undecided.push((signal, Instant::now()));
                 Ok(false)
             }

@@ -1,8 +1,6 @@
 //! Namespaces as a tree.
 
-use std::fs;
-
-use sept::host::Entry;
+use sept::host::{Entry, stat_field};
 use sept::{Namespace, NamespaceId};
 
 use crate::failure::printable;
@@ -90,9 +88,7 @@ fn belongs_to(known: &Known, listed: &[Entry], entry: &Entry, by: By) -> Option<
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok().filter(|parent| *parent != 0)
+    stat_field(pid, 4)?.parse().ok().filter(|parent| *parent != 0)
 }
 
 /// What a node says of itself.

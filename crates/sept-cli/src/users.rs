@@ -1,6 +1,6 @@
 //! Names of users, groups and signals.
 
-use std::fs;
+use sept::host::read_text;
 
 pub const PASSWD: &str = "/etc/passwd";
 pub const GROUP: &str = "/etc/group";
@@ -10,8 +10,7 @@ pub fn id(text: &str, file: &str) -> Result<u32, String> {
     if let Some(id) = sept::parse_id(text) {
         return Ok(id);
     }
-    let found = fs::read(file).ok().and_then(|lines| {
-        let lines = String::from_utf8_lossy(&lines);
+    let found = read_text(file).ok().and_then(|lines| {
         let line = lines.lines().find(|line| line.split(':').next() == Some(text))?;
         line.split(':').nth(2).and_then(sept::parse_id)
     });
@@ -20,8 +19,7 @@ pub fn id(text: &str, file: &str) -> Result<u32, String> {
 
 /// The name of a user, where /etc/passwd has it.
 pub fn name(uid: u32) -> Option<String> {
-    let lines = fs::read(PASSWD).ok()?;
-    let lines = String::from_utf8_lossy(&lines);
+    let lines = read_text(PASSWD).ok()?;
     let number = uid.to_string();
     let line = lines.lines().find(|line| line.split(':').nth(2) == Some(&number))?;
     line.split(':').next().map(str::to_owned)

@@ -455,6 +455,9 @@ fn layers_are_known_by_name_and_shown_in_the_plan() {
 /// A filter of something around that does not know a call, or does not allow it, where set-up can do without.
 #[test]
 fn calls_that_can_be_replaced_are() {
+    if !need("calls_that_can_be_replaced_are", &["bash"]) {
+        return;
+    }
     let scratch = Scratch::new();
     let (policy, sept) = (scratch.path("policy.toml"), path());
     for (call, errno, options) in [

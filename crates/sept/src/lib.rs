@@ -15,7 +15,8 @@
 //!
 //! A [`Command`] says what is wanted. [`Command::plan`] lowers it to a [`Plan`], an ordered list of steps that can be
 //! printed; [`Command::spawn`] performs it in one clone, from any thread of any program, at a cost that does not grow
-//! with the caller's memory, unless the child needs a copy of that: a reaper, a limit of memory, another user. An [`Error`] names the step that failed, why, and how to mend it.
+//! with the caller's memory, unless the child needs a copy of that: a reaper, a limit of memory, another user. An [`Error`]
+//! names the step that failed, why, and how to mend it.
 
 mod capability;
 mod cgroup;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::host::stat_field;
 use crate::sys::{self, Change, Ended};
 use crate::target::find_in_proc;
 
@@ -74,7 +75,8 @@ pub(crate) fn collect_soon(child: BorrowedFd<'_>, most: Duration) -> bool {
     }
 }
 
-fn has_ended(child: BorrowedFd<'_>, block: bool) -> Result<bool, Errno> {
+/// Now, or at last.
+pub(crate) fn has_ended(child: BorrowedFd<'_>, block: bool) -> Result<bool, Errno> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     match poll(&mut [PollFd::from_borrowed_fd(child, PollFlags::IN)], (!block).then_some(&now)) {
         Err(Errno::INTR) => Ok(false),
@@ -82,7 +84,7 @@ fn has_ended(child: BorrowedFd<'_>, block: bool) -> Result<bool, Errno> {
     }
 }
 
-/// Its exit status as proc_pid_stat(5) has it, in the last field. Nobody has its number until it is collected. To whom may not
+/// Its exit status as proc_pid_stat(5) has it. Nobody has its number until it is collected. To whom may not
 /// look at the process the kernel shows 0 there; to such a one it refuses the link to its working directory, too, which otherwise is
 /// gone by now.
 fn status_in_proc(child: BorrowedFd<'_>) -> io::Result<i32> {
@@ -90,8 +92,7 @@ fn status_in_proc(child: BorrowedFd<'_>) -> io::Result<i32> {
         io::Error::other("it has ended, a tracer does not let go of it, and /proc does not say how it ended")
     };
     let pid = find_in_proc(child)?.ok_or_else(unknown)?;
-    let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
-    let status = String::from_utf8_lossy(&stat).rsplit(' ').next().and_then(|last| last.trim().parse().ok());
+    let status = stat_field(pid as u32, 52).and_then(|status| status.parse().ok());
     let is_shown = || {
         let link = std::fs::read_link(format!("/proc/{pid}/cwd"));
         !link.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)

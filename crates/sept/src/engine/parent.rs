@@ -20,7 +20,7 @@ use super::prepare::{self, Prepared};
 use super::wire;
 use crate::error::{Advice, Error};
 use crate::host::common::duty_in_proc;
-use crate::host::{advice, earlier, find_in_proc, pid_in_proc};
+use crate::host::{advice, earlier, find_in_proc, pid_in_proc, stat_field};
 use crate::layer::Layer;
 use crate::namespace::Namespace;
 use crate::plan::step::Step;
@@ -469,10 +469,7 @@ impl Started {
     /// Whether the kernel counts the child as one that has executed a program (PF_FORKNOEXEC of proc_pid_stat(5)).
     fn is_past_exec(&self) -> bool {
         const PF_FORKNOEXEC: u64 = 0x40;
-        let stat = std::fs::read(format!("/proc/{}/stat", self.seen())).unwrap_or_default();
-        let stat = String::from_utf8_lossy(&stat);
-        // After the name in parentheses: state, ppid, pgrp, session, tty, tpgid, flags.
-        let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6)?.parse::<u64>().ok());
+        let flags = stat_field(self.seen() as u32, 9).and_then(|flags| flags.parse::<u64>().ok());
         flags.is_none_or(|flags| flags & PF_FORKNOEXEC == 0)
     }
 
@@ -482,8 +479,7 @@ impl Started {
     }
 
     fn has_ended(&self) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now)) == Ok(1)
+        ending::has_ended(self.pidfd.as_fd(), false) == Ok(true)
     }
 
     fn at(&self) -> usize {

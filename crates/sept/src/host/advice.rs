@@ -169,11 +169,6 @@ fn lacks_setfcap() -> bool {
     capabilities(None).is_ok_and(|sets| !sets.effective.contains(CapabilitySet::SETFCAP))
 }
 
-fn joins_pid(plan: &Plan) -> bool {
-    let joins = |step: &Step| matches!(step, Step::Join { kinds, .. } if kinds.contains(Namespace::Pid));
-    plan.steps.iter().any(joins)
-}
-
 /// A program that could not be executed under rules for files.
 pub(crate) fn landlock_exec() -> Advice {
     Advice::new(
@@ -266,7 +261,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
     let user = plan.namespaces.contains(Namespace::User);
     let refused = matches!(errno, libc::EPERM | libc::EACCES);
     match step {
-        Step::Fork(_) if errno == libc::ENOMEM && joins_pid(plan) => Advice::new(
+        Step::Fork(_) if errno == libc::ENOMEM && plan.joins(Namespace::Pid) => Advice::new(
             "the pid namespace that is joined is dead: its PID 1 has ended, and no process can be in it any more",
             "join the others only: name them, without -p",
         ),

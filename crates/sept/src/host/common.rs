@@ -78,6 +78,21 @@ impl Advice {
     }
 }
 
+/// A file in which names of any encoding may stand: those of processes, of users.
+///
+/// # Errors
+/// What opening and reading say.
+pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A field of proc_pid_stat(5) by its number there, from 3 on: what follows the name.
+pub fn stat_field(pid: u32, number: usize) -> Option<String> {
+    let text = read_text(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.trim_end().rsplit_once(") ")?;
+    fields.split(' ').nth(number.checked_sub(3)?).map(str::to_owned)
+}
+
 /// Opens, to be read, the very file that is at a place (O_PATH): no path is looked up again. What it is has been looked at before.
 pub(crate) fn open_place(place: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;

@@ -125,8 +125,8 @@ struct Scanned {
 }
 
 fn scan_all(proc: BorrowedFd<'_>, pids: &[u32], workers: usize) -> Vec<Scanned> {
-    LEFT.store(MOST_DESCRIPTORS, Relaxed);
-    let some = |pids: &[u32]| pids.iter().filter_map(|pid| scan(proc, *pid)).collect::<Vec<_>>();
+    let left = AtomicU64::new(MOST_DESCRIPTORS);
+    let some = |pids: &[u32]| pids.iter().filter_map(|pid| scan(proc, *pid, &left)).collect::<Vec<_>>();
     // A thread costs more than a few processes.
     if workers < 2 || pids.len() < 64 {
         return some(pids);
@@ -147,7 +147,7 @@ fn scan_all(proc: BorrowedFd<'_>, pids: &[u32], workers: usize) -> Vec<Scanned> 
 }
 
 /// None for one that has ended, or that may not be looked at.
-fn scan(proc: BorrowedFd<'_>, pid: u32) -> Option<Scanned> {
+fn scan(proc: BorrowedFd<'_>, pid: u32, left: &AtomicU64) -> Option<Scanned> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::openat(proc, pid.to_string(), flags, Mode::empty()).ok()?;
     let mut inside = [0; 8];
@@ -164,7 +164,7 @@ fn scan(proc: BorrowedFd<'_>, pid: u32) -> Option<Scanned> {
             for_children.push((kind, number));
         }
     }
-    Some(Scanned { pid, inside, for_children, descriptors: descriptors(dir.as_fd()) })
+    Some(Scanned { pid, inside, for_children, descriptors: descriptors(dir.as_fd(), left) })
 }
 
 /// By the number of the kind.
@@ -188,17 +188,16 @@ pub(crate) fn parse(link: &[u8]) -> Option<(Namespace, u64)> {
 
 /// So many descriptors are looked at, of all processes together: those that share a table show as many as its size each.
 const MOST_DESCRIPTORS: u64 = 1_000_000;
-static LEFT: AtomicU64 = AtomicU64::new(MOST_DESCRIPTORS);
 
-/// The namespaces among the open descriptors. None where they may not be looked at.
-fn descriptors(dir: BorrowedFd<'_>) -> Vec<(u32, Namespace, u64)> {
+/// The namespaces among the open descriptors, as far as there are some left to look at. None where they may not be looked at.
+fn descriptors(dir: BorrowedFd<'_>, left: &AtomicU64) -> Vec<(u32, Namespace, u64)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(fds) = rustix::fs::openat(dir, "fd", flags, Mode::empty()) else { return Vec::new() };
     let mut found = Vec::new();
     let mut space = [std::mem::MaybeUninit::uninit(); 4096];
     let mut entries = rustix::fs::RawDir::new(&fds, &mut space);
     while let Some(Ok(entry)) = entries.next() {
-        if LEFT.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
+        if left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
             break;
         }
         let name = entry.file_name();

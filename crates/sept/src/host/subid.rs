@@ -1,8 +1,7 @@
 //! Subordinate ids: subuid(5), subgid(5).
 
-use std::fs;
-
 use crate::error::{Advice, Error};
+use crate::host::common::read_text;
 use crate::id_map::{parse_id, parse_number};
 
 type Ranges = Vec<(u32, u32)>;
@@ -14,9 +13,7 @@ type Ranges = Vec<(u32, u32)>;
 pub fn ranges(uid: u32) -> Result<(Ranges, Ranges), Error> {
     let name = user_name(uid);
     let find = |file: &str, kind: &str| {
-        // Another line's comment may be of any encoding.
-        let text = fs::read(file).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = read_text(file).unwrap_or_default();
         let found = parse(&text, uid, name.as_deref());
         if found.is_empty() { Err(missing(file, kind, uid, name.as_deref())) } else { Ok(found) }
     };
@@ -24,9 +21,7 @@ pub fn ranges(uid: u32) -> Result<(Ranges, Ranges), Error> {
 }
 
 fn user_name(uid: u32) -> Option<String> {
-    let passwd = fs::read("/etc/passwd").ok()?;
-    let passwd = String::from_utf8_lossy(&passwd);
-    passwd.lines().find_map(|line| {
+    read_text("/etc/passwd").ok()?.lines().find_map(|line| {
         let mut fields = line.split(':');
         let (name, _password, id) = (fields.next()?, fields.next()?, fields.next()?);
         (parse_id(id)? == uid).then(|| name.to_owned())

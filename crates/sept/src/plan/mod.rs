@@ -265,6 +265,11 @@ impl Plan {
         namespaces
     }
 
+    /// Whether a namespace of this kind is joined.
+    pub(crate) fn joins(&self, kind: Namespace) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Join { kinds, .. } if kinds.contains(kind)))
+    }
+
     /// Whether a step changes user or group ids.
     pub(crate) fn changes_ids(&self) -> bool {
         let changes = |step: &Step| {

@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
-use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::PREFIX;
+use crate::host::common::read_all;
 use crate::sys;
 
 /// Removes what killed runs have left: only what is empty can be removed, and only what nobody holds is tried.
@@ -92,19 +92,16 @@ fn first_below(dir: BorrowedFd<'_>) -> Option<CString> {
 
 /// `cgroup.kill` of version 2 (Linux 5.14) for all of the tree, else one after another in the one that is in the way.
 fn kill(tree: &Path, dir: BorrowedFd<'_>) {
-    let write =
-        |file: io::Result<File>, text: &str| file.and_then(|mut file| file.write_all(text.as_bytes()));
-    let open = |name: &str, flags: OFlags| {
-        openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()).map(File::from).map_err(io::Error::from)
-    };
+    let open = |name: &str, flags: OFlags| openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty());
     // Who is frozen by version 1 does not die.
     let _ = fs::write(tree.join("freezer.state"), "THAWED");
-    let _ = write(open("freezer.state", OFlags::WRONLY), "THAWED");
+    let _ = open("freezer.state", OFlags::WRONLY).and_then(|file| rustix::io::write(file, b"THAWED"));
     if fs::write(tree.join("cgroup.kill"), "1").is_ok() {
         return;
     }
     let members = || -> Vec<i32> {
-        let text = open("cgroup.procs", OFlags::RDONLY).and_then(io::read_to_string).unwrap_or_default();
+        let procs = open("cgroup.procs", OFlags::RDONLY).map_err(Into::into).and_then(read_all);
+        let text = procs.unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     };
     let found = members();

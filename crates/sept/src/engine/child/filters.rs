@@ -31,7 +31,6 @@ use Line::{Allow, And, Fail, Goto, Here, IfAnyOf, IfEqual, Load};
 #[derive(Clone, Copy)]
 enum Label {
     Look,
-    Other,
     Refuse,
     Allowed,
     High,
@@ -151,20 +150,18 @@ static CGROUPS: [Instruction; length(CGROUP_LINES)] = assemble(CGROUP_LINES);
 const CGROUP_LINES: &[Line] = &[
     Load(ABI),
     IfEqual(OWN_ABI, Label::Look),
-    Goto(Label::Other),
+    // Every other ABI.
+    Load(NUMBER),
+    IfEqual(CLONE3, Label::NoCall),
+    IfEqual(OTHER_CLONE, Label::Flags),
+    IfEqual(OTHER_UNSHARE, Label::Flags),
+    Allow,
     Here(Label::Look),
     Load(NUMBER),
     And(!X32),
     IfEqual(CLONE3, Label::NoCall),
     IfEqual(libc::SYS_clone as u32, Label::Flags),
     IfEqual(libc::SYS_unshare as u32, Label::Flags),
-    Allow,
-    // Every other ABI.
-    Here(Label::Other),
-    Load(NUMBER),
-    IfEqual(CLONE3, Label::NoCall),
-    IfEqual(OTHER_CLONE, Label::Flags),
-    IfEqual(OTHER_UNSHARE, Label::Flags),
     Allow,
     Here(Label::Flags),
     Load(FIRST_ARGUMENT),
@@ -185,6 +182,7 @@ static LIMITS: [Instruction; length(LIMIT_LINES)] = assemble(LIMIT_LINES);
 const LIMIT_LINES: &[Line] = &[
     Load(ABI),
     IfEqual(OWN_ABI, Label::Look),
+    // Every other ABI.
     Load(NUMBER),
     IfEqual(OTHER_PRLIMIT, Label::Call),
     Allow,
@@ -237,7 +235,16 @@ static PORTS: [Instruction; length(PORT_LINES)] = assemble(PORT_LINES);
 const PORT_LINES: &[Line] = &[
     Load(ABI),
     IfEqual(OWN_ABI, Label::Look),
-    Goto(Label::Other),
+    // Every other ABI.
+    Load(NUMBER),
+    IfEqual(OTHER_SOCKET[0], Label::Socket),
+    IfEqual(OTHER_SOCKET[1], Label::FlagsFourth),
+    IfEqual(OTHER_SOCKET[2], Label::FlagsFourth),
+    IfEqual(OTHER_SOCKET[3], Label::FlagsThird),
+    IfEqual(OTHER_SOCKET[4], Label::Option),
+    IfEqual(OTHER_SOCKET[5], Label::NoCall),
+    IfEqual(IO_URING_SETUP, Label::NoCall),
+    Allow,
     Here(Label::Look),
     Load(NUMBER),
     And(!X32),
@@ -249,17 +256,6 @@ const PORT_LINES: &[Line] = &[
     IfEqual(X32_SOCKET[1], Label::FlagsThird),
     IfEqual(libc::SYS_setsockopt as u32, Label::Option),
     IfEqual(X32_SOCKET[2], Label::Option),
-    IfEqual(IO_URING_SETUP, Label::NoCall),
-    Allow,
-    // Every other ABI.
-    Here(Label::Other),
-    Load(NUMBER),
-    IfEqual(OTHER_SOCKET[0], Label::Socket),
-    IfEqual(OTHER_SOCKET[1], Label::FlagsFourth),
-    IfEqual(OTHER_SOCKET[2], Label::FlagsFourth),
-    IfEqual(OTHER_SOCKET[3], Label::FlagsThird),
-    IfEqual(OTHER_SOCKET[4], Label::Option),
-    IfEqual(OTHER_SOCKET[5], Label::NoCall),
     IfEqual(IO_URING_SETUP, Label::NoCall),
     Allow,
     // Its protocol, then its family.

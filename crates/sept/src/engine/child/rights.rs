@@ -10,7 +10,7 @@ use super::{Child, Result};
 use crate::capability::{Capabilities, CapabilitySet};
 use crate::landlock::OF_FILES;
 use crate::namespace::Namespace;
-use crate::plan::step::{LandlockRules, Step};
+use crate::plan::step::LandlockRules;
 use crate::rlimit::Rlimit;
 use crate::sys;
 
@@ -92,9 +92,7 @@ fn known() -> Result<(u64, u64)> {
 impl Child<'_> {
     /// The paths are looked up inside the new root, as the command will see them.
     pub(super) fn landlock(&mut self, rules: &LandlockRules) -> Result {
-        let joins =
-            |step: &Step| matches!(step, Step::Join { kinds, .. } if kinds.contains(Namespace::Mount));
-        let joined = self.prepared.plan.steps.iter().any(joins);
+        let joined = self.prepared.plan.joins(Namespace::Mount);
         let ruleset = sys::landlock_ruleset(rules.handled_files, rules.handled_ports, rules.scoped)?;
         for (n, (path, access)) in rules.paths.iter().enumerate() {
             let anchor = self.prepared.anchors.of_rule(n);
