@@ -629,7 +629,7 @@ impl Command {
     }
 
     /// Closes all descriptors but 0, 1, 2 and these. Without it: those that are not close-on-exec are kept; through one of a
-    /// directory, a program of a root that is not trusted gets outside.
+    /// directory, a program of a root that is not trusted gets outside. A number below 0 is an error.
     pub fn keep_fds(&mut self, descriptors: impl IntoIterator<Item = RawFd>) -> &mut Self {
         self.keep = Some(descriptors.into_iter().collect());
         self

@@ -112,6 +112,7 @@ fn what_contradicts_itself_is_refused() {
     };
     refused(Command::new("sh").hostname("x"), &root(), "needs a new uts namespace");
     refused(Command::new("sh").arg("a\0b"), &root(), "NUL byte");
+    refused(Command::new("sh").keep_fds([3, -1]), &root(), "-1 is no descriptor");
     refused(Command::new("").arg("x"), &root(), "name is empty");
     refused(Command::new("sh").unshare([Namespace::User]).map_uid(0, 1, 0), &root(), "maps nothing");
     refused(Command::new("sh").unshare([Namespace::User]).map_all(), &user(), "needs CAP_SETUID");

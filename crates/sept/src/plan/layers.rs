@@ -35,23 +35,18 @@ pub(crate) fn of_step(step: &Step, errno: i32) -> Option<Layer> {
     }
 }
 
-/// Not for want of memory, processes or descriptors; and what is not where the request says is the request's mistake, not a layer
-/// that the host lacks.
+/// What is not where the request says is the request's mistake, and no layer that the host lacks; nor is what it lacks just now.
 pub(crate) fn is_refusal(errno: i32) -> bool {
-    !matches!(
-        errno,
-        libc::ENOENT
-            | libc::ENOTDIR
-            | libc::ELOOP
-            | libc::ENAMETOOLONG
-            | libc::EBADF
-            | libc::ESRCH
-            | libc::ENOMEM
-            | libc::EAGAIN
-            | libc::EINTR
-            | libc::EMFILE
-            | libc::ENFILE
-    )
+    !is_want(errno)
+        && !matches!(
+            errno,
+            libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG | libc::EBADF | libc::ESRCH
+        )
+}
+
+/// Whether it was for want of memory, processes or descriptors.
+pub(crate) fn is_want(errno: i32) -> bool {
+    matches!(errno, libc::ENOMEM | libc::EAGAIN | libc::EINTR | libc::EMFILE | libc::ENFILE)
 }
 
 /// What stands in for a fresh proc or sysfs that was given up: the next rung is below it.

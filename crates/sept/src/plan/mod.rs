@@ -466,6 +466,9 @@ fn validate(command: &Command) -> Result<(), Error> {
             )));
         }
     }
+    if let Some(fd) = command.keep.iter().flatten().find(|fd| **fd < 0) {
+        return Err(Error::invalid(format!("{fd} is no descriptor that could be kept")));
+    }
     let ids = command.uid.iter().chain(&command.gid).chain(command.groups.iter().flatten());
     if ids.into_iter().any(|id| *id == u32::MAX) {
         return Err(Error::invalid("4294967295 is no id: the kernel takes it for \"as it is\""));

@@ -15,6 +15,7 @@ use crate::cgroup::Setting;
 use crate::error::{Advice, Error};
 use crate::host::common::read_all;
 use crate::layer::Layer;
+use crate::plan::layers;
 
 /// So many new directories may be taken away, or locked, by others before the lock is there.
 const TRIES: u32 = 1000;
@@ -68,7 +69,14 @@ impl Dir {
             }
             // Somebody who sweeps may have been here in between: then the next.
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let Ok(entry) = openat(&parent.entry, &name, flags, Mode::empty()) else { continue };
+            let entry = match openat(&parent.entry, &name, flags, Mode::empty()) {
+                Err(errno) if layers::is_want(errno.raw_os_error()) => {
+                    let _ = unlinkat(&parent.entry, &name, AtFlags::REMOVEDIR);
+                    return Err(failed(format!("open the cgroup {}", path.display()), &errno.into()));
+                }
+                Err(_) => continue,
+                Ok(entry) => entry,
+            };
             if flock(&entry, FlockOperation::NonBlockingLockExclusive).is_ok()
                 && statat(&parent.entry, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
             {

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::cgroup::{Account, Cgroup, Controller, Setting};
 use crate::error::{Advice, Error, describe};
-use crate::host::common::read_kernel;
+use crate::host::common::{advice_on, read_kernel};
 use crate::layer::Layer;
+use crate::plan::layers;
 use crate::sys;
 use dir::{Dir, Parent};
 use place::Hierarchies;
@@ -65,9 +66,11 @@ fn failed(what: String, error: &io::Error) -> Error {
         Some(libc::ENODEV | libc::ENXIO) => {
             Advice::new("there is no such device, or it is no whole disk", "choose one that lsblk(8) lists")
         }
-        _ => Advice::default(),
+        errno => errno.map(advice_on).unwrap_or_default(),
     };
-    Error::Duty { what, errno: error.raw_os_error(), advice, layer: Some(Layer::Limits) }
+    let errno = error.raw_os_error();
+    let layer = Some(Layer::Limits).filter(|_| !errno.is_some_and(layers::is_want));
+    Error::Duty { what, errno, advice, layer }
 }
 
 impl OwnCgroup {
