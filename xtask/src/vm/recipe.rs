@@ -67,7 +67,9 @@ pub fn make(release: Release, place: &Path) -> Result {
 fn debootstrap(release: Release, place: &Path, root: &Path) -> Result {
     let mut make = apart();
     make.args(["debootstrap", "--variant=minbase"]).arg(format!("--include={PACKAGES}"));
-    quietly(make.arg(release.name()).arg(root).arg(mirror()), &place.join("debootstrap.log"))
+    // As every release does, also one that this debootstrap has not heard of.
+    make.arg(release.name()).arg(root).arg(mirror()).arg("/usr/share/debootstrap/scripts/sid");
+    quietly(&mut make, &place.join("debootstrap.log"))
 }
 
 /// sbin, too, where root's tools are.
