@@ -354,6 +354,12 @@ fn owners_are_mapped_in_a_bind_and_files_made_inside_are_the_right_ones() {
             assert_eq!((made.uid(), made.gid()), (0, 0), "{kind} with {words}");
             std::fs::remove_file(scratch.path("made")).expect("it can be removed");
         }
+        // Where /proc counts processes from outside, their numbers are others there.
+        let line = ["--options", "X-mount.idmap=0:0:65536", "--bind", &dir, "/mnt", "true"];
+        let mut below = Command::new("unshare");
+        let below = below.args(["--pid", "--fork", &common::path(), "run", "--no-proc"]).args(line).output();
+        let below = below.expect("unshare starts");
+        assert!(below.status.success(), "{}", String::from_utf8_lossy(&below.stderr));
         // Without the map, the owner has no number inside, and nothing can be made.
         let line = [ids.as_slice(), &["--bind", &dir, "/mnt", "sh", "-c", script]].concat();
         let output = run(&line);

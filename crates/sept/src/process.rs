@@ -241,16 +241,12 @@ impl Parked {
     /// # Errors
     /// [`Error::Died`] after `stop` said so, else as `start`.
     pub fn start_unless(mut self, mut stop: impl FnMut() -> bool) -> Result<Child, Error> {
-        let Some(mut started) = self.started.take() else {
-            return Err(Error::invalid("the parked process has been started already"));
-        };
-        match started.release(&mut stop) {
-            Ok(()) => Ok(Child::from(started)),
-            Err(error) => {
-                started.end();
-                Err(error)
-            }
+        // Where it fails, or `stop` panics, it ends with this.
+        if let Some(started) = &mut self.started {
+            started.release(&mut stop)?;
         }
+        let started = self.started.take().map(Child::from);
+        started.ok_or_else(|| Error::invalid("the parked process has been started already"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Printed plans: a change of order shows as a difference here.
 
+use sept::host::JoinFact;
 use sept::{Access, Command, Host, Mount, Namespace, SubIds};
 
 fn user() -> Host {
@@ -232,4 +233,34 @@ fn the_number_that_is_no_id_is_refused() {
         set(&mut command);
         assert!(matches!(command.plan(), Err(sept::Error::Invalid { .. })));
     }
+}
+
+/// Who has rights in a user namespace that is joined could trace the joiner.
+#[test]
+fn no_user_namespace_is_joined_by_who_can_be_traced() {
+    let join = |kind| JoinFact { kind, from: 0, of: "process 7".to_owned(), owned_by_joined: true };
+    let joins = vec![join(Namespace::User), join(Namespace::Pid)];
+    let mut command = Command::new("sh");
+    command.unshare([Namespace::Mount, Namespace::Time]);
+    for host in [user(), root(), Host { exposed: true, ..root() }] {
+        let plan = printed(&command, &Host { joins: joins.clone(), ..host });
+        let hidden = plan.find("hide memory").expect("it hides");
+        assert!(hidden < plan.find("join").expect("it joins"), "{plan}");
+    }
+    command.monotonic_offset(5);
+    let plan = printed(&command, &Host { joins: joins.clone(), ..root() });
+    assert!(plan.find("hide memory") < plan.find("join"), "root writes its offsets hidden: {plan}");
+    let refused = printed(&command, &Host { joins, ..user() });
+    assert!(refused.starts_with("error: clock offsets can't be set"), "{refused}");
+}
+
+#[test]
+fn a_caller_that_can_not_hide_its_rights_lends_no_memory() {
+    let mut command = Command::new("sh");
+    command.unshare([Namespace::User]).map_root();
+    let plan = |host: &Host| command.plan_for(host).expect("a plan");
+    let (ordinary, able, exposed) = (user(), root(), Host { exposed: true, ..root() });
+    assert!(!plan(&ordinary).hidden && !plan(&ordinary).to_string().contains("a copy"));
+    assert!(plan(&able).hidden && !plan(&able).to_string().contains("a copy"));
+    assert!(!plan(&exposed).hidden && plan(&exposed).to_string().contains("a copy"));
 }

@@ -4,6 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -141,4 +142,62 @@ fn a_change_of_ids_leaves_the_caller_dumpable() {
         Command::new("true").unshare([Namespace::User]).map_all().uid(1000).gid(1000).groups([]).status();
     assert!(status.expect("it runs").success());
     assert_eq!(rustix::process::dumpable_behavior(), before);
+}
+
+/// A process of root's that has no capability owns root's new user namespaces, too, and so may trace who is in there.
+#[test]
+fn who_has_no_capability_reaches_into_no_caller_that_has() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let test = "who_has_no_capability_reaches_into_no_caller_that_has";
+    if !rustix::process::geteuid().is_root() {
+        skip(test, "only root has capabilities");
+        return;
+    }
+    let reaches = |pid: u32| {
+        let mut other = std::process::Command::new("setpriv");
+        other.args(["--bounding-set=-all", "--inh-caps=-all", "dd", "if=/dev/null"]);
+        other.arg(format!("of=/proc/{pid}/mem")).output().expect("setpriv starts").status.success()
+    };
+    let before = rustix::process::dumpable_behavior();
+    let mut all_dropped = Command::new("true");
+    all_dropped.capabilities(sept::Capabilities::for_root(sept::CapabilitySet::NONE));
+    let mut mapped = Command::new("true");
+    mapped.unshare([Namespace::User]).map_root();
+    for command in [&mut mapped, &mut all_dropped] {
+        let parked = command.park().expect("it is parked");
+        assert!(!reaches(parked.id()) && !reaches(std::process::id()));
+        let second = mapped_again().park().expect("it is parked, too");
+        assert!(parked.start().expect("it starts").wait().expect("it ends").success());
+        assert!(!reaches(second.id()), "the memory is still shared");
+        drop(second);
+        assert_eq!(rustix::process::dumpable_behavior(), before);
+    }
+}
+
+fn mapped_again() -> Command {
+    let mut command = Command::new("true");
+    command.unshare([Namespace::User]).map_root();
+    command
+}
+
+/// A child that is at work uses memory of the caller's.
+#[test]
+fn a_panic_of_who_is_asked_leaves_no_child() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (silent, _writer) = std::io::pipe().expect("a pipe");
+    let slow = || {
+        let mut command = Command::new("true");
+        command.unshare([Namespace::User, Namespace::Mount]).map_root().mount(Mount::tmpfs("/mnt"));
+        command.mount(Mount::bind_data(silent.as_raw_fd(), "/mnt/data", 0o600, sept::Access::ReadOnly));
+        command
+    };
+    let children = || {
+        let thread = rustix::thread::gettid().as_raw_nonzero();
+        fs::read_to_string(format!("/proc/self/task/{thread}/children")).expect("it can be read")
+    };
+    let asked = std::panic::catch_unwind(|| slow().spawn_unless(|| panic!("on purpose")).map(drop));
+    assert!(asked.is_err() && children().is_empty(), "{}", children());
+    let mut quick = mapped_again();
+    quick.park().expect("it is parked").start().expect("it starts").wait().expect("it ends");
+    assert!(children().is_empty(), "{}", children());
 }

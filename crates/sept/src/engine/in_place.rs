@@ -75,8 +75,8 @@ pub(crate) fn exec(prepared: Box<Prepared>) -> Error {
     }
     control.step.store(at as u32, Release);
     control.errno.store(errno.raw_os_error(), Release);
-    let started =
-        Started { pid: own.as_raw_pid(), pidfd, first: None, listener: None, prepared, parked: false };
+    let (pid, parked) = (own.as_raw_pid(), false);
+    let started = Started { pid, pidfd, first: None, listener: None, prepared, parked, hidden: None };
     let error = started.failure();
     // Its descriptors may be closed, and their numbers another's.
     std::mem::forget(started);

@@ -10,6 +10,7 @@ mod net;
 mod parent;
 mod prepare;
 mod trees;
+mod turn;
 pub(crate) mod wire;
 
 pub(crate) use cgroup::OwnCgroup;

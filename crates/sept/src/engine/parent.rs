@@ -5,18 +5,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command as Helper, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::futex;
 
 use super::child;
 use super::ending;
 use super::prepare::{self, Prepared};
+use super::turn::Turn;
 use super::wire;
 use crate::error::{Advice, Error};
 use crate::host::common::duty_in_proc;
@@ -39,6 +39,28 @@ pub(crate) struct Started {
     pub prepared: Box<Prepared>,
     /// Whether the child still uses the memory of `prepared`.
     pub parked: bool,
+    /// Held until the child has left this memory.
+    pub hidden: Option<sys::Hidden>,
+}
+
+/// A child that ends with this, where nobody has taken it: by an error, or a panic of the caller's `stop`.
+struct Guarded(Option<Started>);
+
+impl Guarded {
+    fn set_up(mut self, stop: &mut dyn FnMut() -> bool) -> Result<Started, Error> {
+        if let Some(started) = &mut self.0 {
+            started.set_up(stop)?;
+        }
+        self.0.take().ok_or_else(|| prepare::duty("hold the child", Errno::CHILD))
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(started) = self.0.take() {
+            started.end();
+        }
+    }
 }
 
 /// How long the parent waits before it looks at signals and deadlines: set-up takes a tenth of it.
@@ -50,55 +72,6 @@ const DYING: Duration = Duration::from_secs(10);
 /// How long a caller stays awake for a parked child: a few times what it takes from the word to exec.
 const AWAKE: Duration = Duration::from_micros(200);
 
-/// A child that changes its ids in shared memory makes that memory "not dumpable", and an undumpable process may
-/// not write its own id maps. So such a child is alone while it works; all others work side by side.
-static IDS: RwLock<()> = RwLock::new(());
-
-enum Turn {
-    Alone(RwLockWriteGuard<'static, ()>, Option<DumpableBehavior>),
-    Shared(#[allow(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
-}
-
-impl Turn {
-    /// None if that was stopped.
-    fn take(changes_ids: bool, stop: &mut dyn FnMut() -> bool) -> Option<Self> {
-        let alone = |guard| Self::Alone(guard, rustix::process::dumpable_behavior().ok());
-        let mut tries = 0_u32;
-        loop {
-            let taken = if changes_ids {
-                IDS.try_write().map(alone).or_else(|busy| poisoned(busy).map(alone))
-            } else {
-                IDS.try_read().map(Self::Shared).or_else(|busy| poisoned(busy).map(Self::Shared))
-            };
-            if let Ok(turn) = taken {
-                return Some(turn);
-            }
-            // Others are at work for as long as their set-up takes.
-            std::thread::sleep(Duration::from_micros(200));
-            tries += 1;
-            if tries.is_multiple_of(100) && stop() {
-                return None;
-            }
-        }
-    }
-}
-
-/// The guard of a lock that somebody left in a panic: there is nothing in it that could be half done.
-fn poisoned<T>(busy: TryLockError<T>) -> Result<T, ()> {
-    match busy {
-        TryLockError::Poisoned(poisoned) => Ok(poisoned.into_inner()),
-        TryLockError::WouldBlock => Err(()),
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if let Self::Alone(_guard, Some(saved)) = self {
-            let _ = rustix::process::set_dumpable_behavior(*saved);
-        }
-    }
-}
-
 /// Starts the child, and comes back when it has become the command or is parked.
 ///
 /// While that takes longer than usual, `stop` is asked every 20 ms whether to give up.
@@ -108,28 +81,12 @@ pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> 
         let what = "begin, while another start changes ids".to_owned();
         return Err(Error::Died { what, step: 1, signal: None, advice: Advice::default() });
     };
+    let hidden = prepared.plan.hidden.then(sys::Hidden::begin);
     let cloned = clone(&prepared)?;
     let pidfd = cloned.pidfd.ok_or_else(|| prepare::duty("get a pidfd of the child", Errno::BADF))?;
-    let mut started =
-        Started { pid: cloned.pid, pidfd, first: None, listener: None, prepared, parked: false };
-    let done = started
-        .second_stage(stop)
-        .and_then(|()| {
-            let process = (started.pid, started.pidfd.as_fd());
-            duties(&started.prepared, process, stop, || started.stopped())
-        })
-        .and_then(|()| started.wait(stop));
-    let done = match done {
-        Ok(parked) => {
-            started.parked = parked;
-            started.collect_first();
-            Ok(started)
-        }
-        Err(error) => {
-            started.end();
-            Err(error)
-        }
-    };
+    let (pid, parked) = (cloned.pid, false);
+    let started = Started { pid, pidfd, first: None, listener: None, prepared, parked, hidden };
+    let done = Guarded(Some(started)).set_up(stop);
     // Not before: until then the memory may be that of a child which is another user already.
     drop(turn);
     done
@@ -175,7 +132,7 @@ pub(super) fn pidfd_of(pid: i32) -> Result<OwnedFd, Error> {
 }
 
 /// By its number here, /proc may show another process: one whose map would then be written.
-fn seen_in_proc(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32, Error> {
+pub(super) fn seen_in_proc(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32, Error> {
     let what = || format!("find process {pid} in /proc");
     let seen = find_in_proc(pidfd).map_err(|error| duty_in_proc(what(), &error))?;
     seen.ok_or_else(|| Error::Duty {
@@ -326,6 +283,19 @@ fn wait_for_helper(
 }
 
 impl Started {
+    /// Until the child has become the command or is parked.
+    fn set_up(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
+        self.second_stage(stop)?;
+        let process = (self.pid, self.pidfd.as_fd());
+        duties(&self.prepared, process, stop, || self.stopped())?;
+        self.parked = self.wait(stop)?;
+        if !self.parked {
+            self.hidden = None;
+        }
+        self.collect_first();
+        Ok(())
+    }
+
     /// Where a first child joins: waits until it has made the command, which then is the child.
     fn second_stage(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
         let control = &self.prepared.control;
@@ -376,6 +346,7 @@ impl Started {
         self.stay_awake();
         self.wait(stop)?;
         self.parked = false;
+        self.hidden = None;
         self.collect_first();
         Ok(())
     }

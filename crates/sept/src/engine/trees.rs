@@ -7,12 +7,13 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
+use super::parent::seen_in_proc;
 use super::prepare::{duty, open_proc};
 use crate::error::{Advice, Error};
 use crate::host::advice::write_map;
 use crate::plan::Plan;
 use crate::plan::step::{IdMapped, Source, Step, shown};
-use crate::sys::{self, Reach};
+use crate::sys::{self, Cloned, Reach};
 
 /// Those of the plan, in its order.
 pub(super) fn open(plan: &Plan) -> Result<Vec<OwnedFd>, Error> {
@@ -58,24 +59,31 @@ fn advice(errno: Errno) -> Advice {
 /// A user namespace with these maps, and without a process: what is left of a child that has ended has it until it is collected.
 fn user_namespace(map: &IdMapped) -> Result<OwnedFd, Error> {
     let proc = open_proc()?;
-    let what = "make a user namespace for a map of owners";
-    let pid = sys::clone_user_namespace().map_err(|errno| duty(what, errno))?;
-    let write = |file: &str, lines: &str| {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&proc, format!("{pid}/{file}"), flags, Mode::empty())?;
-        rustix::io::write(&file, lines.as_bytes()).map(drop)
+    let child = sys::clone_user_namespace().map_err(|errno| duty(MAKING, errno))?;
+    let made = with_maps(&proc, &child, map);
+    sys::collect(child.pid);
+    made
+}
+
+const MAKING: &str = "make a user namespace for a map of owners";
+
+fn with_maps(proc: &OwnedFd, child: &Cloned, map: &IdMapped) -> Result<OwnedFd, Error> {
+    let pidfd = child.pidfd.as_ref().ok_or_else(|| duty(MAKING, Errno::BADF))?;
+    let seen = seen_in_proc(child.pid, pidfd.as_fd())?;
+    let open = |file: &str, flags| {
+        rustix::fs::openat(proc, format!("{seen}/{file}"), flags | OFlags::CLOEXEC, Mode::empty())
     };
-    let made = write("uid_map", &map.uids).and_then(|()| write("gid_map", &map.gids)).and_then(|()| {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(&proc, format!("{pid}/ns/user"), flags, Mode::empty())
-    });
-    sys::collect(pid);
+    let write =
+        |file: &str, lines: &str| rustix::io::write(open(file, OFlags::WRONLY)?, lines.as_bytes()).map(drop);
+    let made = write("uid_map", &map.uids)
+        .and_then(|()| write("gid_map", &map.gids))
+        .and_then(|()| open("ns/user", OFlags::RDONLY));
     made.map_err(|errno| {
         let advice = match errno {
             // Nobody but root of the initial user namespace may open files of a process that has ended.
             Errno::ACCESS => advice(Errno::PERM),
             _ => write_map("map", &[], errno),
         };
-        Error::duty(what, errno, advice)
+        Error::duty(MAKING, errno, advice)
     })
 }

@@ -17,6 +17,10 @@ pub struct Host {
     pub gid: u32,
     /// The caller's effective capabilities; bit n is capability n of capabilities(7).
     pub capabilities: u64,
+    /// Whether the caller has capabilities, and can't keep those who have none from a child that shares its memory. Root can, with
+    /// CAP_SYS_PTRACE and in the user namespace in which it was executed: when it is not dumpable, its own files of /proc are still its
+    /// to write, and its child's to read.
+    pub exposed: bool,
     /// The caller's own user id map, read only where it is needed.
     pub uid_map: Vec<IdRange>,
     /// The caller's own group id map, read only where it is needed.
@@ -33,18 +37,40 @@ pub struct Host {
 
 const CAP_SETGID: u32 = 6;
 const CAP_SETUID: u32 = 7;
+const CAP_SYS_PTRACE: u32 = 19;
 const CAP_MKNOD: u32 = 27;
+
+/// The number of the initial user namespace, PROC_USER_INIT_INO in the kernel.
+const INITIAL: u64 = 0xefff_fffd;
+
+/// Whether root's own files of /proc stay its own when it is not dumpable: they are then those of root in the user namespace in which
+/// this program was executed, and it may have moved since. Nobody moves to the initial one.
+fn owns_hidden() -> bool {
+    if rustix::fs::stat("/proc/self/ns/user").is_ok_and(|user| user.st_ino == INITIAL) {
+        return true;
+    }
+    let _hidden = crate::sys::Hidden::begin();
+    rustix::fs::stat("/proc/self/uid_map").is_ok_and(|map| map.st_uid == 0)
+}
 
 impl Host {
     /// The caller's ids and capabilities.
     pub fn caller() -> Self {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.effective.bits());
+        let uid = rustix::process::geteuid().as_raw();
+        let hides = uid == 0 && capabilities & (1 << CAP_SYS_PTRACE) != 0 && owns_hidden();
         Self {
-            uid: rustix::process::geteuid().as_raw(),
+            uid,
             gid: rustix::process::getegid().as_raw(),
             capabilities,
+            exposed: capabilities != 0 && !hides,
             ..Self::default()
         }
+    }
+
+    /// Whether the caller, not dumpable, may write its own files of /proc.
+    pub(crate) fn may_write_hidden(&self) -> bool {
+        self.capabilities != 0 && !self.exposed
     }
 
     /// The facts that `command` needs, and no others: each costs a read. With them the namespaces that it joins, open.

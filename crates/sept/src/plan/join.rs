@@ -17,8 +17,18 @@ pub(super) fn steps(command: &Command, host: &Host, way: Way, steps: &mut Vec<St
             Advice { why: vec![], fix: vec!["leave --init out".to_owned()] },
         ));
     }
+    let joins_user = host.joins.iter().any(|join| join.kind == Namespace::User);
+    if joins_user && offsets(command) && !host.may_write_hidden() {
+        return Err(Error::invalid_with(
+            "clock offsets can't be set in a user namespace that is joined",
+            Advice::new(
+                "who joins it must not be traced there, and a process that can't be traced writes no file of its own in /proc",
+                "join it first, and set them from there: sept enter -U TARGET sept run -T --monotonic …",
+            ),
+        ));
+    }
     // Before anything inside may see this process: whoever has rights there could reach into its memory.
-    if !hides_late(command) {
+    if !hides_late(command, host) {
         steps.push(Step::Hide);
     }
     // With the rights of outside: inside, setgroups may be denied.
@@ -55,9 +65,14 @@ fn group(host: &Host, wanted: impl Fn(&JoinFact) -> bool, steps: &mut Vec<Step>)
     }
 }
 
-/// Whether files of /proc/self are written after the join: a hidden process may not.
-pub(super) fn hides_late(command: &Command) -> bool {
-    command.namespaces.contains(Namespace::User) || command.namespaces.contains(Namespace::Time)
+/// Whether files of /proc/self are written after the join that a hidden process may not write. Never where a user namespace is joined:
+/// who has rights there could trace it.
+pub(super) fn hides_late(command: &Command, host: &Host) -> bool {
+    (command.namespaces.contains(Namespace::User) || offsets(command)) && !host.may_write_hidden()
+}
+
+fn offsets(command: &Command) -> bool {
+    command.monotonic.is_some() || command.boottime.is_some()
 }
 
 /// Whether the supplementary groups are dropped before a user namespace is joined.

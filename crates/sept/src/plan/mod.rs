@@ -38,6 +38,8 @@ pub struct Plan {
     pub duties: Vec<Duty>,
     /// What the child does.
     pub steps: Vec<Step>,
+    /// Whether the caller is not dumpable, prctl(2), as long as the child shares its memory.
+    pub hidden: bool,
     /// What may be given up if it can't be had, and the plan made anew without it.
     pub if_possible: Vec<Layer>,
 }
@@ -138,7 +140,7 @@ impl Plan {
         // First of all: a child whose parent is gone must not go on.
         steps.extend(command.parent_death_signal.map(Step::DieWithParent));
         let memory = MemoryLimit::of(command, host, way);
-        let copied = memory == MemoryLimit::Copied || is_handed_over(command, host, way);
+        let copied = memory == MemoryLimit::Copied || is_exposed(command, host, way);
         if copied {
             steps.push(Step::TellExec);
         }
@@ -160,7 +162,7 @@ impl Plan {
         ids::map(command, host, &mut steps, &mut duties)?;
         identity(command, &mut steps);
         // After what is written to files of /proc/self, which hiding takes away.
-        if !host.joins.is_empty() && join::hides_late(command) {
+        if !host.joins.is_empty() && join::hides_late(command, host) {
             steps.push(Step::Hide);
         }
         keep_and_place(command, way, &mut steps, &mut duties)?;
@@ -223,7 +225,8 @@ impl Plan {
         }
         steps.push(Step::Exec(command.program.clone()));
         let if_possible = command.if_possible.clone();
-        Ok(Self { way, namespaces: command.namespaces, duties, steps, if_possible })
+        let hidden = host.capabilities != 0 && shares_memory(command, host, way) && !copied;
+        Ok(Self { way, namespaces: command.namespaces, duties, steps, hidden, if_possible })
     }
 
     /// Whether a first child joins, and makes the command as a second one.
@@ -309,15 +312,19 @@ fn makes_net_beside(command: &Command, host: &Host, way: Way) -> bool {
         && command.persist.iter().all(|(kind, _)| *kind != Namespace::Net)
 }
 
-/// Whether the child becomes another user where no user namespace of its own guards it: then it has a copy of the caller's memory.
-/// That user's other processes may look into it, and write there, as soon as the kernel counts it as one of theirs. A reaper's
-/// child, and one that joins, has a copy anyway.
-fn is_handed_over(command: &Command, host: &Host, way: Way) -> bool {
-    command.uid.is_some_and(|uid| uid != host.uid)
-        && !command.namespaces.contains(Namespace::User)
-        && way == Way::Spawn
-        && !command.init
-        && host.joins.is_empty()
+/// Whether the child is one that shares the caller's memory, unless it has a copy by a step. A reaper's child, and one that joins, has
+/// memory of its own anyway.
+fn shares_memory(command: &Command, host: &Host, way: Way) -> bool {
+    way == Way::Spawn && !command.init && host.joins.is_empty()
+}
+
+/// Whether others could reach into the caller's memory by the child, who may not do so by the caller: then the child has a copy. One
+/// that becomes another user, where no user namespace of its own guards it, is that user's other processes' to trace as soon as the
+/// kernel counts it as one of theirs.
+fn is_exposed(command: &Command, host: &Host, way: Way) -> bool {
+    let another =
+        command.uid.is_some_and(|uid| uid != host.uid) && !command.namespaces.contains(Namespace::User);
+    (another || host.exposed) && shares_memory(command, host, way)
 }
 
 /// How the command gets its limit of memory. The kernel counts a tmpfs where the process is that has the memory of who

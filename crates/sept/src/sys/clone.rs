@@ -222,14 +222,15 @@ pub(crate) unsafe fn clone_thread(
 
 /// A child in a new user namespace that has ended when this comes back, and that nobody is told of. It is still there, and
 /// so is its namespace, until [`collect`](super::collect) takes it away.
-pub(crate) fn clone_user_namespace() -> Result<i32, Errno> {
+pub(crate) fn clone_user_namespace() -> Result<Cloned, Errno> {
     extern "C" fn end(_: *mut c_void) -> i32 {
         super::exit(0)
     }
     let (life, by_hand, stack) = (AtomicU32::new(1), AtomicU32::new(0), Stack::new()?);
     let request = CloneRequest {
         namespaces: libc::CLONE_NEWUSER as u64,
-        share_memory: true,
+        // Whoever owns that namespace may reach into it.
+        share_memory: false,
         life: &life,
         by_hand: &by_hand,
         stack: &stack,
@@ -242,7 +243,7 @@ pub(crate) fn clone_user_namespace() -> Result<i32, Errno> {
     // SAFETY: signals are blocked; the caller waits until the child has left its memory; `end` makes one call.
     let cloned = unsafe { clone(&request, end, ptr::null_mut()) };
     super::set_signal_mask(mask);
-    cloned.map(|cloned| cloned.pid)
+    cloned
 }
 
 /// clone3 to a new stack: the child comes back from the call with that stack, and goes to `entry`.

@@ -6,6 +6,7 @@
 mod bpf;
 mod clone;
 mod descriptors;
+mod hidden;
 mod mount;
 pub(crate) mod notify;
 mod page;
@@ -24,6 +25,7 @@ pub(crate) use bpf::{BpfInstruction, attach_device_program, load_device_program}
 pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_thread, clone_user_namespace};
 use descriptors::close_number;
 pub(crate) use descriptors::{close_all, close_but, close_marked, count as count_descriptors};
+pub(crate) use hidden::{Hidden, dumpable, restore_dumpable};
 pub use mount::Attributes;
 pub(crate) use mount::{
     Reach, attr, has_mount_setattr, mount_idmap, mount_number, mount_setattr, open_tree_attr,
