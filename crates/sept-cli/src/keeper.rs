@@ -61,31 +61,32 @@ pub fn open(name: &str, place: &Path) -> Result<Vec<Target>, String> {
     if process.has_ended() { Err("its keeper has ended".to_owned()) } else { Ok(targets) }
 }
 
-/// Makes the record, and the keeper that it tells of.
+/// Makes the record, and the keeper that it tells of: both, or none.
 pub fn pin(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure> {
     let path = place.join(name);
     let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
-    let mut record = made.map_err(|error| Failure::io(format!("cannot make {}", path.display()), &error))?;
-    let kept = start(name, files).and_then(|line| {
-        record.write_all(line.as_bytes()).map_err(|error| Failure::io("cannot write the pin", &error))
-    });
+    let record = made.map_err(|error| Failure::io(format!("cannot make {}", path.display()), &error))?;
+    let kept = start(name, files, record);
     if kept.is_err() {
         let _ = fs::remove_file(&path);
     }
     kept
 }
 
-/// Starts the keeper; its line for the record.
-fn start(name: &str, files: &[NamespaceFile]) -> Result<String, Failure> {
+/// Starts the keeper once its record is written: until then it is parked, and ends with this process or an error.
+fn start(name: &str, files: &[NamespaceFile], mut record: File) -> Result<(), Failure> {
     let descriptors: Vec<(Namespace, i32)> =
         files.iter().map(|file| (file.kind(), file.as_fd().as_raw_fd())).collect();
     let words: Vec<String> = descriptors.iter().map(|(kind, fd)| format!("{kind}={fd}")).collect();
     let mut command = Command::new("/proc/self/exe");
     command.arg0("sept").args(["keep", name]).args(&words).env_clear().current_dir("/").new_session();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let keeper = command.keep_fds(descriptors.iter().map(|(_, fd)| *fd)).spawn()?;
+    let keeper = command.keep_fds(descriptors.iter().map(|(_, fd)| *fd)).park()?;
     let started = started(keeper.id()).ok_or_else(|| Failure::usage("the keeper ended at once"))?;
-    Ok(format!("{} {started} {}\n", keeper.id(), words.join(" ")))
+    let line = format!("{} {started} {}\n", keeper.id(), words.join(" "));
+    record.write_all(line.as_bytes()).map_err(|error| Failure::io("cannot write the pin", &error))?;
+    keeper.start()?;
+    Ok(())
 }
 
 /// `sept keep NAME KIND=FD…`: what the keeper runs. Not for users.

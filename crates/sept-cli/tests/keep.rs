@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Pins, Waiting, host, is_root, namespace_of, need_root, skip, soon, stderr, stdout};
+use common::{Pins, Scratch, Waiting, host, is_root, namespace_of, need_root, skip, soon, stderr, stdout};
 
 /// A name that no other test, nor another run, takes.
 fn name(what: &str) -> String {
@@ -192,4 +192,28 @@ fn a_mount_namespace_is_pinned_from_another_one() {
     // The parent is on one processor, the namespaces come from each.
     let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output();
     assert_eq!(stdout(&output.expect("unshare starts")), "");
+}
+
+/// The keepers of a pin.
+fn keepers(name: &str) -> Vec<String> {
+    let found = host("pgrep", &["-f", &format!("^sept keep {name}")]);
+    found.lines().map(str::to_owned).collect()
+}
+
+/// sept as whoever makes these tests, by an id that is not root's: such a one pins by a keeper.
+const NOT_ROOT: &str = "unshare -U --map-user=1000 --map-group=1000";
+
+#[test]
+fn a_pin_that_cannot_be_written_leaves_no_keeper() {
+    let (scratch, name, sept) = (Scratch::new(), name("full"), common::path());
+    let dir = scratch.0.display();
+    let script = format!(
+        "mount -t tmpfs -o size=64k none {dir} && head -c 1M /dev/zero >{dir}/full 2>/dev/null; \
+         XDG_RUNTIME_DIR={dir} {NOT_ROOT} {sept} run -Uru --pin {name} true; echo $?; ls -A {dir}"
+    );
+    let output = std::process::Command::new("unshare").args(["-Urm", "sh", "-c", &script]).output();
+    let output = output.expect("unshare starts");
+    assert!(stderr(&output).contains("cannot write the pin: no space left on device"), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "125\nfull");
+    assert_eq!(keepers(&name), [""; 0]);
 }
