@@ -41,10 +41,7 @@ pub fn pin_main(parser: &mut Parser) -> Result<u8, Failure> {
         return Err(Failure::usage("pin needs a TARGET and a NAME").fix("write: sept pin PID NAME"));
     };
     check_new(name)?;
-    for target in find(target)? {
-        pin(&target, kinds, name)?;
-    }
-    Ok(0)
+    pin(&find(target)?, kinds, name).map(|()| 0)
 }
 
 /// `sept unpin NAME`.
@@ -220,26 +217,8 @@ pub fn check_new(name: &OsStr) -> Result<(), Failure> {
 }
 
 /// Keeps the namespaces of these kinds, or all that differ from ours.
-pub fn pin(target: &Target, kinds: Namespaces, name: &OsStr) -> Result<(), Failure> {
-    let offered: Vec<Namespace> = match target.kind() {
-        Some(kind) => vec![kind],
-        None => Namespace::ALL.to_vec(),
-    };
-    let mut files = Vec::new();
-    for kind in offered {
-        if kinds.contains(kind) || (kinds.is_empty() && target.differs(kind)?) {
-            files.push(target.namespace(kind)?);
-        }
-    }
-    if let Some(missing) = kinds.iter().find(|kind| files.iter().all(|file| file.kind() != *kind)) {
-        return Err(Failure::usage(format!("{target} has no {missing} namespace")));
-    }
-    if files.is_empty() {
-        return Err(Failure::usage(format!(
-            "{target} has the same namespaces as we have: there is nothing to pin"
-        ))
-        .fix("name the kinds to pin all the same, for instance -n"));
-    }
+pub fn pin(targets: &[Target], kinds: Namespaces, name: &OsStr) -> Result<(), Failure> {
+    let files = offered(targets, kinds)?;
     let place = own_place()?;
     let mut dirs = DirBuilder::new();
     let mode = if is_root() { 0o755 } else { 0o700 };
@@ -257,6 +236,31 @@ pub fn pin(target: &Target, kinds: Namespaces, name: &OsStr) -> Result<(), Failu
         tidy(&place);
     }
     kept
+}
+
+/// What is to be kept of these targets: a process, or each namespace of a file or a pin.
+fn offered(targets: &[Target], kinds: Namespaces) -> Result<Vec<NamespaceFile>, Failure> {
+    let mut files = Vec::new();
+    for target in targets {
+        let offered = target.kind().map_or(Namespace::ALL.to_vec(), |kind| vec![kind]);
+        for kind in offered {
+            if kinds.contains(kind) || (kinds.is_empty() && target.differs(kind)?) {
+                files.push(target.namespace(kind)?);
+            }
+        }
+    }
+    // Those of a pin have one name.
+    let whose = targets.first().map(Target::to_string).unwrap_or_default();
+    if let Some(missing) = kinds.iter().find(|kind| files.iter().all(|file| file.kind() != *kind)) {
+        return Err(Failure::usage(format!("{whose} has no {missing} namespace")));
+    }
+    if files.is_empty() {
+        return Err(Failure::usage(format!(
+            "{whose} has the same namespaces as we have: there is nothing to pin"
+        ))
+        .fix("name the kinds to pin all the same, for instance -n"));
+    }
+    Ok(files)
 }
 
 const LOCK: &str = ".lock";

@@ -217,3 +217,18 @@ fn a_pin_that_cannot_be_written_leaves_no_keeper() {
     assert_eq!(stdout(&output), "125\nfull");
     assert_eq!(keepers(&name), [""; 0]);
 }
+
+#[test]
+fn a_pin_is_pinned_by_another_name() {
+    let pins = Pins::new();
+    let (first, second) = (name("first"), name("second"));
+    let target = Waiting::new(&["-Uru", "--hostname", "twice"]);
+    stdout(&pins.sept(&["pin", &target.inside().to_string(), &first]));
+    drop(target);
+    failed(&pins.sept(&["pin", "-n", &first, &second]), "has no net namespace");
+    assert!(!pins.place(&second).exists());
+    stdout(&pins.sept(&["pin", &first, &second]));
+    stdout(&pins.sept(&["unpin", &first]));
+    assert_eq!(stdout(&pins.sept(&["enter", &second, "hostname"])), "twice");
+    stdout(&pins.sept(&["unpin", &second]));
+}
