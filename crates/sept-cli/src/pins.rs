@@ -164,7 +164,7 @@ pub fn list() -> Vec<Pin> {
         for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             // What sept would not have made is nobody's pin, and its name could be anything.
-            if name == LOCK || checked(&entry.file_name()).is_err() {
+            if checked(&entry.file_name()).is_err() {
                 continue;
             }
             let place = entry.path();
@@ -219,23 +219,15 @@ pub fn check_new(name: &OsStr) -> Result<(), Failure> {
 /// Keeps the namespaces of these kinds, or all that differ from ours.
 pub fn pin(targets: &[Target], kinds: Namespaces, name: &OsStr) -> Result<(), Failure> {
     let files = offered(targets, kinds)?;
-    let place = own_place()?;
-    let mut dirs = DirBuilder::new();
-    let mode = if is_root() { 0o755 } else { 0o700 };
-    let made = dirs.recursive(true).mode(mode).create(&place);
-    made.map_err(|error| Failure::io(format!("cannot make {}", place.display()), &error))?;
     if files.iter().any(|file| file.kind() == Namespace::Pid) {
         // Told, not refused: the others of the pin are kept all the same.
         report::note("a pid namespace ends with its PID 1, pinned or not");
     }
-    let _lock = lock(&place)?;
+    let place = Place::alone()?;
     check_new(name)?;
     let name = checked(name)?;
-    let kept = if is_root() { bind(&place, &name, &files) } else { keeper::pin(&place, &name, &files) };
-    if kept.is_err() {
-        tidy(&place);
-    }
-    kept
+    make_dir(&place.path)?;
+    if is_root() { bind(&place.path, &name, &files) } else { keeper::pin(&place.path, &name, &files) }
 }
 
 /// What is to be kept of these targets: a process, or each namespace of a file or a pin.
@@ -265,14 +257,69 @@ fn offered(targets: &[Target], kinds: Namespaces) -> Result<Vec<NamespaceFile>, 
 
 const LOCK: &str = ".lock";
 
-/// One at a time: who makes or removes pins must find the place as it is.
-fn lock(place: &Path) -> Result<File, Failure> {
-    let path = place.parent().unwrap_or(place).join(LOCK);
-    let failed = |error: io::Error| Failure::io(format!("cannot lock {}", path.display()), &error);
-    let file =
-        File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
-    rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
-    Ok(file)
+/// The place of this user's pins, while nobody else makes or removes some.
+struct Place {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Place {
+    fn alone() -> Result<Self, Failure> {
+        let path = own_place()?;
+        let above = path.parent().unwrap_or(&path);
+        // A root that is a few files may have no /run.
+        above.parent().map(make_dir).transpose()?;
+        let lock = above.join(LOCK);
+        let failed = |error: io::Error| Failure::io(format!("cannot lock {}", lock.display()), &error);
+        let mut options = File::options();
+        options.create(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        loop {
+            make_dir(above)?;
+            let file = match options.open(&lock) {
+                // Somebody else has let go of the last pin in between. A link that leads nowhere is no such case.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !above.is_symlink() => continue,
+                opened => opened.map_err(failed)?,
+            };
+            rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
+            if is_at(&file, &lock).map_err(failed)? {
+                return Ok(Self { path, _lock: file });
+            }
+        }
+    }
+}
+
+/// Whether a file is the one at this path. A lock that was waited for may be gone from there, and others lock its successor.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found.map(|found| (found.dev(), found.ino()) == (held.dev(), held.ino())),
+    }
+}
+
+impl Drop for Place {
+    /// After the last pin nothing stays: neither the mount, whoever looks into it, nor the directories, nor the lock.
+    fn drop(&mut self) {
+        let empty = fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none());
+        if empty && is_root() && is_mount_point(&self.path) {
+            let _ = rustix::mount::unmount(&self.path, UnmountFlags::DETACH);
+        }
+        let removed = fs::remove_dir(&self.path);
+        let gone = removed.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true);
+        if gone && let Some(above) = self.path.parent() {
+            let _ = fs::remove_file(above.join(LOCK));
+            let _ = fs::remove_dir(above);
+        }
+    }
+}
+
+/// Makes a directory, if it is not there.
+fn make_dir(path: &Path) -> Result<(), Failure> {
+    let mode = if is_root() { 0o755 } else { 0o700 };
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|error| Failure::io(format!("cannot make {}", path.display()), &error)),
+    }
 }
 
 fn bind(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure> {
@@ -336,29 +383,14 @@ fn remove_mounts(dir: &Path) -> Result<(), Failure> {
     fs::remove_dir(dir).map_err(|error| failed(dir, error))
 }
 
-/// After the last pin nothing stays, neither the mount nor the directories. Where it is in use, it stays.
-fn tidy(place: &Path) {
-    let empty = fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
-    if !empty {
-        return;
-    }
-    if is_root() && is_mount_point(place) {
-        let _ = rustix::mount::unmount(place, UnmountFlags::empty());
-    }
-    if fs::remove_dir(place).is_ok()
-        && let Some(above) = place.parent()
-    {
-        let _ = fs::remove_file(above.join(LOCK));
-        let _ = fs::remove_dir(above);
-    }
-}
-
 /// Lets go of a pin, stale or not.
 pub fn unpin(name: &OsStr) -> Result<(), Failure> {
     let name = checked(name)?;
-    let place = own_place()?;
-    let path = place.join(&name);
-    if path.symlink_metadata().is_err() {
+    let path = own_place()?.join(&name);
+    let is_there = || path.symlink_metadata().is_ok();
+    let _alone = is_there().then(Place::alone).transpose()?;
+    // Asked again: somebody else may have let go of it meanwhile.
+    if !is_there() {
         return Err(match place_of(&name) {
             Some(_) => {
                 Failure::usage(format!("the pin {name} is root's")).fix(format!("sudo sept unpin {name}"))
@@ -366,14 +398,9 @@ pub fn unpin(name: &OsStr) -> Result<(), Failure> {
             None => unknown(&name),
         });
     }
-    let _lock = lock(&place)?;
     if path.is_dir() {
-        remove_mounts(&path)?;
-    } else {
-        keeper::end(&path)?;
-        fs::remove_file(&path)
-            .map_err(|error| Failure::io(format!("cannot remove {}", path.display()), &error))?;
+        return remove_mounts(&path);
     }
-    tidy(&place);
-    Ok(())
+    keeper::end(&path)?;
+    fs::remove_file(&path).map_err(|error| Failure::io(format!("cannot remove {}", path.display()), &error))
 }

@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{Pins, Scratch, Waiting, host, is_root, namespace_of, need_root, skip, soon, stderr, stdout};
+use common::{
+    Pins, Scratch, Waiting, copy_executable, host, is_root, namespace_of, need_root, skip, soon, stderr,
+    stdout,
+};
 
 /// A name that no other test, nor another run, takes.
 fn name(what: &str) -> String {
@@ -231,4 +234,47 @@ fn a_pin_is_pinned_by_another_name() {
     stdout(&pins.sept(&["unpin", &first]));
     assert_eq!(stdout(&pins.sept(&["enter", &second, "hostname"])), "twice");
     stdout(&pins.sept(&["unpin", &second]));
+}
+
+/// What a script prints and says that has a place for pins to itself, `$run`, and `$sept`. Root's is a mount namespace's.
+fn in_a_place_of_its_own(script: &str) -> (String, String) {
+    let scratch = Scratch::new();
+    let (sept, run) = (scratch.path("sept"), scratch.path("run"));
+    // Where it was may be below /run.
+    copy_executable(&common::path(), &sept);
+    std::fs::create_dir(&run).expect("a directory can be made");
+    let (around, begin): (&[&str], _) = if is_root() {
+        (&["unshare", "-m"], "run=/run; mount -t tmpfs none /run")
+    } else {
+        (&["env"], "true")
+    };
+    let mut shell = std::process::Command::new(around[0]);
+    shell.args(&around[1..]).args(["sh", "-c", &format!("{begin}; {script}")]);
+    let output = shell.env("sept", sept).env("run", &run).env("XDG_RUNTIME_DIR", &run).output();
+    let output = output.expect("the shell starts");
+    (stdout(&output), stderr(&output))
+}
+
+/// Each last unpin takes away the place of all pins, which another is about to use.
+#[test]
+fn pins_are_made_and_let_go_of_at_once() {
+    let (name, target) = (name("race"), Waiting::new(&["-Uru"]));
+    let pid = target.inside();
+    let (told, error) = in_a_place_of_its_own(&format!(
+        "for n in 1 2 3 4; do \
+             (for _ in $(seq 25); do $sept pin {pid} {name}-$n && $sept unpin {name}-$n || exit; done; echo done) & \
+         done; wait; ls -A $run"
+    ));
+    assert_eq!((told.as_str(), error.as_str()), ("done\ndone\ndone\ndone", ""));
+    assert_eq!(keepers(&name), [""; 0]);
+}
+
+#[test]
+fn who_looks_at_pins_does_not_keep_their_place() {
+    let (name, target) = (name("looked-at"), Waiting::new(&["-Uru"]));
+    let pid = target.inside();
+    let (told, error) = in_a_place_of_its_own(&format!(
+        "$sept pin {pid} {name} && cd $run/sept/pins && $sept unpin {name} && ls -A $run"
+    ));
+    assert_eq!((told.as_str(), error.as_str()), ("", ""));
 }
