@@ -2,7 +2,7 @@
 //! process that is. Where records lie, and who may make one now, is for `pins` to say.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -36,29 +36,46 @@ fn read(place: &Path) -> Option<Record> {
     Some(Record { pid, started, descriptors: words.map(entry).collect::<Option<_>>()? })
 }
 
-/// When a process started.
-fn started(pid: u32) -> Option<String> {
-    sept::host::stat_field(pid, 22)
+/// A keeper that was found, or has just been made.
+struct Keeper {
+    process: Target,
+    /// In /proc, which may be that of an outer pid namespace.
+    number: i32,
+    started: String,
+}
+
+/// The process of this id, if it is there.
+fn look(pid: u32) -> Result<Option<Keeper>, Failure> {
+    let process = match Target::process(pid) {
+        Err(sept::Error::Invalid { .. }) => return Ok(None),
+        held => held?,
+    };
+    let failed = |error: io::Error| Failure::proc("cannot look for the keeper in /proc", &error);
+    let pidfd = process.to_pidfd().map_err(failed)?;
+    let number = sept::host::find_in_proc(pidfd.as_fd()).map_err(failed)?;
+    let seen = number.and_then(|number| Some((number, sept::host::stat_field(number as u32, 22)?)));
+    // Asked last: until it ends, the number is its own.
+    let alive = seen.filter(|_| !process.has_ended());
+    Ok(alive.map(|(number, started)| Keeper { process, number, started }))
 }
 
 /// The keeper, if it is still the same process.
-fn find(record: &Record) -> Option<Target> {
-    let process = Target::process(record.pid).ok()?;
-    // In this order: the number is held by the pidfd when the time is read.
-    (started(record.pid)? == record.started && !process.has_ended()).then_some(process)
+fn find(record: &Record) -> Result<Option<Keeper>, Failure> {
+    Ok(look(record.pid)?.filter(|keeper| keeper.started == record.started))
 }
 
 /// The namespaces that a keeper holds, or why there are none.
 pub fn open(name: &str, place: &Path) -> Result<Vec<Target>, String> {
     let record = read(place).ok_or("its file can't be read")?;
-    let process = find(&record).ok_or("its keeper has ended")?;
+    let found = find(&record).map_err(|failure| failure.what().to_owned())?;
+    let keeper = found.ok_or("its keeper has ended")?;
     let open = |(_, fd): &(Namespace, u32)| {
-        let file = NamespaceFile::open(format!("/proc/{}/fd/{fd}", record.pid));
+        let file = NamespaceFile::open(format!("/proc/{}/fd/{fd}", keeper.number));
         file.map(|file| Target::open(file, format!("pin {name}")))
             .map_err(|error| format!("what its keeper holds can't be opened ({})", error.summary()))
     };
     let targets = record.descriptors.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    if process.has_ended() { Err("its keeper has ended".to_owned()) } else { Ok(targets) }
+    if keeper.process.has_ended() { Err("its keeper has ended".to_owned()) } else { Ok(targets) }
 }
 
 /// Makes the record, and the keeper that it tells of: both, or none.
@@ -82,7 +99,9 @@ fn start(name: &str, files: &[NamespaceFile], mut record: File) -> Result<(), Fa
     command.arg0("sept").args(["keep", name]).args(&words).env_clear().current_dir("/").new_session();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let keeper = command.keep_fds(descriptors.iter().map(|(_, fd)| *fd)).park()?;
-    let started = started(keeper.id()).ok_or_else(|| Failure::usage("the keeper ended at once"))?;
+    let Some(Keeper { started, .. }) = look(keeper.id())? else {
+        return Err(Failure::usage("the keeper ended at once"));
+    };
     let line = format!("{} {started} {}\n", keeper.id(), words.join(" "));
     record.write_all(line.as_bytes()).map_err(|error| Failure::io("cannot write the pin", &error))?;
     keeper.start()?;
@@ -111,9 +130,10 @@ pub fn keep(parser: &mut Parser) -> Result<u8, Failure> {
 
 /// Ends the keeper of this record, if it is still there.
 pub fn end(place: &Path) -> Result<(), Failure> {
-    let Some(keeper) = read(place).and_then(|record| find(&record)) else { return Ok(()) };
+    let Some(record) = read(place) else { return Ok(()) };
+    let Some(Keeper { process, .. }) = find(&record)? else { return Ok(()) };
     let failed = |errno: rustix::io::Errno| Failure::io("cannot end the keeper", &errno.into());
-    let pidfd: OwnedFd = keeper.to_pidfd().map_err(|error| Failure::io("cannot hold the keeper", &error))?;
+    let pidfd: OwnedFd = process.to_pidfd().map_err(|error| Failure::io("cannot hold the keeper", &error))?;
     match rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL) {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         sent => sent.map_err(failed)?,

@@ -278,3 +278,17 @@ fn who_looks_at_pins_does_not_keep_their_place() {
     ));
     assert_eq!((told.as_str(), error.as_str()), ("", ""));
 }
+
+/// There the keeper has another number in /proc than the one by which sept knows it.
+#[test]
+fn a_keeper_is_found_in_the_proc_of_an_outer_pid_namespace() {
+    let (scratch, name, sept) = (Scratch::new(), name("outer"), common::path());
+    let script = format!(
+        "{sept} run -Uru --hostname kept --pin {name} true && {sept} enter {name} hostname && {sept} unpin {name}"
+    );
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &format!("exec {NOT_ROOT} -p --fork --kill-child sh -c '{script}; echo $?'")]);
+    let output = shell.env("XDG_RUNTIME_DIR", &scratch.0).output().expect("the shell starts");
+    assert_eq!(stdout(&output), "kept\n0", "{}", stderr(&output));
+    assert_eq!(keepers(&name), [""; 0]);
+}
