@@ -33,7 +33,8 @@ fn read(place: &Path) -> Option<Record> {
         let (kind, fd) = word.split_once('=')?;
         Some((kind.parse().ok()?, fd.parse().ok()?))
     };
-    Some(Record { pid, started, descriptors: words.map(entry).collect::<Option<_>>()? })
+    let descriptors = words.map(entry).collect::<Option<Vec<_>>>()?;
+    (!descriptors.is_empty()).then_some(Record { pid, started, descriptors })
 }
 
 /// A keeper that was found, or has just been made.

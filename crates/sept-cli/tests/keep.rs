@@ -292,3 +292,14 @@ fn a_keeper_is_found_in_the_proc_of_an_outer_pid_namespace() {
     assert_eq!(stdout(&output), "kept\n0", "{}", stderr(&output));
     assert_eq!(keepers(&name), [""; 0]);
 }
+
+/// To enter it would be to run where one is.
+#[test]
+fn a_pin_of_nothing_is_stale() {
+    let (told, error) = in_a_place_of_its_own(
+        "mkdir -p $run/sept/pins; echo $$ $(cut -d' ' -f22 /proc/$$/stat) >$run/sept/pins/nothing; \
+         $sept enter nothing echo entered; $sept unpin nothing && ls -A $run",
+    );
+    assert_eq!(told, "");
+    assert!(error.contains("the pin nothing is stale"), "{error}");
+}
