@@ -15,12 +15,10 @@ impl Snapshot {
         let mut lines = BTreeSet::new();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         lines.extend(mounts.lines().map(|line| format!("mount {line}")));
-        lines.extend(
-            entries("/tmp")
-                .into_iter()
-                .filter(|name| name.starts_with("sept"))
-                .map(|name| format!("file /tmp/{name}")),
-        );
+        for dir in ["/tmp", "/run"] {
+            let names = entries(dir).into_iter().filter(|name| name.starts_with("sept"));
+            lines.extend(names.map(|name| format!("file {dir}/{name}")));
+        }
         for controller in entries("/sys/fs/cgroup") {
             let names = entries(&format!("/sys/fs/cgroup/{controller}"));
             lines.extend(

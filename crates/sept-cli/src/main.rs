@@ -13,6 +13,7 @@ mod enter;
 mod failure;
 mod files;
 mod inside;
+mod keeper;
 mod limits;
 mod ls;
 mod manual;
@@ -139,7 +140,7 @@ fn dispatch() -> Result<u8, Failure> {
         Some("man") => manual::man(&mut parser),
         Some("inside") => inside::main(&mut parser),
         Some("seccomp") => policy::main(&mut parser),
-        Some("keep") => pins::keep(&mut parser),
+        Some("keep") => keeper::keep(&mut parser),
         Some("tour") => tour_main(&mut parser),
         Some("help") => help(&mut parser),
         Some("version") => version(),

@@ -1,22 +1,23 @@
 //! `sept pin` and `unpin`: namespaces that live on by name.
 //!
 //! Root's pins are bind mounts in a directory of their own; those of others are descriptors that a small process, the
-//! keeper, holds open, and a file that says which process that is.
+//! keeper, holds open.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxAttributes, StatxFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use sept::{Command, Host, Namespace, NamespaceFile, NamespaceId, Namespaces, Stdio, Target};
+use sept::{Host, Namespace, NamespaceFile, NamespaceId, Namespaces, Target};
 
 use crate::failure::Failure;
+use crate::keeper;
 use crate::options::{self, Id, Page};
 use crate::report;
 use crate::words::{self, Word};
@@ -40,10 +41,7 @@ pub fn pin_main(parser: &mut Parser) -> Result<u8, Failure> {
         return Err(Failure::usage("pin needs a TARGET and a NAME").fix("write: sept pin PID NAME"));
     };
     check_new(name)?;
-    for target in find(target)? {
-        pin(&target, kinds, name)?;
-    }
-    Ok(0)
+    pin(&find(target)?, kinds, name).map(|()| 0)
 }
 
 /// `sept unpin NAME`.
@@ -166,7 +164,7 @@ pub fn list() -> Vec<Pin> {
         for entry in fs::read_dir(&place).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             // What sept would not have made is nobody's pin, and its name could be anything.
-            if name == LOCK || checked(&entry.file_name()).is_err() {
+            if checked(&entry.file_name()).is_err() {
                 continue;
             }
             let place = entry.path();
@@ -188,7 +186,7 @@ pub fn list() -> Vec<Pin> {
 
 /// The namespaces that a pin keeps, or why it keeps none.
 fn open(name: &str, place: &Path) -> Result<Vec<Target>, String> {
-    if place.is_dir() { open_mounts(name, place) } else { open_kept(name, place) }
+    if place.is_dir() { open_mounts(name, place) } else { keeper::open(name, place) }
 }
 
 fn open_mounts(name: &str, place: &Path) -> Result<Vec<Target>, String> {
@@ -204,128 +202,134 @@ fn open_mounts(name: &str, place: &Path) -> Result<Vec<Target>, String> {
     if targets.is_empty() { Err("it has no namespace".to_owned()) } else { Ok(targets) }
 }
 
-/// What the file of a keeper says.
-struct Kept {
-    pid: u32,
-    /// When the keeper started, in clock ticks since boot: another process with its number started at another time.
-    started: String,
-    descriptors: Vec<(Namespace, u32)>,
-}
-
-fn read_kept(place: &Path) -> Option<Kept> {
-    // A pipe in its place would be waited for.
-    if !fs::symlink_metadata(place).ok()?.is_file() {
-        return None;
-    }
-    let text = fs::read_to_string(place).ok()?;
-    let mut words = text.split_ascii_whitespace();
-    let (pid, started) = (words.next()?.parse().ok()?, words.next()?.to_owned());
-    let entry = |word: &str| {
-        let (kind, fd) = word.split_once('=')?;
-        Some((kind.parse().ok()?, fd.parse().ok()?))
-    };
-    Some(Kept { pid, started, descriptors: words.map(entry).collect::<Option<_>>()? })
-}
-
-/// When a process started.
-fn started(pid: u32) -> Option<String> {
-    sept::host::stat_field(pid, 22)
-}
-
-/// The keeper, if it is still the same process.
-fn keeper(kept: &Kept) -> Option<Target> {
-    let process = Target::process(kept.pid).ok()?;
-    // In this order: the number is held by the pidfd when the time is read.
-    (started(kept.pid)? == kept.started && !process.has_ended()).then_some(process)
-}
-
-fn open_kept(name: &str, place: &Path) -> Result<Vec<Target>, String> {
-    let kept = read_kept(place).ok_or("its file can't be read")?;
-    let process = keeper(&kept).ok_or("its keeper has ended")?;
-    let open = |(_, fd): &(Namespace, u32)| {
-        let file = NamespaceFile::open(format!("/proc/{}/fd/{fd}", kept.pid));
-        file.map(|file| Target::open(file, format!("pin {name}")))
-            .map_err(|error| format!("what its keeper holds can't be opened ({})", error.summary()))
-    };
-    let targets = kept.descriptors.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    if process.has_ended() { Err("its keeper has ended".to_owned()) } else { Ok(targets) }
-}
-
 /// Refuses a name that is taken, or can't be one.
 pub fn check_new(name: &OsStr) -> Result<(), Failure> {
     let name = checked(name)?;
-    let Some(place) = own_place()?.join(&name).symlink_metadata().ok().map(|_| own_place()) else {
+    let place = own_place()?.join(&name);
+    if place.symlink_metadata().is_err() {
         return Ok(());
-    };
-    Err(taken(&name, &place?.join(&name)))
-}
-
-fn taken(name: &str, place: &Path) -> Failure {
+    }
     let failure = Failure::usage(format!("there is a pin {name} already"));
-    match open(name, place) {
+    Err(match open(&name, &place) {
         Ok(_) => failure.fix(format!("take another name, or let go of that one: sept unpin {name}")),
         Err(why) => failure.why(format!("it is stale: {why}")).fix(format!("sept unpin {name}")),
-    }
+    })
 }
 
 /// Keeps the namespaces of these kinds, or all that differ from ours.
-pub fn pin(target: &Target, kinds: Namespaces, name: &OsStr) -> Result<(), Failure> {
-    let name = checked(name)?;
-    let offered: Vec<Namespace> = match target.kind() {
-        Some(kind) => vec![kind],
-        None => Namespace::ALL.to_vec(),
-    };
-    let mut files = Vec::new();
-    for kind in offered {
-        if kinds.contains(kind) || (kinds.is_empty() && target.differs(kind)?) {
-            files.push(target.namespace(kind)?);
-        }
-    }
-    if let Some(missing) = kinds.iter().find(|kind| files.iter().all(|file| file.kind() != *kind)) {
-        return Err(Failure::usage(format!("{target} has no {missing} namespace")));
-    }
-    if files.is_empty() {
-        return Err(Failure::usage(format!(
-            "{target} has the same namespaces as we have: there is nothing to pin"
-        ))
-        .fix("name the kinds to pin all the same, for instance -n"));
-    }
-    let place = own_place()?;
-    let mut dirs = DirBuilder::new();
-    let mode = if is_root() { 0o755 } else { 0o700 };
-    let made = dirs.recursive(true).mode(mode).create(&place);
-    made.map_err(|error| Failure::io(format!("cannot make {}", place.display()), &error))?;
+pub fn pin(targets: &[Target], kinds: Namespaces, name: &OsStr) -> Result<(), Failure> {
+    let files = offered(targets, kinds)?;
     if files.iter().any(|file| file.kind() == Namespace::Pid) {
         // Told, not refused: the others of the pin are kept all the same.
         report::note("a pid namespace ends with its PID 1, pinned or not");
     }
-    let _lock = lock(&place)?;
-    if is_root() { pin_by_mounts(&place, &name, &files) } else { pin_by_keeper(&place, &name, &files) }
+    let place = Place::alone()?;
+    check_new(name)?;
+    let name = checked(name)?;
+    make_dir(&place.path)?;
+    if is_root() { bind(&place.path, &name, &files) } else { keeper::pin(&place.path, &name, &files) }
+}
+
+/// What is to be kept of these targets: a process, or each namespace of a file or a pin.
+fn offered(targets: &[Target], kinds: Namespaces) -> Result<Vec<NamespaceFile>, Failure> {
+    let mut files = Vec::new();
+    for target in targets {
+        let offered = target.kind().map_or(Namespace::ALL.to_vec(), |kind| vec![kind]);
+        for kind in offered {
+            if kinds.contains(kind) || (kinds.is_empty() && target.differs(kind)?) {
+                files.push(target.namespace(kind)?);
+            }
+        }
+    }
+    // Those of a pin have one name.
+    let whose = targets.first().map(Target::to_string).unwrap_or_default();
+    if let Some(missing) = kinds.iter().find(|kind| files.iter().all(|file| file.kind() != *kind)) {
+        return Err(Failure::usage(format!("{whose} has no {missing} namespace")));
+    }
+    if files.is_empty() {
+        return Err(Failure::usage(format!(
+            "{whose} has the same namespaces as we have: there is nothing to pin"
+        ))
+        .fix("name the kinds to pin all the same, for instance -n"));
+    }
+    Ok(files)
 }
 
 const LOCK: &str = ".lock";
 
-/// One at a time: who makes or removes pins must find the place as it is.
-fn lock(place: &Path) -> Result<File, Failure> {
-    let path = place.parent().unwrap_or(place).join(LOCK);
-    let failed = |error: io::Error| Failure::io(format!("cannot lock {}", path.display()), &error);
-    let file =
-        File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
-    rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
-    Ok(file)
+/// The place of this user's pins, while nobody else makes or removes some.
+struct Place {
+    path: PathBuf,
+    _lock: File,
 }
 
-fn pin_by_mounts(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure> {
+impl Place {
+    fn alone() -> Result<Self, Failure> {
+        let path = own_place()?;
+        let above = path.parent().unwrap_or(&path);
+        // A root that is a few files may have no /run.
+        above.parent().map(make_dir).transpose()?;
+        let lock = above.join(LOCK);
+        let failed = |error: io::Error| Failure::io(format!("cannot lock {}", lock.display()), &error);
+        let mut options = File::options();
+        options.create(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        loop {
+            make_dir(above)?;
+            let file = match options.open(&lock) {
+                // Somebody else has let go of the last pin in between. A link that leads nowhere is no such case.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !above.is_symlink() => continue,
+                opened => opened.map_err(failed)?,
+            };
+            rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
+            if is_at(&file, &lock).map_err(failed)? {
+                return Ok(Self { path, _lock: file });
+            }
+        }
+    }
+}
+
+/// Whether a file is the one at this path. A lock that was waited for may be gone from there, and others lock its successor.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found.map(|found| (found.dev(), found.ino()) == (held.dev(), held.ino())),
+    }
+}
+
+impl Drop for Place {
+    /// After the last pin nothing stays: neither the mount, whoever looks into it, nor the directories, nor the lock.
+    fn drop(&mut self) {
+        let empty = fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_none());
+        if empty && is_root() && is_mount_point(&self.path) {
+            let _ = rustix::mount::unmount(&self.path, UnmountFlags::DETACH);
+        }
+        let removed = fs::remove_dir(&self.path);
+        let gone = removed.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true);
+        if gone && let Some(above) = self.path.parent() {
+            let _ = fs::remove_file(above.join(LOCK));
+            let _ = fs::remove_dir(above);
+        }
+    }
+}
+
+/// Makes a directory, if it is not there.
+fn make_dir(path: &Path) -> Result<(), Failure> {
+    let mode = if is_root() { 0o755 } else { 0o700 };
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|error| Failure::io(format!("cannot make {}", path.display()), &error)),
+    }
+}
+
+fn bind(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure> {
     if Host::caller().capabilities & (1 << CAP_SYS_ADMIN) == 0 {
         return Err(Failure::usage("cannot pin: root without CAP_SYS_ADMIN can't mount")
             .fix("run it outside of the container"));
     }
     make_private(place)?;
     let dir = place.join(name);
-    match fs::create_dir(&dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(name, &dir)),
-        made => made.map_err(|error| Failure::io(format!("cannot make {}", dir.display()), &error))?,
-    }
+    fs::create_dir(&dir).map_err(|error| Failure::io(format!("cannot make {}", dir.display()), &error))?;
     for file in files {
         let path = dir.join(file.kind().link());
         let bound = File::create_new(&path).and_then(|_| {
@@ -339,9 +343,8 @@ fn pin_by_mounts(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<()
             // A mount namespace can be bound only in an older one, and some kernels number them by processor, so that one
             // older looks younger (Linux 6.18). A process can hold it all the same.
             if file.kind() == Namespace::Mount && error.raw_os_error() == Some(libc::EINVAL) {
-                return pin_by_keeper(place, name, files);
+                return keeper::pin(place, name, files);
             }
-            tidy(place);
             return Err(failure);
         }
     }
@@ -380,78 +383,14 @@ fn remove_mounts(dir: &Path) -> Result<(), Failure> {
     fs::remove_dir(dir).map_err(|error| failed(dir, error))
 }
 
-/// After the last pin nothing stays, neither the mount nor the directories. Where it is in use, it stays.
-fn tidy(place: &Path) {
-    let empty = fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
-    if !empty {
-        return;
-    }
-    if is_root() && is_mount_point(place) {
-        let _ = rustix::mount::unmount(place, UnmountFlags::empty());
-    }
-    if fs::remove_dir(place).is_ok()
-        && let Some(above) = place.parent()
-    {
-        let _ = fs::remove_file(above.join(LOCK));
-        let _ = fs::remove_dir(above);
-    }
-}
-
-fn pin_by_keeper(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure> {
-    let path = place.join(name);
-    let mut record = match File::options().write(true).create_new(true).mode(0o600).open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(name, &path)),
-        made => made.map_err(|error| Failure::io(format!("cannot make {}", path.display()), &error))?,
-    };
-    let kept = keep_by_process(name, files).and_then(|line| {
-        record.write_all(line.as_bytes()).map_err(|error| Failure::io("cannot write the pin", &error))
-    });
-    if kept.is_err() {
-        let _ = fs::remove_file(&path);
-        tidy(place);
-    }
-    kept
-}
-
-/// Starts the keeper; its line for the file.
-fn keep_by_process(name: &str, files: &[NamespaceFile]) -> Result<String, Failure> {
-    let descriptors: Vec<(Namespace, i32)> =
-        files.iter().map(|file| (file.kind(), file.as_fd().as_raw_fd())).collect();
-    let words: Vec<String> = descriptors.iter().map(|(kind, fd)| format!("{kind}={fd}")).collect();
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("sept").args(["keep", name]).args(&words).env_clear().current_dir("/").new_session();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let keeper = command.keep_fds(descriptors.iter().map(|(_, fd)| *fd)).spawn()?;
-    let started = started(keeper.id()).ok_or_else(|| Failure::usage("the keeper ended at once"))?;
-    Ok(format!("{} {started} {}\n", keeper.id(), words.join(" ")))
-}
-
-/// `sept keep NAME KIND=FD…`: what the keeper runs. Not for users.
-pub fn keep(parser: &mut Parser) -> Result<u8, Failure> {
-    if parser.raw_args().map_err(words::usage)?.next().is_none() {
-        return Err(Failure::usage("sept keep is how sept pin holds namespaces").fix("sept pin TARGET NAME"));
-    }
-    let signals =
-        sept::signal::Receiver::new().map_err(|error| Failure::io("cannot receive signals", &error))?;
-    loop {
-        let mut waited = [rustix::event::PollFd::new(&signals, rustix::event::PollFlags::IN)];
-        // EINTR is no end.
-        let _ = rustix::event::poll(&mut waited, None);
-        while let Ok(Some(received)) = signals.next() {
-            // A terminal's hang-up is not for it: it is to outlive the session's shell.
-            if matches!(received.signal, libc::SIGTERM | libc::SIGINT) {
-                return Ok(0);
-            }
-        }
-    }
-}
-
 /// Lets go of a pin, stale or not.
 pub fn unpin(name: &OsStr) -> Result<(), Failure> {
     let name = checked(name)?;
-    let place = own_place()?;
-    let path = place.join(&name);
-    if path.symlink_metadata().is_err() {
+    let path = own_place()?.join(&name);
+    let is_there = || path.symlink_metadata().is_ok();
+    let _alone = is_there().then(Place::alone).transpose()?;
+    // Asked again: somebody else may have let go of it meanwhile.
+    if !is_there() {
         return Err(match place_of(&name) {
             Some(_) => {
                 Failure::usage(format!("the pin {name} is root's")).fix(format!("sudo sept unpin {name}"))
@@ -459,29 +398,9 @@ pub fn unpin(name: &OsStr) -> Result<(), Failure> {
             None => unknown(&name),
         });
     }
-    let _lock = lock(&place)?;
     if path.is_dir() {
-        remove_mounts(&path)?;
-    } else {
-        let process = read_kept(&path).and_then(|kept| keeper(&kept));
-        if let Some(process) = process {
-            end(&process)?;
-        }
-        fs::remove_file(&path)
-            .map_err(|error| Failure::io(format!("cannot remove {}", path.display()), &error))?;
+        return remove_mounts(&path);
     }
-    tidy(&place);
-    Ok(())
-}
-
-fn end(keeper: &Target) -> Result<(), Failure> {
-    let failed = |errno: rustix::io::Errno| Failure::io("cannot end the keeper", &errno.into());
-    let pidfd: OwnedFd = keeper.to_pidfd().map_err(|error| Failure::io("cannot hold the keeper", &error))?;
-    match rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL) {
-        Err(rustix::io::Errno::SRCH) => return Ok(()),
-        sent => sent.map_err(failed)?,
-    }
-    // Its descriptors are closed when it has ended.
-    let ended = rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN);
-    rustix::event::poll(&mut [ended], None).map(drop).map_err(failed)
+    keeper::end(&path)?;
+    fs::remove_file(&path).map_err(|error| Failure::io(format!("cannot remove {}", path.display()), &error))
 }

@@ -168,7 +168,7 @@ fn spawn(
         connection.send(&listener, parked.id(), request.root.as_deref())?;
     }
     if let Some(name) = &request.pin {
-        pins::pin(&Target::process(parked.id())?, Namespaces::NONE, name)?;
+        pins::pin(&[Target::process(parked.id())?], Namespaces::NONE, name)?;
     }
     parked.start_unless(|| watch.give_up()).map_err(|error| {
         // What was kept is the namespaces of a command that never ran.

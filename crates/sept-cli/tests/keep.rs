@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{Pins, Waiting, host, is_root, namespace_of, need_root, skip, soon, stderr, stdout};
+use common::{
+    Pins, Scratch, Waiting, copy_executable, host, is_root, namespace_of, need_root, skip, soon, stderr,
+    stdout,
+};
 
 /// A name that no other test, nor another run, takes.
 fn name(what: &str) -> String {
@@ -192,4 +195,111 @@ fn a_mount_namespace_is_pinned_from_another_one() {
     // The parent is on one processor, the namespaces come from each.
     let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output();
     assert_eq!(stdout(&output.expect("unshare starts")), "");
+}
+
+/// The keepers of a pin.
+fn keepers(name: &str) -> Vec<String> {
+    let found = host("pgrep", &["-f", &format!("^sept keep {name}")]);
+    found.lines().map(str::to_owned).collect()
+}
+
+/// sept as whoever makes these tests, by an id that is not root's: such a one pins by a keeper.
+const NOT_ROOT: &str = "unshare -U --map-user=1000 --map-group=1000";
+
+#[test]
+fn a_pin_that_cannot_be_written_leaves_no_keeper() {
+    let (scratch, name, sept) = (Scratch::new(), name("full"), common::path());
+    let dir = scratch.0.display();
+    let script = format!(
+        "mount -t tmpfs -o size=64k none {dir} && head -c 1M /dev/zero >{dir}/full 2>/dev/null; \
+         XDG_RUNTIME_DIR={dir} {NOT_ROOT} {sept} run -Uru --pin {name} true; echo $?; ls -A {dir}"
+    );
+    let output = std::process::Command::new("unshare").args(["-Urm", "sh", "-c", &script]).output();
+    let output = output.expect("unshare starts");
+    assert!(stderr(&output).contains("cannot write the pin: no space left on device"), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "125\nfull");
+    assert_eq!(keepers(&name), [""; 0]);
+}
+
+#[test]
+fn a_pin_is_pinned_by_another_name() {
+    let pins = Pins::new();
+    let (first, second) = (name("first"), name("second"));
+    let target = Waiting::new(&["-Uru", "--hostname", "twice"]);
+    stdout(&pins.sept(&["pin", &target.inside().to_string(), &first]));
+    drop(target);
+    failed(&pins.sept(&["pin", "-n", &first, &second]), "has no net namespace");
+    assert!(!pins.place(&second).exists());
+    stdout(&pins.sept(&["pin", &first, &second]));
+    stdout(&pins.sept(&["unpin", &first]));
+    assert_eq!(stdout(&pins.sept(&["enter", &second, "hostname"])), "twice");
+    stdout(&pins.sept(&["unpin", &second]));
+}
+
+/// What a script prints and says that has a place for pins to itself, `$run`, and `$sept`. Root's is a mount namespace's.
+fn in_a_place_of_its_own(script: &str) -> (String, String) {
+    let scratch = Scratch::new();
+    let (sept, run) = (scratch.path("sept"), scratch.path("run"));
+    // Where it was may be below /run.
+    copy_executable(&common::path(), &sept);
+    std::fs::create_dir(&run).expect("a directory can be made");
+    let (around, begin): (&[&str], _) = if is_root() {
+        (&["unshare", "-m"], "run=/run; mount -t tmpfs none /run")
+    } else {
+        (&["env"], "true")
+    };
+    let mut shell = std::process::Command::new(around[0]);
+    shell.args(&around[1..]).args(["sh", "-c", &format!("{begin}; {script}")]);
+    let output = shell.env("sept", sept).env("run", &run).env("XDG_RUNTIME_DIR", &run).output();
+    let output = output.expect("the shell starts");
+    (stdout(&output), stderr(&output))
+}
+
+/// Each last unpin takes away the place of all pins, which another is about to use.
+#[test]
+fn pins_are_made_and_let_go_of_at_once() {
+    let (name, target) = (name("race"), Waiting::new(&["-Uru"]));
+    let pid = target.inside();
+    let (told, error) = in_a_place_of_its_own(&format!(
+        "for n in 1 2 3 4; do \
+             (for _ in $(seq 25); do $sept pin {pid} {name}-$n && $sept unpin {name}-$n || exit; done; echo done) & \
+         done; wait; ls -A $run"
+    ));
+    assert_eq!((told.as_str(), error.as_str()), ("done\ndone\ndone\ndone", ""));
+    assert_eq!(keepers(&name), [""; 0]);
+}
+
+#[test]
+fn who_looks_at_pins_does_not_keep_their_place() {
+    let (name, target) = (name("looked-at"), Waiting::new(&["-Uru"]));
+    let pid = target.inside();
+    let (told, error) = in_a_place_of_its_own(&format!(
+        "$sept pin {pid} {name} && cd $run/sept/pins && $sept unpin {name} && ls -A $run"
+    ));
+    assert_eq!((told.as_str(), error.as_str()), ("", ""));
+}
+
+/// There the keeper has another number in /proc than the one by which sept knows it.
+#[test]
+fn a_keeper_is_found_in_the_proc_of_an_outer_pid_namespace() {
+    let (scratch, name, sept) = (Scratch::new(), name("outer"), common::path());
+    let script = format!(
+        "{sept} run -Uru --hostname kept --pin {name} true && {sept} enter {name} hostname && {sept} unpin {name}"
+    );
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &format!("exec {NOT_ROOT} -p --fork --kill-child sh -c '{script}; echo $?'")]);
+    let output = shell.env("XDG_RUNTIME_DIR", &scratch.0).output().expect("the shell starts");
+    assert_eq!(stdout(&output), "kept\n0", "{}", stderr(&output));
+    assert_eq!(keepers(&name), [""; 0]);
+}
+
+/// To enter it would be to run where one is.
+#[test]
+fn a_pin_of_nothing_is_stale() {
+    let (told, error) = in_a_place_of_its_own(
+        "mkdir -p $run/sept/pins; echo $$ $(cut -d' ' -f22 /proc/$$/stat) >$run/sept/pins/nothing; \
+         $sept enter nothing echo entered; $sept unpin nothing && ls -A $run",
+    );
+    assert_eq!(told, "");
+    assert!(error.contains("the pin nothing is stale"), "{error}");
 }

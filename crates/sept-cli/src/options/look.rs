@@ -18,8 +18,8 @@ pub static PIN: Page = Page {
     about: "Keeps the namespaces of TARGET by NAME, without a process in them.",
     usage: "[OPTIONS] TARGET NAME",
     options: &[MOUNT, UTS, IPC, NET, PID, USER, CGROUP, TIME, JSON_ERRORS, HELP],
-    notes: "TARGET is a process id or the file of a namespace. Without kinds: all that differ from ours. NAME can be used\n\
-            wherever TARGET can: `sept enter NAME`, `sept run --join net=NAME`. For root the pin is a bind mount below\n\
+    notes: "TARGET is a process id, the file of a namespace, or a pinned name. Without kinds: all that differ from ours. NAME can\n\
+            be used wherever TARGET can: `sept enter NAME`, `sept run --join net=NAME`. For root the pin is a bind mount below\n\
             /run/sept; for others a small process holds it, and $XDG_RUNTIME_DIR/sept knows that process.\n\
             A pid namespace ends with its PID 1, pinned or not.",
     examples: &[(
