@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 use sept::{Command, Host, Namespace, Namespaces, Target};
 
 use crate::failure::Failure;
@@ -386,12 +386,7 @@ fn program(request: &Request, process: Option<&Target>, joined: &Joined) -> (OsS
     }
     let shell = std::env::var_os("SHELL").filter(|shell| Path::new(shell).is_absolute());
     let moves = request.enter.root.is_some() || joined.kinds().any(|(_, kind)| kind == Namespace::Mount);
-    let there = |shell: &OsString| {
-        let Some(root) = process.filter(|_| moves).and_then(|process| process.directory("root").ok()) else {
-            return !moves;
-        };
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        rustix::fs::openat2(root, shell, flags, Mode::empty(), ResolveFlags::IN_ROOT).is_ok()
-    };
+    let there =
+        |shell: &OsString| !moves || process.is_some_and(|process| process.has_file(shell).unwrap_or(false));
     (shell.filter(there).unwrap_or_else(|| "/bin/sh".into()), Vec::new())
 }

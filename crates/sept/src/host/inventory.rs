@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, statx};
 
 use crate::host::common::open_place;
 use crate::namespace::Namespace;
@@ -223,7 +223,7 @@ enum Place {
 }
 
 impl Place {
-    fn open(&self) -> Option<NamespaceFile> {
+    fn open(&self, device: u64) -> Option<NamespaceFile> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         match self {
             Self::Link(path) => {
@@ -235,27 +235,27 @@ impl Place {
                 // Links lead nowhere outside; and only by names that the kernel has at hand, as it has those of mount
                 // points: a file system in user space must not be asked, it could keep us waiting.
                 let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-                opened(&rustix::fs::openat2(root, path, look, Mode::empty(), resolve).ok()?)
+                opened(&rustix::fs::openat2(root, path, look, Mode::empty(), resolve).ok()?, device)
             }
             Self::Descriptor { pid, fd } => {
                 let look = OFlags::PATH | OFlags::CLOEXEC;
-                opened(&rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), look, Mode::empty()).ok()?)
+                opened(&rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), look, Mode::empty()).ok()?, device)
             }
             Self::Open => None,
         }
     }
 }
 
-/// The file at a place, if it is a namespace: to open another, a device or one in user space, could do something.
-fn opened(place: &OwnedFd) -> Option<NamespaceFile> {
-    if rustix::fs::fstatfs(place).ok()?.f_type as u64 != NSFS_MAGIC {
+/// The file at a place, if it is a namespace, by the device of those: to open another, a device or one in user space, could do
+/// something. Not by statfs(2), which asks a file system in user space: its answer may never come.
+fn opened(place: &OwnedFd, device: u64) -> Option<NamespaceFile> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let found = statx(place, c"", flags, StatxFlags::TYPE).ok()?;
+    if rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor) != device {
         return None;
     }
     NamespaceFile::from_fd(open_place(place).ok()?)
 }
-
-/// What statfs(2) says of a namespace's file.
-const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 struct Table {
     device: u64,
@@ -341,7 +341,7 @@ impl Table {
     fn relate(&mut self) -> io::Result<()> {
         for (key, place) in std::mem::take(&mut self.places) {
             // One that is gone by now has no more to tell.
-            if let Some(file) = place.open()
+            if let Some(file) = place.open(self.device)
                 && file.kind() == key.0
                 && file.id()?.inode == key.1
             {
