@@ -1,12 +1,14 @@
 //! `sept enter`: joins what is there.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
 use rustix::fs::{Mode, OFlags};
-use sept::{Command, Host, Namespace, Namespaces, Target};
+use rustix::process::PidfdGetfdFlags;
+use sept::{Command, Host, Namespace, NamespaceFile, Namespaces, Target};
 
 use crate::failure::Failure;
 use crate::options;
@@ -162,14 +164,10 @@ fn socket(target: &Target, fd: i32) -> Result<Target, Failure> {
         Failure::io(format!("cannot get descriptor {fd} of {target}, or the namespace of that"), &error)
             .why("it takes CAP_NET_ADMIN, and the right to look into the process, and the descriptor must be a socket")
     };
-    let pid = target.pid().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
-    let pidfd = pid
-        .ok_or(rustix::io::Errno::SRCH)
-        .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()));
-    let copy = pidfd
-        .and_then(|pidfd| rustix::process::pidfd_getfd(pidfd, fd, rustix::process::PidfdGetfdFlags::empty()));
-    let copy = copy.map_err(|errno| failed(errno.into()))?;
-    let file = sept::NamespaceFile::of_socket(std::os::fd::AsFd::as_fd(&copy)).map_err(failed)?;
+    let pidfd = target.to_pidfd().map_err(failed)?;
+    let copy = rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())
+        .map_err(|errno| failed(errno.into()))?;
+    let file = NamespaceFile::of_socket(copy.as_fd()).map_err(failed)?;
     Ok(Target::open(file, format!("socket {fd} of {target}")))
 }
 
