@@ -365,16 +365,12 @@ fn cgroup(target: &Target) -> Result<PathBuf, Failure> {
         return Err(Failure::usage(format!("{target} is in a cgroup outside of this cgroup namespace"))
             .fix("leave --join-cgroup out, or enter from outside of this cgroup namespace"));
     }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")
+    let mount = sept::host::mounted("cgroup2")
         .map_err(|error| Failure::io("cannot read /proc/self/mountinfo", &error))?;
-    let mount = mounts.lines().find_map(|line| {
-        let (fields, kind) = line.split_once(" - ")?;
-        kind.starts_with("cgroup2 ").then(|| fields.split(' ').nth(4))?
-    });
     let mount = mount.ok_or_else(|| {
         Failure::usage("cgroup version 2 is not mounted here").fix("mount -t cgroup2 none /sys/fs/cgroup")
     })?;
-    Ok(Path::new(mount).join(PathBuf::from(OsString::from_vec(path.to_vec()))))
+    Ok(mount.join(PathBuf::from(OsString::from_vec(path.to_vec()))))
 }
 
 /// COMMAND, else $SHELL where it is inside, else /bin/sh.

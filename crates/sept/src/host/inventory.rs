@@ -12,7 +12,7 @@ use std::thread;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, statx};
 
-use crate::host::common::open_place;
+use crate::host::common::{open_place, unescaped};
 use crate::namespace::Namespace;
 use crate::sys;
 use crate::target::{NamespaceFile, NamespaceId};
@@ -400,34 +400,13 @@ pub(crate) fn bound(line: &str) -> Option<(Namespace, u64, PathBuf)> {
     let mut fields = fields.split(' ').skip(3);
     let (root, path) = (fields.next()?, fields.next()?);
     let (kind, inode) = parse(root.as_bytes())?;
-    Some((kind, inode, PathBuf::from(unescaped(path))))
+    Some((kind, inode, unescaped(path)))
 }
 
 /// All that are told, as far as one reads, and so many at most.
 fn all_bound(mounts: impl Read, most: usize) -> impl Iterator<Item = (Namespace, u64, PathBuf)> {
     let lines = BufReader::new(mounts.take(MOST_OF_MOUNTINFO)).split(b'\n').map_while(Result::ok);
     lines.filter_map(|line| bound(&String::from_utf8_lossy(&line))).take(most)
-}
-
-/// The octal escapes of proc_pid_mountinfo(5).
-fn unescaped(path: &str) -> String {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let code = octal.filter(|_| first == b'\\').and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(code) => {
-                bytes.push(code);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -444,13 +423,12 @@ mod tests {
     }
 
     #[test]
-    fn links_and_escapes_are_read() {
+    fn links_are_read() {
         assert_eq!(parse(b"net:[4026531840]"), Some((Namespace::Net, 4_026_531_840)));
         assert_eq!(parse(b"mnt:[7]"), Some((Namespace::Mount, 7)));
         for other in [b"socket:[7]".as_slice(), b"/dev/null", b"net:[x]", b"net:[7", b""] {
             assert_eq!(parse(other), None);
         }
-        assert_eq!(unescaped(r"/a\040b\134c\0"), r"/a b\c\0");
     }
 
     #[test]
