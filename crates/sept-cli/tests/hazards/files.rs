@@ -336,6 +336,11 @@ fn nothing_of_proc_that_is_roots_alone_is_writable() {
     assert_eq!(tried(&["--read-only", "--proc", "/proc"]), 3, "with a proc that was asked for");
     assert_eq!(tried(&["--read-only"]), 0);
     assert_eq!(tried(&["--read-only", "--init"]), 0);
+    // What this kernel may not have, or what does harm when it is written.
+    let plan = stdout(&run(&["--read-only", "--plan", "true"]));
+    for name in ["sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi", "dynamic_debug"] {
+        assert!(plan.contains(&format!("make /proc/{name} read-only")), "{plan}");
+    }
     let scratch = Scratch::new();
     let root = root_of(&scratch);
     std::fs::create_dir(format!("{root}/tmp")).expect("a directory can be made");
