@@ -1,5 +1,5 @@
 //! A look at a file that may be of a hostile file system in user space. That answers when it likes, and who waits for it is beyond
-//! SIGKILL, with all its threads: so a copy of this process looks, which can be given up.
+//! SIGKILL, with all its threads: so a copy of this process looks, which can be given up (docs/decisions/0024-looking.md).
 
 use std::ffi::{CStr, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
