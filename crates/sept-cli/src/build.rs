@@ -240,8 +240,16 @@ fn identity(request: &Request, command: &mut Command) {
 }
 
 /// What of proc is guarded by its owner alone, who is root, in whatever user namespace; and leads to code outside.
-const OF_ROOT: [&str; 7] =
-    ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi"];
+const OF_ROOT: [&str; 8] = [
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/irq",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/acpi",
+    "/proc/scsi",
+    "/proc/dynamic_debug",
+];
 
 fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command) {
     let (new_mount, new_pid) = (set.contains(Namespace::Mount), set.contains(Namespace::Pid));

@@ -262,15 +262,7 @@ fn confinement(findings: &mut Vec<Finding>) {
 }
 
 fn cgroups(findings: &mut Vec<Finding>) {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let of = |kind: &str| {
-        let start = format!("{kind} ");
-        mounts.lines().find_map(|line| {
-            let (own, file_system) = line.split_once(" - ")?;
-            file_system.starts_with(&start).then(|| own.split(' ').nth(4).map(str::to_owned))?
-        })
-    };
-    let (two, one) = (of("cgroup2"), of("cgroup"));
+    let [two, one] = ["cgroup2", "cgroup"].map(|kind| sept::host::mounted(kind).ok().flatten());
     let version = match (&two, &one) {
         (Some(_), Some(_)) => "hybrid: controllers in version 1, and a version 2 beside",
         (Some(_), None) => "version 2",
@@ -287,7 +279,7 @@ fn cgroups(findings: &mut Vec<Finding>) {
     if let Some(mount) = two {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
-        let dir = Path::new(&mount).join(path);
+        let dir = mount.join(path);
         let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
         let controllers = controllers.trim();
         findings.push(Finding {

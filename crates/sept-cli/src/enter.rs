@@ -1,12 +1,14 @@
 //! `sept enter`: joins what is there.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-use sept::{Command, Host, Namespace, Namespaces, Target};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::PidfdGetfdFlags;
+use sept::{Command, Host, Namespace, NamespaceFile, Namespaces, Target};
 
 use crate::failure::Failure;
 use crate::options;
@@ -162,14 +164,10 @@ fn socket(target: &Target, fd: i32) -> Result<Target, Failure> {
         Failure::io(format!("cannot get descriptor {fd} of {target}, or the namespace of that"), &error)
             .why("it takes CAP_NET_ADMIN, and the right to look into the process, and the descriptor must be a socket")
     };
-    let pid = target.pid().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
-    let pidfd = pid
-        .ok_or(rustix::io::Errno::SRCH)
-        .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()));
-    let copy = pidfd
-        .and_then(|pidfd| rustix::process::pidfd_getfd(pidfd, fd, rustix::process::PidfdGetfdFlags::empty()));
-    let copy = copy.map_err(|errno| failed(errno.into()))?;
-    let file = sept::NamespaceFile::of_socket(std::os::fd::AsFd::as_fd(&copy)).map_err(failed)?;
+    let pidfd = target.to_pidfd().map_err(failed)?;
+    let copy = rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())
+        .map_err(|errno| failed(errno.into()))?;
+    let file = NamespaceFile::of_socket(copy.as_fd()).map_err(failed)?;
     Ok(Target::open(file, format!("socket {fd} of {target}")))
 }
 
@@ -367,16 +365,12 @@ fn cgroup(target: &Target) -> Result<PathBuf, Failure> {
         return Err(Failure::usage(format!("{target} is in a cgroup outside of this cgroup namespace"))
             .fix("leave --join-cgroup out, or enter from outside of this cgroup namespace"));
     }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")
+    let mount = sept::host::mounted("cgroup2")
         .map_err(|error| Failure::io("cannot read /proc/self/mountinfo", &error))?;
-    let mount = mounts.lines().find_map(|line| {
-        let (fields, kind) = line.split_once(" - ")?;
-        kind.starts_with("cgroup2 ").then(|| fields.split(' ').nth(4))?
-    });
     let mount = mount.ok_or_else(|| {
         Failure::usage("cgroup version 2 is not mounted here").fix("mount -t cgroup2 none /sys/fs/cgroup")
     })?;
-    Ok(Path::new(mount).join(PathBuf::from(OsString::from_vec(path.to_vec()))))
+    Ok(mount.join(PathBuf::from(OsString::from_vec(path.to_vec()))))
 }
 
 /// COMMAND, else $SHELL where it is inside, else /bin/sh.
@@ -386,12 +380,7 @@ fn program(request: &Request, process: Option<&Target>, joined: &Joined) -> (OsS
     }
     let shell = std::env::var_os("SHELL").filter(|shell| Path::new(shell).is_absolute());
     let moves = request.enter.root.is_some() || joined.kinds().any(|(_, kind)| kind == Namespace::Mount);
-    let there = |shell: &OsString| {
-        let Some(root) = process.filter(|_| moves).and_then(|process| process.directory("root").ok()) else {
-            return !moves;
-        };
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        rustix::fs::openat2(root, shell, flags, Mode::empty(), ResolveFlags::IN_ROOT).is_ok()
-    };
+    let there =
+        |shell: &OsString| !moves || process.is_some_and(|process| process.has_file(shell).unwrap_or(false));
     (shell.filter(there).unwrap_or_else(|| "/bin/sh".into()), Vec::new())
 }

@@ -74,11 +74,9 @@ impl Report {
     pub fn open(request: &Request) -> Result<Self, Failure> {
         let mut files = Vec::new();
         if let Some(path) = &request.report {
-            let failed =
-                |error| Failure::io(format!("cannot write the report to {}", path.display()), &error);
             files.push(match descriptor_of(path) {
                 Some(fd) => (same(fd)?, None),
-                None => (create(path).map_err(failed)?, Some(path.clone())),
+                None => (create(path).map_err(|error| not_to(path, &error))?, Some(path.clone())),
             });
         }
         if let Some(fd) = request.report_fd {
@@ -192,12 +190,27 @@ impl Report {
     }
 }
 
-/// No file that a link leads to: an earlier COMMAND may have left that.
+/// No file that a link leads to, and no named pipe that has to be waited for: an earlier COMMAND may have left either.
 fn create(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = File::options();
-    let options =
-        options.write(true).create(true).truncate(true).custom_flags(OFlags::NOFOLLOW.bits() as i32);
-    options.open(path)
+    options.write(true).create(true).truncate(true).custom_flags(flags.bits() as i32);
+    let file = options.open(path)?;
+    // Only opening shall not wait: whoever reads from a pipe may be slow.
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok(file)
+}
+
+fn not_to(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::io(format!("cannot write the report to {}", path.display()), error);
+    if error.raw_os_error() != Some(Errno::NXIO.raw_os_error()) {
+        return failure;
+    }
+    failure
+        .why("it is a named pipe that nobody reads, or a socket")
+        .fix(format!("start what reads it first: cat {} &", path.display()))
+        .fix("give a pipe that is open: --report-fd; or name a file")
 }
 
 fn is_at(file: &File, path: &Path) -> bool {

@@ -22,9 +22,10 @@ pub fn enter() -> Result<PathBuf, Failure> {
             .fix("--cgroup-manager fs, as root"));
     }
     let pid = std::process::id();
-    // Another process may have had this pid, and its scope may not be gone yet.
+    // Another process may have had this pid, and its scope may not be gone yet: with when this one began it comes but once.
+    let ticks = sept::host::stat_field(pid, 22).unwrap_or_default();
+    let name = format!("sept-{pid}-{ticks}.scope");
     let begun = Instant::now();
-    let name = format!("sept-{pid}-{}.scope", begun_ticks());
     ask(&name, pid)?;
     let scope = loop {
         let own = fs::read_to_string("/proc/self/cgroup")
@@ -48,14 +49,6 @@ pub fn enter() -> Result<PathBuf, Failure> {
 
 fn failure(why: &str) -> Failure {
     Failure::usage("cannot get a cgroup from systemd").why(why)
-}
-
-/// When this process began, in clock ticks since boot: with the pid, a name that does not come twice.
-fn begun_ticks() -> String {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the name in parentheses the state comes third; the start is number 22.
-    let rest = stat.rsplit(") ").next().unwrap_or_default();
-    rest.split(' ').nth(19).unwrap_or("0").to_owned()
 }
 
 /// This process to a leaf.

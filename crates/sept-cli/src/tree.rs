@@ -43,10 +43,9 @@ pub fn nodes(known: &Known, listed: &[Entry], by: By) -> Vec<Node> {
         .collect();
     let mut nodes = Vec::with_capacity(listed.len());
     let tops: Vec<usize> = (0..listed.len()).filter(|n| above[*n].is_none()).collect();
-    for (n, top) in tops.iter().enumerate() {
-        // Roots stand at the margin: only what is below has lines.
-        let _ = n;
-        walk(listed, &above, *top, &mut Vec::new(), &mut nodes);
+    // Roots stand at the margin: only what is below has lines.
+    for top in tops {
+        walk(listed, &above, top, &mut Vec::new(), &mut nodes);
     }
     nodes
 }

@@ -249,6 +249,24 @@ fn a_report_that_is_not_there_is_an_error_and_hides_none() {
     assert_eq!(std::fs::read(&precious).expect("it is there"), b"kept");
 }
 
+/// An earlier COMMAND may have left one.
+#[test]
+fn a_report_to_a_named_pipe_waits_for_no_reader() {
+    let scratch = Scratch::new();
+    let file = scratch.path("report.json");
+    host("mkfifo", &[&file]);
+    let line = ["20", &path(), "run", "--report", &file, "true"];
+    let output = Command::new("timeout").args(line).output().expect("timeout starts");
+    let said = stderr(&output);
+    assert!(output.status.code() == Some(125) && said.contains("that nobody reads"), "{said}");
+    let mut reader = Command::new("cat").arg(&file).stdout(Stdio::piped()).spawn().expect("cat starts");
+    soon("it is read from", || run(&["--report", &file, "sh", "-c", "exit 3"]).status.code() == Some(3));
+    let mut text = String::new();
+    reader.stdout.take().expect("output is piped").read_to_string(&mut text).expect("it can be read");
+    reader.wait().expect("it ends");
+    assert!(text.contains("\"exit_code\":3"), "{text}");
+}
+
 /// What belongs to COMMAND, or is a value, is no option.
 #[test]
 fn errors_are_json_where_the_option_says_so_and_nowhere_else() {

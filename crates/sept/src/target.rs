@@ -1,21 +1,23 @@
 //! An existing process or namespace, held so that nothing can take its place.
 
+use std::ffi::CString;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Advice, Error, describe};
 use crate::host::common::{advice_on_proc, read_kernel};
 use crate::namespace::Namespace;
-use crate::sys;
+use crate::sys::{self, Head};
 
 /// Which namespace it is: the device and inode number of its file, as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -372,6 +374,18 @@ impl Target {
         let opened = rustix::fs::open(&path, flags, Mode::empty());
         self.alive()?;
         opened.map_err(|errno| self.refused(&format!("open {path}"), &errno.into()))
+    }
+
+    /// Whether there is something at a path in its root, which no link leads out of. A file system in user space that does not
+    /// answer within two seconds has nothing there.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn has_file(&self, path: impl AsRef<Path>) -> Result<bool, Error> {
+        let root = self.directory("root")?;
+        let Ok(path) = CString::new(path.as_ref().as_os_str().as_bytes()) else { return Ok(false) };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Ok(sys::look(root.as_fd(), &path, resolve, Head::Unwanted).is_ok())
     }
 }
 

@@ -90,6 +90,30 @@ fn limits_stay_where_the_hosts_cgroups_are_seen() {
     }
 }
 
+/// By a file of a cgroup that is the user's, which is no signal to Landlock.
+#[test]
+fn nobody_is_stopped_by_a_cgroup_where_those_are_read_only() {
+    let test = "nobody_is_stopped_by_a_cgroup_where_those_are_read_only";
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let two =
+        mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
+    let (Some(two), true) = (two, is_root()) else {
+        skip(test, "it takes root, and cgroup version 2");
+        return;
+    };
+    let dir = std::path::Path::new(two).join(format!("sept-stop-{}", std::process::id()));
+    std::fs::create_dir(&dir).expect("a cgroup can be made");
+    let file = dir.join("cgroup.freeze");
+    let stop = format!("echo 1 >{} && echo stopped; echo done", file.display());
+    let tried = |options: &[&str]| stdout(&run(&[options, &["sh", "-c", &stop]].concat()));
+    let (open, held) = (tried(&[]), [["--read-only"].as_slice(), &["--root", "/"]].map(tried));
+    let limited = run(&["--pids", "20", "sh", "-c", &stop]);
+    std::fs::remove_dir(&dir).expect("it is empty");
+    assert!(open.contains("stopped"), "as the host has them: {open}");
+    assert_eq!(held, ["done", "done"]);
+    assert!(!String::from_utf8_lossy(&limited.stdout).contains("stopped"), "with limits");
+}
+
 /// In namespaces of the command's own, where it has the right to mount, and its user's right to the files.
 #[test]
 fn no_cgroup_is_mounted_anew() {

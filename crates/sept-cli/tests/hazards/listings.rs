@@ -1,9 +1,10 @@
-//! Names that would move the cursor of who reads about them.
+//! Names that would move the cursor of who reads about them, and targets that hold up who looks at them.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::common::{Scratch, Waiting, children, host, need, need_root, path, sept, soon};
+use crate::common::{Scratch, Waiting, children, host, need, need_root, path, sept, skip, soon};
 
 /// Escape, operating system command, bell, the one-byte form of the escape as Unicode has it, and right to left.
 const NAME: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}2K\u{202e}";
@@ -142,4 +143,91 @@ fn who_looks_into_a_user_namespace_is_one_of_it() {
     assert_eq!((joined, text.matches("si_uid=100000").count()), (1, 1), "{text}");
     let groups = text.find("setgroups(0").expect("it has no groups of outside");
     assert!(groups < text.find("CLONE_NEWUSER").expect("it joins"), "{text}");
+}
+
+/// A sandbox whose command mounts a file system in user space at a place and serves it: as many look-ups as it is told are of
+/// nothing, and everything else is left unanswered. Who waits for it then is beyond SIGKILL, until the command ends.
+struct Unanswering {
+    sept: Child,
+    command: u32,
+}
+
+impl Unanswering {
+    fn new(before: &str, at: &str, mode: &str, answers: u32) -> Self {
+        let serve = format!(
+            r#"$| = 1; {before}; open my $f, "+<", "/dev/fuse" or die; my ($of, $at, $kind, $left) = ("x", "{at}", "fuse", {answers});
+            my $o = "fd=" . fileno($f) . ",rootmode={mode},user_id=0,group_id=0";
+            syscall({}, $of, $at, $kind, 0, $o) == 0 or die "mount: $!";
+            while (sysread $f, my $b, 1 << 20) {{
+                my (undef, $what, $unique) = unpack "L L Q", $b;
+                if ($what == 26) {{
+                    syswrite $f, pack("L l Q L L L L S S L L S S L x28", 80, 0, $unique, 7, 31, 4096, 0, 0, 0, 4096, 1, 0, 0, 0);
+                    print "ready\n";
+                }} elsif ($what == 1 && $left-- > 0) {{ syswrite $f, pack("L l Q", 16, -2, $unique) }}
+            }}"#,
+            libc::SYS_mount
+        );
+        let mut sept = sept();
+        sept.args(["run", "--timeout", "60", "perl", "-e", &serve]).stdout(Stdio::piped());
+        let mut sept = sept.spawn().expect("sept starts");
+        let mut ready = [0; 6];
+        let mut said = sept.stdout.take().expect("output is piped");
+        std::io::Read::read_exact(&mut said, &mut ready).expect("it is mounted");
+        let command = children(sept.id()).first().copied().expect("the command");
+        Self { sept, command }
+    }
+
+    /// What sept says on standard error, and its code, if it ends within so many seconds while nothing is answered.
+    fn looked_at(&self, shell: &str, words: &[&str]) -> (Option<i32>, String) {
+        let scratch = Scratch::new();
+        let errors = std::fs::File::create(scratch.path("errors")).expect("a file can be made");
+        let mut look = sept();
+        look.args(words).env("SHELL", shell).stdout(Stdio::null()).stderr(errors);
+        let mut look = look.spawn().expect("sept starts");
+        let begun = Instant::now();
+        let has_ended = |look: &mut Child| look.try_wait().expect("it can be asked").is_some();
+        while !has_ended(&mut look) && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let in_time = has_ended(&mut look);
+        if !in_time {
+            host("kill", &["-KILL", &self.command.to_string()]);
+            look.kill().expect("it can be killed");
+        }
+        let code = look.wait().expect("it ends, at the latest with the file system").code();
+        let said = std::fs::read_to_string(scratch.path("errors")).expect("it can be read");
+        (code.filter(|_| in_time), said)
+    }
+}
+
+impl Drop for Unanswering {
+    fn drop(&mut self) {
+        let _ = self.sept.kill();
+        let _ = self.sept.wait();
+    }
+}
+
+#[test]
+fn no_file_system_in_user_space_holds_up_who_looks() {
+    let test = "no_file_system_in_user_space_holds_up_who_looks";
+    if !need(test, &["perl", "unshare"]) {
+        return;
+    }
+    if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+        skip(test, "/dev/fuse is not there, or not for this user");
+        return;
+    }
+    // Over a namespace that is kept by nothing else.
+    let scratch = Scratch::new();
+    let file = scratch.path("file");
+    std::fs::write(&file, "").expect("a file can be made");
+    let bind = format!(r#"system("unshare", "--net={file}", "true") == 0 or die"#);
+    let target = Unanswering::new(&bind, &file, "100000", 0);
+    assert_eq!(target.looked_at("/bin/sh", &["ls"]).0, Some(0));
+    // The child is told that there is no such program, and who tells why is not; then a shell that is looked for before.
+    let target = Unanswering::new("", "/mnt", "40000", 1);
+    let pid = target.command.to_string();
+    let (code, said) = target.looked_at("/bin/sh", &["enter", &pid, "/mnt/program"]);
+    assert!(code == Some(127) && said.contains("perhaps there is no /mnt/program inside"), "{code:?} {said}");
+    assert_eq!(target.looked_at("/mnt/shell", &["enter", &pid]).0, Some(0));
 }

@@ -8,6 +8,7 @@
 //! | the memory of a root caller in the hands of the user that its child becomes | crates/sept/tests/process.rs: who_becomes_another_user… |
 //! | ptrace during set-up, copies with rights (CVE-2016-9962, CVE-2026-41163) | `executable`: who_comes_in_is_not_to_be_traced, copies_with_rights_of_their_own_refuse; `end` |
 //! | links for mount points, their parents, /proc, /dev, /sys, swapped meanwhile (CVE-2021-30465 and its kin) | `files`: links_in_a_root…, mount_points_that_turn_into_links…, a_mode_is_changed_through_no_link |
+//! | links that lead through what the line itself mounts, or from one mount into another; mounts that are moved meanwhile | `through` |
 //! | races on the sources of masks and terminals (CVE-2025-31133, CVE-2025-52565) | `files`: a_mask_comes_from_no_false_device; `terminal`: a_terminal_of_its_own_comes_from_no_false_pts |
 //! | a file system on /proc that is none of processes (CVE-2019-16884, CVE-2025-52881) | `decoy` |
 //! | terminal injection (CVE-2017-5226, CVE-2019-10063) | `terminal` |
@@ -19,6 +20,7 @@
 //! | seccomp: other ABIs, high halves, io_uring | `filters`; seccomp.rs: other_abis_are_no_way_around |
 //! | argument injection (CVE-2024-32462), helpers of the caller's PATH | `arguments` |
 //! | terminal escapes in listings and messages | `listings`; look.rs: names_with_control_characters_move_no_cursor |
+//! | a file system in user space that does not answer who looks at its maker | `listings`: no_file_system_in_user_space…; `end`: who_cannot_be_killed… |
 //! | commands that get rid of sept, or at it; handles of files outside | `end`; `files`: no_file_outside_of_a_root_is_opened_by_a_handle |
 //! | words for ids that come to be other ids (CVE-2026-30892) | `rights`: an_id_is_that_number_or_an_error; the crate `fuzz` |
 //! | root's files of /proc, core_pattern above all | `files`: nothing_of_proc_that_is_roots_alone… |

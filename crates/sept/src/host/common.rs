@@ -1,8 +1,10 @@
 //! What may stand behind any failure: too few descriptors, and no proc file system.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -97,4 +99,56 @@ pub fn stat_field(pid: u32, number: usize) -> Option<String> {
 pub(crate) fn open_place(place: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::open(format!("/proc/self/fd/{}", place.as_raw_fd()), flags, Mode::empty())
+}
+
+/// Where a file system of this kind is mounted, as this process sees it; where several are, the first.
+///
+/// # Errors
+/// Where `/proc/self/mountinfo` can't be read.
+pub fn mounted(kind: &str) -> io::Result<Option<PathBuf>> {
+    Ok(mount_point(&read_text("/proc/self/mountinfo")?, kind))
+}
+
+fn mount_point(mounts: &str, kind: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (own, file_system) = line.split_once(" - ")?;
+        let is_it = file_system.split(' ').next() == Some(kind);
+        own.split(' ').nth(4).filter(|_| is_it).map(unescaped)
+    })
+}
+
+/// A path without the octal escapes of proc_pid_mountinfo(5).
+pub(crate) fn unescaped(path: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = octal.filter(|_| first == b'\\').and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_with_a_blank_is_found() {
+        let mounts =
+            "21 1 0:5 / /a rw - cgroup none rw\n22 1 0:6 / /my\\040groups rw shared:1 - cgroup2 none rw\n";
+        assert_eq!(mount_point(mounts, "cgroup2"), Some(PathBuf::from("/my groups")));
+        assert_eq!(mount_point(mounts, "cgroup"), Some(PathBuf::from("/a")));
+        assert_eq!(mount_point(mounts, "tmpfs"), None);
+        assert_eq!(unescaped(r"/a\040b\134c\0"), PathBuf::from(r"/a b\c\0"));
+    }
 }

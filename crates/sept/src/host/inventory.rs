@@ -10,9 +10,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, statx};
 
-use crate::host::common::open_place;
+use crate::host::common::{open_place, unescaped};
 use crate::namespace::Namespace;
 use crate::sys;
 use crate::target::{NamespaceFile, NamespaceId};
@@ -223,7 +223,7 @@ enum Place {
 }
 
 impl Place {
-    fn open(&self) -> Option<NamespaceFile> {
+    fn open(&self, device: u64) -> Option<NamespaceFile> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         match self {
             Self::Link(path) => {
@@ -235,27 +235,27 @@ impl Place {
                 // Links lead nowhere outside; and only by names that the kernel has at hand, as it has those of mount
                 // points: a file system in user space must not be asked, it could keep us waiting.
                 let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-                opened(&rustix::fs::openat2(root, path, look, Mode::empty(), resolve).ok()?)
+                opened(&rustix::fs::openat2(root, path, look, Mode::empty(), resolve).ok()?, device)
             }
             Self::Descriptor { pid, fd } => {
                 let look = OFlags::PATH | OFlags::CLOEXEC;
-                opened(&rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), look, Mode::empty()).ok()?)
+                opened(&rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), look, Mode::empty()).ok()?, device)
             }
             Self::Open => None,
         }
     }
 }
 
-/// The file at a place, if it is a namespace: to open another, a device or one in user space, could do something.
-fn opened(place: &OwnedFd) -> Option<NamespaceFile> {
-    if rustix::fs::fstatfs(place).ok()?.f_type as u64 != NSFS_MAGIC {
+/// The file at a place, if it is a namespace, by the device of those: to open another, a device or one in user space, could do
+/// something. Not by statfs(2), which asks a file system in user space: its answer may never come.
+fn opened(place: &OwnedFd, device: u64) -> Option<NamespaceFile> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let found = statx(place, c"", flags, StatxFlags::TYPE).ok()?;
+    if rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor) != device {
         return None;
     }
     NamespaceFile::from_fd(open_place(place).ok()?)
 }
-
-/// What statfs(2) says of a namespace's file.
-const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 struct Table {
     device: u64,
@@ -341,7 +341,7 @@ impl Table {
     fn relate(&mut self) -> io::Result<()> {
         for (key, place) in std::mem::take(&mut self.places) {
             // One that is gone by now has no more to tell.
-            if let Some(file) = place.open()
+            if let Some(file) = place.open(self.device)
                 && file.kind() == key.0
                 && file.id()?.inode == key.1
             {
@@ -400,34 +400,13 @@ pub(crate) fn bound(line: &str) -> Option<(Namespace, u64, PathBuf)> {
     let mut fields = fields.split(' ').skip(3);
     let (root, path) = (fields.next()?, fields.next()?);
     let (kind, inode) = parse(root.as_bytes())?;
-    Some((kind, inode, PathBuf::from(unescaped(path))))
+    Some((kind, inode, unescaped(path)))
 }
 
 /// All that are told, as far as one reads, and so many at most.
 fn all_bound(mounts: impl Read, most: usize) -> impl Iterator<Item = (Namespace, u64, PathBuf)> {
     let lines = BufReader::new(mounts.take(MOST_OF_MOUNTINFO)).split(b'\n').map_while(Result::ok);
     lines.filter_map(|line| bound(&String::from_utf8_lossy(&line))).take(most)
-}
-
-/// The octal escapes of proc_pid_mountinfo(5).
-fn unescaped(path: &str) -> String {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let code = octal.filter(|_| first == b'\\').and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(code) => {
-                bytes.push(code);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -444,13 +423,12 @@ mod tests {
     }
 
     #[test]
-    fn links_and_escapes_are_read() {
+    fn links_are_read() {
         assert_eq!(parse(b"net:[4026531840]"), Some((Namespace::Net, 4_026_531_840)));
         assert_eq!(parse(b"mnt:[7]"), Some((Namespace::Mount, 7)));
         for other in [b"socket:[7]".as_slice(), b"/dev/null", b"net:[x]", b"net:[7", b""] {
             assert_eq!(parse(other), None);
         }
-        assert_eq!(unescaped(r"/a\040b\134c\0"), r"/a b\c\0");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bpf;
 mod clone;
 mod descriptors;
 mod hidden;
+mod look;
 mod mount;
 pub(crate) mod notify;
 mod page;
@@ -26,6 +27,7 @@ pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_thread, clone_u
 use descriptors::close_number;
 pub(crate) use descriptors::{close_all, close_but, close_marked, count as count_descriptors};
 pub(crate) use hidden::{Hidden, dumpable, restore_dumpable};
+pub(crate) use look::{Head, Seen, look};
 pub use mount::Attributes;
 pub(crate) use mount::{
     Reach, attr, has_mount_setattr, mount_idmap, mount_number, mount_setattr, open_tree_attr,
@@ -576,13 +578,15 @@ pub(crate) fn collect(pid: i32) {
     }
 }
 
-/// waitid(2) on a pidfd (Linux 5.4), with the usage of wait4(2).
+/// waitid(2) on a pidfd (Linux 5.4), whatever its exit signal, with the usage of wait4(2).
 pub(crate) fn wait_pidfd(fd: BorrowedFd<'_>, block: bool, stops: bool) -> Result<Change, Errno> {
     const P_PIDFD: usize = 3;
     let mut info = [0_i32; 32];
     let mut usage = [0_i64; 18];
-    let options =
-        libc::WEXITED | if block { 0 } else { libc::WNOHANG } | if stops { libc::WSTOPPED } else { 0 };
+    let options = libc::WEXITED
+        | libc::__WALL
+        | if block { 0 } else { libc::WNOHANG }
+        | if stops { libc::WSTOPPED } else { 0 };
     // SAFETY: `info` (128 bytes) and `usage` (144 bytes) are as large as the kernel's siginfo_t and rusage.
     let answer = unsafe {
         syscall(

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::Result;
 use super::files::fill;
+use super::place::PATH_MAX;
 
 /// How deep a directory may lie below the first: each level takes a piece of the child's stack.
 pub(super) const DEEPEST: usize = 64;
@@ -101,9 +102,9 @@ fn file(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -
 
 #[inline(never)]
 fn link(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result {
-    let mut buffer = [0_u8; 4096];
+    let mut buffer = [0_u8; PATH_MAX];
     // One byte stays for the end.
-    let free = buffer.get_mut(..4095).ok_or(Errno::INVAL)?;
+    let free = buffer.get_mut(..PATH_MAX - 1).ok_or(Errno::INVAL)?;
     rustix::fs::readlinkat_raw(from, name, free)?;
     let target = CStr::from_bytes_until_nul(&buffer).map_err(|_| Errno::NAMETOOLONG)?;
     rustix::fs::symlinkat(target, to, name)?;

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 use super::mounts::{attach, new_fs, open_tree};
-use super::place::split;
+use super::place::{PATH_MAX, or_root, split};
 use super::{Child, Result};
 use crate::engine::anchors::Anchor;
 use crate::mount::{Create, Device, DeviceType, Propagation};
@@ -219,9 +219,8 @@ impl Child<'_> {
                 continue;
             }
             let (above, _) = split(target)?;
-            let mut buffer = [0_u8; 4096];
-            let above = if above.is_empty() { c"/" } else { prefix(&mut buffer, above, above.len())? };
-            let mut at = self.open_in_foreign_root(above, OFlags::PATH)?;
+            let mut buffer = [0_u8; PATH_MAX];
+            let mut at = self.open_in_foreign_root(or_root(&mut buffer, above)?, OFlags::PATH)?;
             loop {
                 let here = identity(at.as_fd())?;
                 if here == wanted {
@@ -259,7 +258,7 @@ impl Child<'_> {
     }
 
     pub(super) fn pivot(&mut self, keep_dir: bool) -> Result {
-        let mut buffer = [0_u8; 4096];
+        let mut buffer = [0_u8; PATH_MAX];
         let dir = if keep_dir { sys::working_directory(&mut buffer)? } else { c"/" };
         rustix::process::fchdir(self.root()?)?;
         // Both on one another: the old root then lies over the new one, and is taken off.

@@ -12,6 +12,7 @@ use rustix::mount::{
 
 use super::copy;
 use super::files::fill;
+use super::place::PATH_MAX;
 use super::{Child, Maker, Result};
 use crate::mount::{Create, Device, DeviceType};
 use crate::plan::step::{Change, IdMapped, Source, UpperDir, is_of_descriptor};
@@ -407,7 +408,7 @@ pub(super) fn open_tree_at(base: BorrowedFd<'_>, path: &CStr, reach: Reach) -> R
 /// place by its name is this child's, if it still is the same place.
 fn open_own_tree(base: BorrowedFd<'_>, path: &CStr, flags: OpenTreeFlags) -> Result<OwnedFd> {
     let place = rustix::fs::openat(base, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let (mut link, mut name) = ([0_u8; 40], [0_u8; libc::PATH_MAX as usize]);
+    let (mut link, mut name) = ([0_u8; 40], [0_u8; PATH_MAX]);
     let link = descriptor_path(&mut link, place.as_fd(), b"")?;
     rustix::fs::readlinkat_raw(CWD, link, &mut name)?;
     let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::NAMETOOLONG)?;

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use super::mounts::descriptor_path;
+use super::place::PATH_MAX;
 use super::{Child, Result};
 use crate::plan::step::Change;
 use crate::sys::{self, Attributes, Reach, attr};
@@ -90,7 +91,7 @@ fn set_below(mount: BorrowedFd<'_>, change: Attributes) -> Result {
             }
             *known.get_mut(count).ok_or(Errno::NOBUFS)? = own;
             count += 1;
-            let mut buffer = [0_u8; 4096];
+            let mut buffer = [0_u8; PATH_MAX];
             let path = unescape(&mut buffer, fields.nth(2).ok_or(Errno::INVAL)?)?;
             let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
             // Another one lies over it: nobody gets at it.
@@ -135,7 +136,7 @@ fn number(field: Option<&[u8]>) -> Result<u64> {
 }
 
 /// A path as mountinfo has it: blanks and the like are three octal digits after a backslash.
-fn unescape<'b>(buffer: &'b mut [u8; 4096], field: &[u8]) -> Result<&'b CStr> {
+fn unescape<'b>(buffer: &'b mut [u8; PATH_MAX], field: &[u8]) -> Result<&'b CStr> {
     let (mut from, mut to) = (0, 0);
     while let Some(byte) = field.get(from) {
         let mut byte = *byte;

@@ -14,7 +14,7 @@ use crate::mount::Create;
 use crate::sys;
 
 /// As the kernel has it, with the byte that ends it.
-const PATH_MAX: usize = 4096;
+pub(super) const PATH_MAX: usize = libc::PATH_MAX as usize;
 
 /// A directory inside, and the path by which it was found.
 ///
@@ -111,8 +111,7 @@ impl Child<'_> {
             return Ok(());
         }
         let mut copy = [0_u8; PATH_MAX];
-        let above = prefix(&mut copy, path, path.len())?;
-        let directory = self.resolve(if path.is_empty() { c"/" } else { above })?;
+        let directory = self.resolve(or_root(&mut copy, path)?)?;
         let own = self.is_own(directory.as_fd())?;
         self.near = Some(Near { path: copy, length: path.len(), directory, own });
         Ok(())
@@ -127,8 +126,8 @@ impl Child<'_> {
         let (above, name) = split(path)?;
         match self.look_near(above) {
             Err(Errno::NOENT) => {
-                let mut buffer = [0_u8; 4096];
-                self.make_mount_point(prefix(&mut buffer, above, above.len())?, create, true)?;
+                let mut buffer = [0_u8; PATH_MAX];
+                self.make_mount_point(or_root(&mut buffer, above)?, create, true)?;
                 self.look_near(above)?;
             }
             found => found?,
@@ -174,7 +173,7 @@ impl Child<'_> {
     fn make_mount_point(&mut self, path: &CStr, create: Create, directory: bool) -> Result {
         let bytes = path.to_bytes_with_nul();
         let length = bytes.len() - 1;
-        let mut buffer = [0_u8; 4096];
+        let mut buffer = [0_u8; PATH_MAX];
         let mut parent = self.resolve(c"/")?;
         let mut start = 0;
         while start < length {
@@ -209,6 +208,11 @@ pub(super) fn split(path: &CStr) -> Result<(&[u8], &CStr)> {
     let slash = bytes.iter().rposition(|byte| *byte == b'/').ok_or(Errno::INVAL)?;
     let name = bytes.get(slash + 1..).and_then(|name| CStr::from_bytes_with_nul(name).ok());
     Ok((bytes.get(..slash).ok_or(Errno::INVAL)?, name.ok_or(Errno::INVAL)?))
+}
+
+/// What stands before the last slash, as a path of its own.
+pub(super) fn or_root<'b>(buffer: &'b mut [u8; PATH_MAX], above: &[u8]) -> Result<&'b CStr> {
+    if above.is_empty() { Ok(c"/") } else { prefix(buffer, above, above.len()) }
 }
 
 fn make(maker: Maker<'_>, parent: BorrowedFd<'_>, name: &CStr, directory: bool) -> Result {

@@ -1,49 +1,27 @@
 //! Why a program could not be executed.
 
-use std::ffi::CStr;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::{Advice, Program};
-use crate::host::common::open_place;
+use crate::sys::{self, Head, Seen};
 
-/// A file of the child's: nothing but the name of a place, which is not opened by it.
-struct Found {
-    place: OwnedFd,
-    kind: FileType,
-    mode: u32,
-}
-
-impl Found {
-    /// As the child sees it: its root is somebody else's, and no link in it leads to files of this process.
-    fn look(pid: i32, path: &Path) -> Result<Self, Errno> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let (base, path, resolve) = match path.strip_prefix("/") {
-            Ok(below) => ("root", below, ResolveFlags::IN_ROOT),
-            Err(_) => ("cwd", path, ResolveFlags::BENEATH),
-        };
-        let base = rustix::fs::open(format!("/proc/{pid}/{base}"), flags, Mode::empty())?;
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let place = openat2(base, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS)?;
-        let stat = fstat(&place)?;
-        Ok(Self { place, kind: FileType::from_raw_mode(stat.st_mode), mode: stat.st_mode })
-    }
-
-    /// What a regular file begins with. No other is opened: a pipe would be waited for, and a device may act.
-    fn head(&self) -> io::Result<Vec<u8>> {
-        if !self.kind.is_file() {
-            return Err(Errno::INVAL.into());
-        }
-        let mut head = Vec::new();
-        File::from(open_place(&self.place)?).take(64 * 1024).read_to_end(&mut head)?;
-        Ok(head)
-    }
+/// A file of the child's, as the child sees it: its root is somebody else's, and no link in it leads to files of this process.
+fn look(pid: i32, path: &Path, head: Head) -> Result<Seen, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let (base, path, resolve) = match path.strip_prefix("/") {
+        Ok(below) => ("root", below, ResolveFlags::IN_ROOT),
+        Err(_) => ("cwd", path, ResolveFlags::BENEATH),
+    };
+    let base = rustix::fs::open(format!("/proc/{pid}/{base}"), flags, Mode::empty())?;
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
+    sys::look(base.as_fd(), &path, resolve | ResolveFlags::NO_MAGICLINKS, head)
 }
 
 /// exec failed. The child still waits: its files can be seen as it sees them.
@@ -54,9 +32,20 @@ pub(crate) fn exec(pid: i32, tried: Option<&CStr>, errno: i32) -> (Program, Advi
         return (Program::NotFound, advice);
     };
     let path = Path::new(std::ffi::OsStr::from_bytes(tried.to_bytes()));
-    let there = Found::look(pid, path);
+    let head = if errno == libc::ENOENT { Head::Wanted } else { Head::Unwanted };
+    let there = look(pid, path, head);
     match errno {
         libc::ENOENT | libc::ENOTDIR => match there {
+            Err(Errno::AGAIN) => (
+                Program::NotFound,
+                Advice::new(
+                    format!(
+                        "perhaps there is no {} inside, or not what interprets it: the file system did not answer in time",
+                        path.display()
+                    ),
+                    "check the path and the root",
+                ),
+            ),
             Err(_) => (
                 Program::NotFound,
                 Advice::new(format!("there is no {} inside", path.display()), "check the path and the root"),
@@ -87,9 +76,9 @@ pub(crate) fn exec(pid: i32, tried: Option<&CStr>, errno: i32) -> (Program, Advi
     }
 }
 
-fn no_access(path: &Path, found: Option<Found>) -> Advice {
+fn no_access(path: &Path, found: Option<Seen>) -> Advice {
     match found {
-        Some(found) if found.kind.is_dir() => {
+        Some(found) if FileType::from_raw_mode(found.mode).is_dir() => {
             Advice::new(format!("{} is a directory", path.display()), "name a program")
         }
         Some(found) if found.mode & 0o111 == 0 => Advice::new(
@@ -107,9 +96,8 @@ fn no_access(path: &Path, found: Option<Found>) -> Advice {
 }
 
 /// The kernel says ENOENT of a program that is there when what shall interpret it is not.
-fn missing_interpreter(pid: i32, path: &Path, found: &Found) -> Advice {
-    let Ok(head) = found.head() else { return Advice::default() };
-    if let Some(line) = head.strip_prefix(b"#!") {
+fn missing_interpreter(pid: i32, path: &Path, found: &Seen) -> Advice {
+    if let Some(line) = found.head.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let text = String::from_utf8_lossy(line);
         let interpreter = text.split_whitespace().next().unwrap_or_default();
@@ -119,8 +107,11 @@ fn missing_interpreter(pid: i32, path: &Path, found: &Found) -> Advice {
             "install the interpreter inside, or mend the first line",
         );
     }
-    match elf_interpreter(&head) {
-        Some(interpreter) if Found::look(pid, Path::new(&interpreter)).is_err() => Advice::new(
+    let is_missing = |interpreter: &str| {
+        look(pid, Path::new(interpreter), Head::Unwanted).is_err_and(|errno| errno != Errno::AGAIN)
+    };
+    match elf_interpreter(&found.head) {
+        Some(interpreter) if is_missing(&interpreter) => Advice::new(
             format!("{} is there, but its ELF interpreter {interpreter} is not", path.display()),
             "bind the libraries into the root, or use a static program",
         ),
