@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 
 /// What happens to a process that leaves a signal at its default action; signal(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +28,7 @@ pub fn default_action(signal: i32) -> Default {
 }
 
 /// What a process is about to do with a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// What the kernel does by default.
     Default,
@@ -37,9 +36,15 @@ pub enum Way {
     Waiting,
     /// That, were it to come: it is blocked, and none waits, or one was taken otherwise (sigwaitinfo(2)).
     Blocked,
-    /// It is caught, ignored, or waited for; or the process is gone.
+    /// It sleeps in sigwaitinfo(2) or its like, perhaps for this one: whether it does is seen when it has been sent.
+    Awaiting(Sleep),
+    /// It is caught or ignored; or the process is gone.
     Own,
 }
+
+/// A call that a process sleeps in: which, with its arguments, and how often it had gone to sleep by then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sleep(String);
 
 /// What the process is about to do with the signal.
 pub fn way(child: &impl AsFd, signal: i32) -> Way {
@@ -55,28 +60,31 @@ pub fn way(child: &impl AsFd, signal: i32) -> Way {
         (true, _) => Way::Own,
         (false, true) if is_in("ShdPnd:") || is_in("SigPnd:") => Way::Waiting,
         (false, true) => Way::Blocked,
-        (false, false) if awaits(pid, bit) => Way::Own,
-        (false, false) => Way::Default,
+        (false, false) => waits(pid).map_or(Way::Default, Way::Awaiting),
     }
 }
 
-/// Whether it stays in sigwaitinfo(2) or its like for such a signal: the mask that is shown has it unblocked meanwhile.
-fn awaits(pid: i32, bit: u64) -> bool {
-    let answer = || {
-        // The number of the call, then its arguments; "running" where it is in none.
-        let text = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-        let mut words = text.split_ascii_whitespace();
-        let number: i64 = words.next()?.parse().ok()?;
-        if number != libc::SYS_rt_sigtimedwait {
-            return None;
-        }
-        let set = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
-        let mut mask = [0; 8];
-        fs::File::open(format!("/proc/{pid}/mem")).ok()?.read_exact_at(&mut mask, set).ok()?;
-        Some(u64::from_ne_bytes(mask) & bit != 0)
-    };
-    answer().unwrap_or(false)
+/// Whether a signal that was sent is lost: the process sleeps as it did, and what it waits for would have woken it.
+pub fn sleeps_on(child: &impl AsFd, sleep: &Sleep) -> bool {
+    sept::host::pid_in_proc(child.as_fd()).and_then(waits).as_ref() == Some(sleep)
 }
+
+/// Its sleep in sigwaitinfo(2) or its like: the mask that is shown has unblocked meanwhile what it waits for. What that is stands in its
+/// memory, which is not looked at: it may be a file of a file system of its own, and who reads it there could not be killed.
+fn waits(pid: i32) -> Option<Sleep> {
+    // The number of the call, then its arguments; "running" where it is in none.
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+    let number: i64 = call.split_ascii_whitespace().next()?.parse().ok()?;
+    if number != libc::SYS_rt_sigtimedwait && !OF_OTHERS.contains(&number) {
+        return None;
+    }
+    let status = sept::host::read_text(format!("/proc/{pid}/status")).ok()?;
+    let slept = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:"))?;
+    Some(Sleep(format!("{call}{slept}")))
+}
+
+/// rt_sigtimedwait and rt_sigtimedwait_time64 of programs for 32 bits (i386, ARM), and that of x32.
+const OF_OTHERS: [i64; 3] = [177, 421, 0x4000_020b];
 
 #[cfg(test)]
 mod tests {

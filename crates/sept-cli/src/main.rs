@@ -23,6 +23,7 @@ mod pins;
 mod policy;
 mod report;
 mod request;
+mod rest;
 mod run;
 mod scope;
 #[cfg(not(test))]

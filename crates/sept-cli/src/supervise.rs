@@ -18,6 +18,7 @@ use crate::disposition::{
 };
 use crate::failure::Failure;
 use crate::report;
+use crate::rest;
 use crate::terminal::{Relay, Turn};
 
 /// How it went.
@@ -181,6 +182,9 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// For how long a command that was killed may take to end: freeing much memory takes its time, and a thread may hang in the kernel.
 const DYING: Duration = Duration::from_secs(10);
 
+/// Mostly it ends at once, and with it all of its pid namespace. After so long that is done from here, again and again.
+const ENDING: Duration = Duration::from_secs(1);
+
 /// How soon it is seen that this job has the terminal again: some shells send no signal with it.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -249,8 +253,10 @@ impl Supervisor<'_> {
         if ready.parent {
             self.kill()?;
         }
+        rest::collect_traced(&self.child);
         match self.child.poll_change()? {
             State::Running if self.killed.is_some_and(|at| at.elapsed() >= DYING) => {
+                self.child.abandon();
                 report::note(&format!(
                     "COMMAND was killed {} seconds ago and has not ended: the kernel does not let go of it",
                     DYING.as_secs()
@@ -267,6 +273,9 @@ impl Supervisor<'_> {
             }
             State::Running => {
                 self.withheld = ready.command;
+                if self.killed.is_some_and(|at| at.elapsed() >= ENDING) {
+                    rest::kill_namespace(&self.child);
+                }
                 Ok(None)
             }
         }
@@ -320,7 +329,7 @@ impl Supervisor<'_> {
         if self.withheld {
             return Some(Duration::from_millis(10));
         }
-        let dying = self.killed.map(|at| at + DYING).filter(|end| *end > Instant::now());
+        let dying = self.killed.map(|at| (at + DYING).min(Instant::now() + ENDING));
         let deadline = self.watch.deadline.filter(|_| !self.timed_out).into_iter().chain(dying).min();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // What is in this very group has the terminal again by itself.
@@ -361,16 +370,29 @@ impl Supervisor<'_> {
     }
 
     fn forward(&mut self, signal: i32) -> io::Result<()> {
-        if self.is_pid_1 && self.decide(signal)? { Ok(()) } else { self.child.signal(signal) }
+        if !self.is_pid_1 {
+            return self.child.signal(signal);
+        }
+        let way = disposition::way(&self.child, signal);
+        if self.decide(&way, signal)? {
+            return Ok(());
+        }
+        self.child.signal(signal)?;
+        match way {
+            Way::Awaiting(sleep) if disposition::sleeps_on(&self.child, &sleep) => self.act(signal),
+            _ => Ok(()),
+        }
     }
 
+    /// One that the command has got already. Who waits for signals is taken to wait for those of a terminal.
     fn carry_out(&mut self, signal: i32) -> io::Result<()> {
-        if self.is_pid_1 { self.decide(signal).map(drop) } else { Ok(()) }
+        let way = if self.is_pid_1 { disposition::way(&self.child, signal) } else { Way::Own };
+        self.decide(&way, signal).map(drop)
     }
 
     /// Whether the signal was carried out. A shell blocks all for a moment when it starts a program.
-    fn decide(&mut self, signal: i32) -> io::Result<bool> {
-        match disposition::way(&self.child, signal) {
+    fn decide(&mut self, way: &Way, signal: i32) -> io::Result<bool> {
+        match way {
             Way::Default => self.act(signal).map(|()| true),
             Way::Blocked | Way::Waiting => {
                 // One of a kind waits once, however often it was sent.
@@ -378,7 +400,7 @@ impl Supervisor<'_> {
                 self.undecided.push((signal, Instant::now()));
                 Ok(false)
             }
-            Way::Own => Ok(false),
+            Way::Awaiting(_) | Way::Own => Ok(false),
         }
     }
 
@@ -387,7 +409,7 @@ impl Supervisor<'_> {
             match disposition::way(&self.child, signal) {
                 Way::Waiting => self.undecided.push((signal, since)),
                 Way::Default => self.act(signal)?,
-                Way::Blocked | Way::Own => {}
+                Way::Blocked | Way::Awaiting(_) | Way::Own => {}
             }
         }
         Ok(())

@@ -596,15 +596,21 @@ fn signals_that_a_pid_1_blocks_are_not_lost() {
     let blocks = "use POSIX; $| = 1; my $set = POSIX::SigSet->new(SIGTERM, 23); sigprocmask(SIG_BLOCK, $set); \
                   print qq(ready\\n); ";
     let lets_come = "select undef, undef, undef, .3; sigprocmask(SIG_UNBLOCK, $set); sleep 60";
+    // Unblocked at once, it would look like one that came.
     let takes = format!(
-        "my $mask = pack 'Q', 1 << 14; my $got = syscall({}, $mask, 0, 0, 8); sigprocmask(SIG_UNBLOCK, $set); \
-         select undef, undef, undef, .3; exit $got",
+        "my $mask = pack 'Q', 1 << 14; my $got = syscall({}, $mask, 0, 0, 8); select undef, undef, undef, .3; \
+         sigprocmask(SIG_UNBLOCK, $set); select undef, undef, undef, .3; exit $got",
+        libc::SYS_rt_sigtimedwait
+    );
+    let takes_another = format!(
+        "sigprocmask(SIG_UNBLOCK, $set); my $mask = pack 'Q', 1 << 9; syscall({}, $mask, 0, 0, 8); exit 3",
         libc::SYS_rt_sigtimedwait
     );
     for (does, signals, code) in [
         (lets_come, ["TERM"].as_slice(), 128 + 15),
         (lets_come, &["TERM", "URG"], 128 + 15),
         (&takes, &["TERM"], 15),
+        (&takes_another, &["TERM"], 128 + 15),
     ] {
         let mut child = sept();
         child.args(["run", "perl", "-e", &format!("{blocks}{does}")]).stdout(std::process::Stdio::piped());

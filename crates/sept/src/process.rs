@@ -439,6 +439,12 @@ impl Child {
         }
     }
 
+    /// Gives up waiting for a command that was killed and that the kernel does not let go of: what is in its own cgroup is killed,
+    /// and the cgroup removed if it can be.
+    pub fn abandon(&mut self) {
+        self.account = self.cgroup.take().and_then(|mut cgroup| cgroup.end());
+    }
+
     /// What its own cgroup counted, once it was waited for.
     pub fn account(&self) -> Option<Account> {
         self.account

@@ -176,22 +176,50 @@ fn who_cannot_be_killed_holds_nobody_up() {
         skip(test, "there is no /dev/fuse");
         return;
     }
-    let attack = format!(
-        r#"$| = 1; open my $f, "+<", "/dev/fuse" or die; my $o = "fd=" . fileno($f) . ",rootmode=40000,user_id=0,group_id=0";
+    let attack = |who: &str| {
+        format!(
+            r#"$| = 1; open my $f, "+<", "/dev/fuse" or die; my $o = "fd=" . fileno($f) . ",rootmode=40000,user_id=0,group_id=0";
         my ($of, $at, $kind) = ("x", "/mnt", "fuse"); syscall({}, $of, $at, $kind, 0, $o) == 0 or die "mount: $!";
         sysread $f, my $b, 1 << 20; my (undef, undef, $unique) = unpack "L L Q", $b;
         syswrite $f, pack("L l Q L L L L S S L L S S L x28", 80, 0, $unique, 7, 31, 4096, 0, 0, 0, 4096, 1, 0, 0, 0);
-        if (!fork) {{ close STDOUT; close STDERR; my @s = stat "/mnt/x"; exit }}
+        if ({who}) {{ close $f if $$ == 1; close STDOUT; close STDERR; my @s = stat "/mnt/x"; exit }}
         open my $m, "<", "/proc/self/mountinfo"; my ($n) = map {{ / 0:(\d+) \/ \/mnt / ? $1 : () }} <$m>;
         sysread $f, $b, 1 << 20; print "$n\n"; sleep 1000"#,
-        libc::SYS_mount
-    );
-    let output = run(&["--timeout", "2", "perl", "-e", &attack]);
+            libc::SYS_mount
+        )
+    };
+    // PID 1 itself, whose end is that of the server, too.
+    let output = run(&["--timeout", "2", "perl", "-e", &attack("fork")]);
+    assert!(output.status.code() == Some(124) && !stderr(&output).contains("has not ended"), "{output:?}");
+    let output = run(&["--timeout", "2", "perl", "-e", &attack("!fork")]);
     let (number, said) = (String::from_utf8_lossy(&output.stdout).trim().to_owned(), stderr(&output));
     let abort = format!("mount -t fusectl none /mnt && echo 1 >/mnt/{number}/abort");
     let abort = std::process::Command::new("unshare").args(["-m", "sh", "-c", &abort]).status();
     assert!(abort.is_ok_and(|status| status.success()), "it is let go of: {number} {said}");
     assert!(output.status.code() == Some(124) && said.contains("has not ended"), "{said}");
+}
+
+/// Not a test of its own: a program one of whose threads makes its parent, sept, its tracer.
+#[test]
+#[expect(unsafe_code, reason = "nothing else asks for it")]
+fn traced_by_sept() {
+    if std::env::var_os("SEPT_TEST_ROLE").is_none_or(|role| role != "traced") {
+        return;
+    }
+    // SAFETY: it takes no address.
+    let traced = std::thread::spawn(|| unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) }).join();
+    std::process::exit(if traced.is_ok_and(|answer| answer == 0) { 7 } else { 8 });
+}
+
+/// Until that thread has been waited for, the program has not ended.
+#[test]
+fn a_thread_that_sept_is_made_to_trace_keeps_no_end_back() {
+    let own = std::env::current_exe().expect("a test has a path").to_string_lossy().into_owned();
+    for options in [&["--namespaces", "none"][..], &["--share", "pid"], &[]] {
+        let role = ["--env", "SEPT_TEST_ROLE=traced", &own, "--exact", "end::traced_by_sept"];
+        let output = run(&[&["--timeout", "30", "--landlock-scope", "none"], options, &role].concat());
+        assert_eq!(output.status.code(), Some(7), "{options:?}: {}", stderr(&output));
+    }
 }
 
 /// Who stops has sept stop as well, where a shell outside is to see it: but not for the end of its parent.

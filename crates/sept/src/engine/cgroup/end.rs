@@ -16,6 +16,9 @@ use super::PREFIX;
 use crate::host::common::read_all;
 use crate::sys;
 
+/// So long for what one killed run has left: whoever may, can make more of it all the time.
+const SWEEPING: Duration = Duration::from_millis(100);
+
 /// Removes what killed runs have left: only what is empty can be removed, and only what nobody holds is tried.
 pub(super) fn sweep(path: &Path, parent: BorrowedFd) {
     let mut buffer = [MaybeUninit::uninit(); 4096];
@@ -27,7 +30,8 @@ pub(super) fn sweep(path: &Path, parent: BorrowedFd) {
         }
         let Ok(dir) = File::open(path.join(name)) else { continue };
         if flock(dir.as_fd(), FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = remove_tree(&path.join(name), |_, _| ());
+            let begun = Instant::now();
+            let _ = remove_tree(&path.join(name), |_, _| (), &mut || begun.elapsed() >= SWEEPING);
         }
     }
 }
@@ -38,41 +42,66 @@ fn is_ours(name: &str) -> bool {
     numbers.is_some_and(|(pid, count)| pid.parse::<u32>().is_ok() && count.parse::<u32>().is_ok())
 }
 
+/// Removes it if it is empty, as it mostly is.
+pub(super) fn is_removed(path: &Path) -> bool {
+    matches!(rustix::fs::rmdir(path), Ok(()) | Err(Errno::NOENT))
+}
+
+/// Where processes are counted, none is made any more: some fork faster than they are found.
+pub(super) fn forbid_forks(path: &Path) {
+    let _ = fs::write(path.join("pids.max"), "0");
+}
+
 /// Kills all in it, and removes it with what the command made below, however deep that lies.
 pub(super) fn remove(path: &Path) {
     const PATIENCE: Duration = Duration::from_secs(5);
     let mut begun = None;
-    while let Err(errno) = remove_tree(path, kill) {
-        // Only now: mostly it goes at once, and nobody asks what time it is.
-        let late = begun.get_or_insert_with(Instant::now).elapsed() >= PATIENCE;
+    // Only where it does not go at once: mostly it does, and nobody asks what time it is.
+    let mut is_late = || begun.get_or_insert_with(Instant::now).elapsed() >= PATIENCE;
+    while let Err(errno) = remove_tree(path, kill, &mut is_late) {
         let refused = matches!(errno, Errno::ACCESS | Errno::PERM | Errno::ROFS);
-        if late || refused || fs::symlink_metadata(path).is_err() {
+        if is_late() || refused || fs::symlink_metadata(path).is_err() {
             return;
         }
         std::thread::sleep(Duration::from_micros(200));
     }
 }
 
-/// As far as it is empty. What is in the way is left to `full`.
-fn remove_tree(path: &Path, full: fn(&Path, BorrowedFd<'_>)) -> Result<(), Errno> {
+/// As far as it is empty. What is in the way is left to `full`: before what it has made below, or it would make more.
+fn remove_tree(
+    path: &Path,
+    full: fn(&Path, BorrowedFd<'_>),
+    is_late: &mut dyn FnMut() -> bool,
+) -> Result<(), Errno> {
     match rustix::fs::rmdir(path) {
         Err(Errno::BUSY | Errno::NOTEMPTY) => {}
         done => return done,
     }
     let mut here = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
+    full(path, here.as_fd());
     let mut names: Vec<CString> = Vec::new();
     loop {
+        if is_late() {
+            return Err(Errno::BUSY);
+        }
         if let Some(name) = first_below(here.as_fd()) {
+            match unlinkat(&here, &name, AtFlags::REMOVEDIR) {
+                Err(Errno::BUSY | Errno::NOTEMPTY) => {}
+                done => {
+                    done?;
+                    continue;
+                }
+            }
             here = openat(&here, &name, DIRECTORY, Mode::empty())?;
+            full(path, here.as_fd());
             names.push(name);
             continue;
         }
         let Some(name) = names.pop() else { break };
-        let above = openat(&here, c"..", DIRECTORY, Mode::empty())?;
-        unlinkat(&above, &name, AtFlags::REMOVEDIR).inspect_err(|_| full(path, here.as_fd()))?;
-        here = above;
+        here = openat(&here, c"..", DIRECTORY, Mode::empty())?;
+        unlinkat(&here, &name, AtFlags::REMOVEDIR)?;
     }
-    rustix::fs::rmdir(path).inspect_err(|_| full(path, here.as_fd()))
+    rustix::fs::rmdir(path)
 }
 
 const DIRECTORY: OFlags =

@@ -208,9 +208,9 @@ impl OwnCgroup {
     pub(crate) fn end(&mut self) -> Option<Account> {
         self.armed = false;
         let account = self.counted.then(|| self.account());
-        for dir in &self.dirs {
-            end::remove(&dir.path);
-        }
+        let full: Vec<&Dir> = self.dirs.iter().filter(|dir| !end::is_removed(&dir.path)).collect();
+        full.iter().for_each(|dir| end::forbid_forks(&dir.path));
+        full.iter().for_each(|dir| end::remove(&dir.path));
         account
     }
 
