@@ -8,6 +8,7 @@ use sept::{Command, Namespace, Stdio, Target};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, printable};
+use crate::inside;
 use crate::options::{self, Id};
 use crate::report;
 use crate::words::{self, Word};
@@ -149,40 +150,22 @@ fn seen_inside(target: &Target, kind: Namespace) -> Vec<(String, String)> {
         Ok(text) => text,
         Err(why) => return vec![("inside".to_owned(), format!("not to be seen ({why})"))],
     };
-    let fact = |line: &str| {
-        let mut fields = line.split('\t');
-        let (of, name, value) = (fields.next()?, fields.next()?, fields.next()?);
-        (of == kind.name()).then(|| (name.to_owned(), value.to_owned()))
-    };
+    let fact = |line: &str| line.split_once('\t').map(|(name, value)| (name.to_owned(), value.to_owned()));
     text.lines().filter_map(fact).collect()
 }
 
-/// Root looks from its own user namespace, where nobody inside can reach it. Who can't, or what is told only inside the user
-/// namespace, takes one of the ids that are mapped there, and no group of outside: that process can be traced by the owner of
-/// the namespace, who must not become more by it.
+/// By a process of its own: where it goes it may be stopped, and it stays there.
 fn read_inside(target: &Target, kind: Namespace) -> Result<String, String> {
-    let look = || {
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("sept").args(["inside", "facts"]).keep_fds([]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    };
-    if kind != Namespace::User
-        && let Ok(child) = look().join(target, [kind]).spawn()
-    {
-        return told(child);
+    let process = target.to_pidfd().map_err(|error| error.to_string())?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("sept").args(["inside", "facts", kind.name()]);
+    command.env_clear().current_dir("/").keep_fds([]);
+    command.stdin(process).stdout(Stdio::piped()).stderr(Stdio::null());
+    let told = told(command.spawn().map_err(|error| error.summary())?)?;
+    match told.split_once('\t') {
+        Some((inside::WHY, why)) => Err(why.trim_end().to_owned()),
+        _ => Ok(told),
     }
-    if rustix::process::geteuid().is_root() {
-        rustix::thread::set_thread_groups(&[]).map_err(|errno| errno.to_string())?;
-    }
-    let first = |file: &str| -> Result<u32, String> {
-        let map = target.read(file).map_err(|error| error.to_string())?;
-        let word = String::from_utf8_lossy(&map).split_ascii_whitespace().next().map(str::to_owned);
-        word.and_then(|id| id.parse().ok()).ok_or_else(|| "it has no ids".to_owned())
-    };
-    let (user, group) = (first("uid_map")?, first("gid_map")?);
-    let child = look().join(target, [Namespace::User, kind]).uid(user).gid(group).spawn();
-    told(child.map_err(|error| error.summary())?)
 }
 
 /// What it says, if it says it soon: who may signal it can stop it.
@@ -201,6 +184,7 @@ fn told(mut child: sept::Child) -> Result<String, String> {
             Err(error) => return Err(error.to_string()),
         }
     }
+    // All of it is in the pipe by now, which nobody else can have.
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

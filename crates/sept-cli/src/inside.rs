@@ -3,6 +3,10 @@
 use std::fs;
 
 use lexopt::Parser;
+use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
+use rustix::thread::ThreadNameSpaceType;
+use sept::Namespace;
 
 use crate::failure::Failure;
 use crate::report;
@@ -13,32 +17,70 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     let word = parser.value().map_err(words::usage)?;
     match word.to_str() {
         Some("nothing") => Ok(0),
-        Some("facts") => report::print(&facts()).map(|()| 0),
+        Some("facts") => {
+            let kind = parser.value().map_err(words::usage)?;
+            report::print(&facts_of(&kind.to_string_lossy())).map(|()| 0)
+        }
         Some("overlay") => overlay().map(|()| 0).map_err(|errno| Failure::io("overlay", &errno.into())),
         _ => Err(Failure::usage("sept inside is how sept looks into namespaces").fix("sept diff A B")),
     }
 }
 
-/// One fact a line: its kind of namespace, its name, its value.
-fn facts() -> String {
+/// What is seen in this namespace of the process whose pidfd is standard input, or one line that says why nothing is.
+///
+/// Executed outside, with nothing of the caller's but that. Who has rights inside could trace it, and would have what it has of
+/// outside: the files, the ids. So it hides before it goes there, and executes nothing more.
+fn facts_of(kind: &str) -> String {
+    let gone = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).and_then(|()| go(kind));
+    match gone {
+        Ok(()) => facts(kind),
+        Err(errno) => format!("{WHY}\t{}\n", std::io::Error::from(errno)),
+    }
+}
+
+/// The first word of a line that is no fact.
+pub const WHY: &str = "why";
+
+/// Alone, where that will do: in the user namespace that owns it there are others.
+fn go(kind: &str) -> Result<(), Errno> {
+    let process = rustix::stdio::stdin();
+    let to = |spaces| rustix::thread::move_into_thread_name_spaces(process, spaces);
+    let user = ThreadNameSpaceType::USER;
+    let space = match Namespace::ALL.into_iter().find(|known| known.name() == kind) {
+        Some(Namespace::User) => return to(user),
+        Some(Namespace::Uts) => ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
+        Some(Namespace::Ipc) => ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION,
+        _ => return Err(Errno::INVAL),
+    };
+    to(space).or_else(|_| to(space | user))
+}
+
+/// One fact a line: its name and its value.
+fn facts(kind: &str) -> String {
     let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
     let mut facts = String::new();
-    let mut say =
-        |kind: &str, name: &str, value: String| facts.push_str(&format!("{kind}\t{name}\t{value}\n"));
-    say("uts", "hostname", read("/proc/sys/kernel/hostname"));
-    say("uts", "domain name", read("/proc/sys/kernel/domainname"));
-    for (name, file) in
-        [("shared memory segments", "shm"), ("message queues", "msg"), ("semaphore sets", "sem")]
-    {
-        let lines = read(&format!("/proc/sysvipc/{file}")).lines().count();
-        say("ipc", name, lines.saturating_sub(1).to_string());
-    }
-    for limit in ["shmmax", "shmmni", "msgmax", "msgmni", "sem"] {
-        say("ipc", &format!("limit {limit}"), read(&format!("/proc/sys/kernel/{limit}")).replace('\t', " "));
-    }
-    for kind in sept::Namespace::ALL {
-        let limit = kind.limit();
-        say("user", &format!("limit {limit}"), read(&format!("/proc/sys/{}", limit.replace('.', "/"))));
+    let mut say = |name: &str, value: String| facts.push_str(&format!("{name}\t{value}\n"));
+    match kind {
+        "uts" => {
+            say("hostname", read("/proc/sys/kernel/hostname"));
+            say("domain name", read("/proc/sys/kernel/domainname"));
+        }
+        "ipc" => {
+            for (name, file) in
+                [("shared memory segments", "shm"), ("message queues", "msg"), ("semaphore sets", "sem")]
+            {
+                let lines = read(&format!("/proc/sysvipc/{file}")).lines().count();
+                say(name, lines.saturating_sub(1).to_string());
+            }
+            for limit in ["shmmax", "shmmni", "msgmax", "msgmni", "sem"] {
+                say(&format!("limit {limit}"), read(&format!("/proc/sys/kernel/{limit}")).replace('\t', " "));
+            }
+        }
+        _ => {
+            for limit in Namespace::ALL.map(Namespace::limit) {
+                say(&format!("limit {limit}"), read(&format!("/proc/sys/{}", limit.replace('.', "/"))));
+            }
+        }
     }
     facts
 }
