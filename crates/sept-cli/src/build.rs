@@ -299,20 +299,33 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     if whole && !request.no_dev && (fresh_dev || request.own_dev) {
         command.no_devices();
     }
-    if request.root.is_some() && !request.no_sys {
+    // It has no cgroups.
+    let own_sysfs = request.root.is_some() && !request.no_sys;
+    if own_sysfs {
         command.mount(Mount::sysfs("/sys"));
     }
-    for mount in rest {
-        command.mount(mount.clone());
+    let (before, after) = rest.split_at(shown_cgroups(rest));
+    before.iter().cloned().for_each(|mount| {
+        command.mount(mount);
+    });
+    // By the files of its cgroup's parents it could leave that. What is mounted there by name is as it was asked for.
+    if new_mount && request.limits.is_asked() && (!own_sysfs || !before.is_empty()) {
+        command.mount(Mount::read_only(CGROUPS));
     }
-    // By the files of its cgroup's parents it could leave that. A fresh sysfs has none; who asks for them by name gets them.
-    let cgroups = Path::new("/sys/fs/cgroup");
-    let own_sysfs = request.root.is_some() && !request.no_sys;
-    let named = rest.iter().any(|mount| mount.target().starts_with(cgroups));
-    if new_mount && !own_sysfs && !named && request.limits.is_asked() {
-        command.mount(Mount::read_only(cgroups));
-    }
+    after.iter().cloned().for_each(|mount| {
+        command.mount(mount);
+    });
     working_directory(request, command);
+}
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// From which of these mounts on the command has no other cgroups to see than those that are there: before, one may show the host's.
+fn shown_cgroups(mounts: &[Mount]) -> usize {
+    let above = |mount: &Mount| {
+        mount.target() != Path::new(CGROUPS) && Path::new(CGROUPS).starts_with(mount.target())
+    };
+    mounts.iter().rposition(above).map_or(0, |last| last + 1)
 }
 
 /// Kept if it exists inside, else `/`; and `PWD` says so.

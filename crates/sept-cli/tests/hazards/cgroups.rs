@@ -83,10 +83,28 @@ fn limits_stay_where_the_hosts_cgroups_are_seen() {
     let lift = "find /sys/fs/cgroup -name pids.max -path '*/sept-*' -exec sh -c 'echo max >$0 && echo lifted' {} ';' 2>/dev/null; echo done";
     let lifted = |options: &[&str]| stdout(&run(&[options, &["--pids", "20", "sh", "-c", lift]].concat()));
     assert!(lifted(&["--bind", "/sys/fs/cgroup", "/sys/fs/cgroup"]).contains("lifted"), "who is given them");
-    for options in
-        [[].as_slice(), &["--root", "/", "--no-sys"], &["--root", "/"], &["--bind", "/sys", "/sys"]]
-    {
-        assert_eq!(lifted(options), "done", "{options:?}");
+    let one = std::fs::read_dir("/sys/fs/cgroup").expect("cgroups").flatten().map(|entry| entry.path());
+    let one = one.into_iter().find(|path| path.is_dir()).expect("a hierarchy").display().to_string();
+    for options in [
+        [].as_slice(),
+        &["--root", "/", "--no-sys"],
+        &["--root", "/"],
+        &["--bind", "/sys", "/sys"],
+        // What restricts lifts nothing, and what shows the host's again is restricted.
+        &["--mask-try", "/sys/fs/cgroup/not-there"],
+        &["--mask-try", &one],
+        &["--remount-ro", &one],
+        &["--root", "/", "--bind", "/sys", "/sys"],
+        &["--root", "/", "--dev-bind", "/sys/fs", "/sys/fs", "--mask-try", "/sys/fs/cgroup/not-there"],
+        &["--bind", "/", "/"],
+    ] {
+        // Not everywhere is there a mount to be made read-only.
+        let output = run(&[options, &["--pids", "20", "sh", "-c", lift]].concat());
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            said == "done\n" || said.is_empty() && options[0] == "--remount-ro",
+            "{options:?}: {output:?}"
+        );
     }
 }
 
