@@ -530,6 +530,17 @@ impl Started {
             let _ = sys::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
             gone &= ending::collect_soon(process.as_fd(), DYING);
         }
+        // Made by the first child, and not taken over yet.
+        let made = self.prepared.control.command.load(Acquire) as i32;
+        if gone
+            && self.prepared.plan.is_staged()
+            && self.first.is_none()
+            && made != 0
+            && let Ok(second) = pidfd_of(made)
+        {
+            let _ = sys::pidfd_send_signal(second.as_fd(), libc::SIGKILL);
+            gone = ending::collect_soon(second.as_fd(), DYING);
+        }
         if !gone {
             std::mem::forget(self);
         }
