@@ -21,11 +21,12 @@ pub enum CapChange {
 pub fn capability(name: &str) -> Result<CapabilitySet, String> {
     CapabilitySet::parse(name).ok_or_else(|| {
         let word = name.to_ascii_lowercase();
-        let near = CapabilitySet::ALL.names().max_by(|one, other| {
-            let close = |known: &str| strsim::jaro_winkler(known, word.trim_start_matches("cap_"));
-            close(one).total_cmp(&close(other))
-        });
-        format!("no capability of that name; perhaps {} was meant", near.unwrap_or("all"))
+        let close = |known: &str| strsim::jaro_winkler(known, word.trim_start_matches("cap_"));
+        let near = CapabilitySet::ALL.names().max_by(|one, other| close(one).total_cmp(&close(other)));
+        match near.filter(|near| close(near) > 0.8) {
+            Some(near) => format!("no capability of that name; perhaps {near} was meant"),
+            None => "no capability of that name: capabilities(7) lists them, and all is all".to_owned(),
+        }
     })
 }
 

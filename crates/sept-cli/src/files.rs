@@ -26,7 +26,8 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
             };
             let (source, target) = (values.os()?, values.os()?);
             let only_if_there = matches!(id, Id::BindTry | Id::RoBindTry | Id::DevBindTry);
-            if only_if_there && !Path::new(&source).exists() {
+            // A mount point that is none is a mistake also where nothing is mounted.
+            if only_if_there && !Path::new(&source).exists() && Path::new(&target).is_absolute() {
                 request.options = None;
                 return Ok(());
             }

@@ -80,6 +80,9 @@ fn limits_are_set() {
         (line("Max open files"), line("Max core file size")),
         (vec!["64".into(), "65".into()], vec!["0".into(); 2])
     );
+    // The last of a kind, also above the first.
+    let last = ["--rlimit", "nofile=60", "--rlimit", "nofile=70", "sh", "-c", "ulimit -n"];
+    assert_eq!(stdout(&run(&last)), "70");
     let output = run(&["--rlimit", "memlock=unlimited", "true"]);
     // Without CAP_SYS_RESOURCE outside; where it is there, it works.
     assert!(output.status.success() || stderr(&output).contains("CAP_SYS_RESOURCE"), "{}", stderr(&output));
@@ -227,6 +230,7 @@ fn hidden_abstract() {
 fn bad_words_are_refused() {
     for (args, reason) in [
         (["--cap-add", "sys_admim"], "perhaps sys_admin"),
+        (["--cap-add", "x"], "capabilities(7) lists them"),
         (["--rlimit", "nofile"], "NAME=SOFT"),
         (["--rlimit", "nofile=2:1"], "above the hard one"),
         (["--rlimit", "files=2"], "no limit files"),

@@ -449,6 +449,7 @@ fn options_that_do_not_fit_are_refused() {
     }
     refused(&["--options", "X-mount.idmap=0:0:0", "--bind", "/usr", "/mnt"], "maps nothing");
     refused(&["--fs", "tmpfs", "none", "relative"], "not an absolute path");
+    refused(&["--bind-try", "/nowhere", "relative"], "not an absolute path");
 }
 
 #[test]

@@ -449,8 +449,9 @@ impl Command {
         self
     }
 
-    /// Adds a resource limit, getrlimit(2). Raising a hard limit needs CAP_SYS_RESOURCE outside of any user namespace.
+    /// Sets a resource limit, getrlimit(2); the last of a kind holds. Raising a hard limit needs CAP_SYS_RESOURCE outside of any user namespace.
     pub fn rlimit(&mut self, limit: Rlimit) -> &mut Self {
+        self.rlimits.retain(|known| known.resource != limit.resource);
         self.rlimits.push(limit);
         self
     }

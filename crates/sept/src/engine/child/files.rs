@@ -228,7 +228,10 @@ impl Child<'_> {
                 }
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let up = rustix::fs::openat(&at, c"..", flags, Mode::empty())?;
-                if identity(up.as_fd())? == here {
+                // A directory can be bound onto its own child, too: only the root is above itself on the same mount.
+                if identity(up.as_fd())? == here
+                    && sys::mount_number(up.as_fd())? == sys::mount_number(at.as_fd())?
+                {
                     break;
                 }
                 at = up;
