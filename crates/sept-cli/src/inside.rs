@@ -55,8 +55,8 @@ fn go(kind: &str) -> Result<(), Errno> {
     to(space).or_else(|_| to(space | user))
 }
 
-/// One fact a line: its name and its value.
-fn facts(kind: &str) -> String {
+/// What this process sees, one fact a line: its name and its value.
+pub fn facts(kind: &str) -> String {
     let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
     let mut facts = String::new();
     let mut say = |name: &str, value: String| facts.push_str(&format!("{name}\t{value}\n"));
