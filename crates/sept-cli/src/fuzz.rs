@@ -13,6 +13,7 @@ mod enter;
 mod failure;
 mod files;
 mod inside;
+mod job;
 mod limits;
 mod ls;
 mod manual;

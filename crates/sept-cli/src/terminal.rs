@@ -12,7 +12,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
 use crate::disposition::{SIGINT, SIGQUIT, SIGTSTP};
 use crate::failure::Failure;
-use crate::supervise;
+use crate::job;
 
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
@@ -67,7 +67,7 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
     rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK).map_err(failed)?;
     let saved = rustix::termios::tcgetattr(rustix::stdio::stdin()).ok();
     // Those of a job in the background are the ones of who has the terminal: a shell's, which edits a line.
-    let alike = !supervise::is_background_job();
+    let alike = !job::is_background_job();
     if let (Some(saved), true) = (&saved, alike) {
         rustix::termios::tcsetattr(&peer, OptionalActions::Now, saved).map_err(failed)?;
     }
