@@ -203,7 +203,10 @@ impl Supervisor<'_> {
             if self.watch.is_late() || self.watch.told || self.watch.parent_ended() {
                 break;
             }
-            self.wait(false)?;
+            // What was read and shown at once leaves nothing to wait for.
+            if self.relay.as_ref().is_some_and(Relay::has_more_to_show) {
+                self.wait(false)?;
+            }
         }
         if let Some(relay) = &mut self.relay {
             relay.suspend();

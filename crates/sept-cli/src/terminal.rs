@@ -270,7 +270,12 @@ impl Relay {
     /// After the end: shows a piece of what is left. False when that is all, be it that others go on writing.
     pub fn show_rest(&mut self) -> bool {
         self.rest.get_or_insert(REST);
-        self.output() || !self.shown_next.is_empty()
+        self.output() || self.has_more_to_show()
+    }
+
+    /// Whether something was read that nobody has taken yet.
+    pub fn has_more_to_show(&self) -> bool {
+        !self.shown_next.is_empty()
     }
 }
 
