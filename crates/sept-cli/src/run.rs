@@ -88,7 +88,7 @@ pub fn start_and_wait(
     let mut watch = Watch::new(request.timeout, request.die_with_parent)?;
     report.begins();
     // Without a pid namespace the command sees our group by its number; a reaper's group is no job of the command's.
-    let leads_job = around.other_pids && !request.tty && !request.new_session && job::is_foreground_job();
+    let leads_job = around.other_pids && !request.tty && !request.new_session && job::may_be_led();
     if leads_job {
         command.foreground();
     }

@@ -106,6 +106,14 @@ impl Watch {
         Ok(next)
     }
 
+    /// Whether a SIGCONT waits. What else has come is kept.
+    pub fn was_continued(&mut self) -> io::Result<bool> {
+        while let Some(received) = self.signals.next()? {
+            self.kept.push_back(received);
+        }
+        Ok(self.kept.iter().any(|kept| kept.signal == SIGCONT))
+    }
+
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }

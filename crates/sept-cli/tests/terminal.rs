@@ -231,6 +231,115 @@ fn a_command_goes_on_in_the_background_and_comes_back() {
     }
 }
 
+/// Whether a sept has stopped among the descendants of a process.
+fn has_stopped(pid: u32) -> bool {
+    let is_stopped = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains("(sept) T ")
+    };
+    common::children(pid).iter().any(|pid| is_stopped(pid) || has_stopped(*pid))
+}
+
+/// Ctrl-Z, `fg` and Ctrl-C of a job that answers, and whose line ends so.
+fn stopped_and_brought_back(child: &mut Fed, end: &str) {
+    type_in(child, b"x\n");
+    read_until(child, "got-x");
+    type_in(child, b"\x1a");
+    read_until(child, "Stopped");
+    read_until(child, "prompt:");
+    // A shell that waits for another process of the job is faster.
+    soon("sept has stopped", || has_stopped(child.id()));
+    // The first character after a stop may be lost, whatever has stopped.
+    type_in(child, b" fg\n");
+    read_until(child, &format!("{end}\r\n"));
+    type_in(child, b"y\n");
+    read_until(child, "got-y");
+    type_in(child, b"\x03");
+    read_until(child, "prompt:");
+}
+
+/// Of such a job the shell outside waits for the script, which may stop before sept does.
+#[test]
+fn ctrl_z_and_fg_work_where_a_script_starts_it() {
+    if !need("ctrl_z_and_fg_work_where_a_script_starts_it", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    for words in ["run", "run -U", "run --init", "run -t", "unshare -Urpf"] {
+        for _ in 0..4 {
+            let end = format!("{ANSWER}; echo after'");
+            type_in(&mut child, format!("sh -c '{} {words} {end}\n", path()).as_bytes());
+            stopped_and_brought_back(&mut child, &end);
+        }
+    }
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
+
+/// The kernel stops no PID 1 for a signal from inside.
+#[test]
+fn ctrl_z_leaves_the_terminal_to_a_job_that_cannot_stop() {
+    if !need("ctrl_z_leaves_the_terminal_to_a_job_that_cannot_stop", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    type_in(&mut child, format!("{0} run {0} run {ANSWER}\n", path()).as_bytes());
+    goes_on(&mut child);
+    read_until(&mut child, "prompt:");
+    type_in(&mut child, b"exit\n");
+    finish(child);
+    // Nor one of a process group that no shell would continue: that of a session's leader.
+    let line = format!("env --default-signal {} run {ANSWER}", path());
+    let mut child = Fed::new(&mut on_terminal(&line));
+    goes_on(&mut child);
+    finish(child);
+}
+
+/// Ctrl-Z does nothing, Ctrl-C ends it.
+fn goes_on(child: &mut Fed) {
+    type_in(child, b"x\n");
+    read_until(child, "got-x");
+    type_in(child, b"\x1ay\n");
+    read_until(child, "got-y");
+    type_in(child, b"\x03");
+}
+
+#[test]
+fn the_rest_of_a_pipeline_has_the_terminal_too() {
+    if !need("the_rest_of_a_pipeline_has_the_terminal_too", &["script", "bash"]) {
+        return;
+    }
+    let first = format!("{} run sh -c 'trap : INT; echo beg''un; while :; do sleep 60; done'", path());
+    let reader = "sh -c 'read x; echo $x; read x </dev/tty; echo got-$x'";
+    let catcher = "(trap 'echo got-i''nt' INT; cat; cat)";
+    for (rest, typed, answer) in [(reader, "word\n", "got-word"), (catcher, "\x03", "got-int")] {
+        let mut child = interactive();
+        type_in(&mut child, format!("{first} | {rest}\n").as_bytes());
+        read_until(&mut child, "begun");
+        type_in(&mut child, typed.as_bytes());
+        read_until(&mut child, answer);
+        // Ctrl-\ is for all of them.
+        type_in(&mut child, b"\x1c");
+        read_until(&mut child, "prompt:");
+        type_in(&mut child, b"exit\n");
+        finish(child);
+    }
+}
+
+#[test]
+fn ctrl_z_stops_all_of_a_pipeline() {
+    if !need("ctrl_z_stops_all_of_a_pipeline", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    for options in ["", "-U", "--init", "-t"] {
+        type_in(&mut child, format!("{} run {options} {ANSWER} | cat\n", path()).as_bytes());
+        stopped_and_brought_back(&mut child, &format!("{ANSWER} | cat"));
+    }
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
+
 /// A shell that edits lines has its own modes of the terminal, while jobs run in the background.
 #[test]
 fn a_terminal_that_begins_in_the_background_has_the_modes_of_a_job() {
@@ -303,7 +412,7 @@ fn a_command_that_stops_is_ended_in_time() {
     let script =
         format!(r#"{} {options} sh -c "kill -STOP \$\$; sleep 60"; echo stopped $?; sleep 2; jobs"#, path());
     let mut child = with_job_control(&script);
-    assert!(read_until(&mut child, "stopped 147").ends_with("stopped 147"));
+    assert!(read_until(&mut child, "stopped 148").ends_with("stopped 148"));
     assert!(read_until(&mut child, "Done(124)").ends_with("Done(124)"));
     finish(child);
 }
