@@ -125,8 +125,9 @@ impl Watch {
     }
 }
 
+/// Not where the caller ignores it, as after nohup(1): then COMMAND does so, too.
 fn wants_an_end(signal: i32) -> bool {
-    matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM)
+    matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) && !sept::signal::is_ignored(signal)
 }
 
 /// By pidfd: a parent-death signal would come when the *thread* that started us ends.

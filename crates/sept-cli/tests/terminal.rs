@@ -442,3 +442,25 @@ fn a_terminal_that_was_closed_inside_is_there_when_it_is_opened_again() {
     let output = run(&["-t", "sh", "-c", script]);
     assert_eq!(stdout(&output), "again", "{}", stderr(&output));
 }
+
+/// As after nohup(1), or of a job in the background of a script.
+#[test]
+fn a_signal_that_the_caller_ignores_ends_no_start() {
+    let script =
+        format!("trap '' HUP INT; exec {} run --tmpfs /mnt --file 0 /mnt/file cat /mnt/file", path());
+    let mut child = Fed::new(Command::new("sh").args(["-c", &script]));
+    let pid = child.id();
+    // Set-up waits for the rest of the file.
+    soon("the start is under way", || !common::children(pid).is_empty());
+    let signals = Command::new("sh").arg("-c").arg(format!("kill -HUP {pid}; kill -INT {pid}")).status();
+    assert!(signals.expect("it starts").success());
+    soon("sept has taken both", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        !status.contains("ShdPnd:") || status.contains("ShdPnd:\t0000000000000000")
+    });
+    type_in(&mut child, b"word\n");
+    drop(child.stdin.take());
+    let mut said = String::new();
+    child.stdout.take().expect("output is piped").read_to_string(&mut said).expect("it can be read");
+    assert_eq!((said.as_str(), child.wait().expect("it ends").code()), ("word\n", Some(0)));
+}

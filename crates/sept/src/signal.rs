@@ -38,6 +38,11 @@ pub fn stop(who: Stopped, most: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this process ignores a signal; one that is blocked is received all the same.
+pub fn is_ignored(signal: i32) -> bool {
+    sys::is_ignored(signal)
+}
+
 /// All signals that can be, blocked for this thread and read one by one instead; signalfd(2).
 ///
 /// To be made before other threads are: they inherit the mask.
