@@ -104,6 +104,7 @@ pub fn start_and_wait(
             }
             let code = given_up(&watch, error)?;
             report.given_up(code, watch.early)?;
+            watch.end_as_interrupted(watch.early.and_then(Early::signal));
             return Ok(code);
         }
     };
@@ -138,6 +139,7 @@ pub fn start_and_wait(
             .ended(&plan, command.missing(), &outcome, usage, account)
             .map_err(|failure| failure.why(format!("COMMAND itself has ended, with {}", outcome.code())))?;
     }
+    watch.end_as_interrupted(outcome.signal().filter(|_| !outcome.timed_out));
     Ok(outcome.code())
 }
 

@@ -63,6 +63,8 @@ pub struct Watch {
     kept: VecDeque<Received>,
     /// Whether somebody wanted an end of it.
     told: bool,
+    /// Whether Ctrl-C was typed.
+    interrupted: bool,
 }
 
 /// Why a start was given up.
@@ -73,18 +75,33 @@ pub enum Early {
     ParentEnded,
 }
 
+impl Early {
+    pub fn signal(self) -> Option<i32> {
+        if let Self::Signal(signal) = self { Some(signal) } else { None }
+    }
+}
+
 impl Watch {
     pub fn new(timeout: Option<Duration>, die_with_parent: bool) -> Result<Self, Failure> {
         let parent = die_with_parent.then(open_parent).transpose()?;
         let signals = Receiver::new().map_err(|error| Failure::io("cannot receive signals", &error))?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Ok(Self { signals, deadline, parent, early: None, kept: VecDeque::new(), told: false })
+        Ok(Self {
+            signals,
+            deadline,
+            parent,
+            early: None,
+            kept: VecDeque::new(),
+            told: false,
+            interrupted: false,
+        })
     }
 
     /// Whether to give up a start that hangs.
     pub fn give_up(&mut self) -> bool {
         while let Ok(Some(received)) = self.signals.next() {
             if wants_an_end(received.signal) {
+                self.interrupted |= is_typed_interrupt(received);
                 self.early = Some(Early::Signal(received.signal));
             } else {
                 self.kept.push_back(received);
@@ -103,7 +120,16 @@ impl Watch {
     fn next_signal(&mut self) -> io::Result<Option<Received>> {
         let next = self.kept.pop_front().map_or_else(|| self.signals.next(), |kept| Ok(Some(kept)))?;
         self.told |= next.is_some_and(|next| wants_an_end(next.signal));
+        self.interrupted |= next.is_some_and(is_typed_interrupt);
         Ok(next)
+    }
+
+    /// The last act where this signal has ended the command. A shell ends a loop of its own only where Ctrl-C has ended what
+    /// it waits for, and not where that exits with 130. Comes back where there is another end to be made.
+    pub fn end_as_interrupted(&self, signal: Option<i32>) {
+        if self.interrupted && signal == Some(SIGINT) {
+            sept::signal::end_by(SIGINT);
+        }
     }
 
     /// Whether a SIGCONT waits. What else has come is kept.
@@ -128,6 +154,10 @@ impl Watch {
 /// Not where the caller ignores it, as after nohup(1): then COMMAND does so, too.
 fn wants_an_end(signal: i32) -> bool {
     matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) && !sept::signal::is_ignored(signal)
+}
+
+fn is_typed_interrupt(received: Received) -> bool {
+    received == Received { signal: SIGINT, by_kernel: true }
 }
 
 /// By pidfd: a parent-death signal would come when the *thread* that started us ends.
@@ -236,6 +266,7 @@ impl Supervisor<'_> {
             && let Some(relay) = &mut self.relay
             && let Turn::Typed(signal) = relay.turn()?
         {
+            self.watch.interrupted |= signal == SIGINT && relay.is_typed();
             // A terminal's signal goes to the foreground job; if that is a PID 1's the kernel has dropped it.
             if relay.job().is_none_or(|job| job.as_raw_pid() as u32 == self.child.id()) {
                 self.carry_out(signal)?;

@@ -443,6 +443,37 @@ fn a_terminal_that_was_closed_inside_is_there_when_it_is_opened_again() {
     assert_eq!(stdout(&output), "again", "{}", stderr(&output));
 }
 
+#[test]
+fn ctrl_c_ends_a_loop_of_the_shell_outside() {
+    if !need("ctrl_c_ends_a_loop_of_the_shell_outside", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    for options in ["", "-U", "--init", "-t"] {
+        let line = format!("for n in 1 2 3; do echo round-$n; {} run {options} {ANSWER}; done", path());
+        type_in(&mut child, format!("{line}\nx\n").as_bytes());
+        read_until(&mut child, "got-x");
+        type_in(&mut child, b"\x03");
+        // Where the loop goes on there is no prompt.
+        read_until(&mut child, "prompt:");
+        type_in(&mut child, b"echo ended-$?\n");
+        read_until(&mut child, "ended-130");
+    }
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
+
+#[test]
+fn a_quoted_ctrl_c_is_none_however_slowly_it_is_typed() {
+    let mut child = start(&["cat"]);
+    type_in(&mut child, b"\x16");
+    read_until(&mut child, "^");
+    type_in(&mut child, b"\x03\n");
+    // Shown by the terminal as two characters, and by cat as it is.
+    read_until(&mut child, "\x03");
+    assert_eq!(interrupted(child), Some(130));
+}
+
 /// As after nohup(1), or of a job in the background of a script.
 #[test]
 fn a_signal_that_the_caller_ignores_ends_no_start() {

@@ -38,6 +38,15 @@ pub fn stop(who: Stopped, most: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
+/// Ends this process by a signal's default action, whatever it did with that before. Comes back where the kernel drops the signal: this
+/// process is PID 1, or the default action is no end.
+pub fn end_by(signal: i32) {
+    sys::default_action(signal);
+    sys::kill(rustix::process::getpid().as_raw_pid(), signal);
+    let mask = sys::set_signal_mask(u64::MAX);
+    sys::set_signal_mask(mask & !(1 << (signal - 1)));
+}
+
 /// Whether this process ignores a signal; one that is blocked is received all the same.
 pub fn is_ignored(signal: i32) -> bool {
     sys::is_ignored(signal)
