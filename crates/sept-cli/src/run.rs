@@ -127,6 +127,7 @@ pub fn start_and_wait(
         leads_job,
         background,
         undecided: Vec::new(),
+        may_stop: None,
         timed_out: false,
         carried_out: None,
         killed: None,

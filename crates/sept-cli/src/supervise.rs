@@ -184,7 +184,7 @@ pub struct Supervisor<'a> {
     pub relay: Option<Relay>,
     /// Whether the command itself is PID 1: the kernel drops signals that it leaves at their default.
     pub is_pid_1: bool,
-    /// Whether a reaper is, which the command's stops can't be seen through.
+    /// Whether a reaper is, of which the command is a child: its stops are told, and not signalled.
     pub has_init: bool,
     /// Whether the command leads the foreground job of the shared terminal, and this process is to be in it.
     pub leads_job: bool,
@@ -193,6 +193,8 @@ pub struct Supervisor<'a> {
     /// Signals that wait for a PID 1 that blocks them, and since when: where it has let one come, and leaves it at its default, the
     /// kernel has dropped it.
     pub undecided: Vec<(i32, Instant)>,
+    /// Since when the command may be about to stop below a reaper.
+    pub may_stop: Option<Instant>,
     pub timed_out: bool,
     pub carried_out: Option<i32>,
     /// When it was killed from here.
@@ -203,6 +205,9 @@ pub struct Supervisor<'a> {
 
 /// For so long a signal that is blocked is looked at all the time, and then after each.
 const MOMENT: Duration = Duration::from_millis(20);
+
+/// For so long a command below a reaper is looked at that may be about to stop: who catches the signal has something to do first.
+const STOPPING: Duration = Duration::from_secs(2);
 
 /// For how long a command that was killed may take to end: freeing much memory takes its time, and a thread may hang in the kernel.
 const DYING: Duration = Duration::from_secs(10);
@@ -290,6 +295,7 @@ impl Supervisor<'_> {
             State::Ended(status) => Ok(Some(status)),
             // Without a terminal there is no shell that waits for it, and who stops itself would stop the time, too.
             State::Stopped(_) => {
+                self.may_stop = None;
                 if crate::build::has_controlling_terminal() {
                     self.suspend()?;
                 }
@@ -344,7 +350,8 @@ impl Supervisor<'_> {
         if !self.watch.kept.is_empty() {
             return Some(Duration::ZERO);
         }
-        if let Some(since) = self.undecided.iter().map(|(_, since)| since).max() {
+        let may_stop = self.may_stop.filter(|since| since.elapsed() < STOPPING);
+        if let Some(since) = self.undecided.iter().map(|(_, since)| *since).chain(may_stop).max() {
             return Some(if since.elapsed() < MOMENT { Duration::from_millis(1) } else { MOMENT });
         }
         if self.withheld {
@@ -383,11 +390,20 @@ impl Supervisor<'_> {
                 self.go_on()
             }
             SIGTSTP | SIGTTIN | SIGTTOU if by_kernel && self.relay.is_none() => {
-                self.carry_out(signal)?;
-                if self.has_init { self.suspend() } else { Ok(()) }
+                self.look_for_stop();
+                self.carry_out(signal)
+            }
+            SIGTSTP | SIGTTIN | SIGTTOU => {
+                self.look_for_stop();
+                self.forward(signal)
             }
             _ => self.forward(signal),
         }
+    }
+
+    /// What a reaper tells wakes nobody.
+    fn look_for_stop(&mut self) {
+        self.may_stop = self.has_init.then(Instant::now);
     }
 
     fn forward(&mut self, signal: i32) -> io::Result<()> {

@@ -443,6 +443,34 @@ fn a_terminal_that_was_closed_inside_is_there_when_it_is_opened_again() {
     assert_eq!(stdout(&output), "again", "{}", stderr(&output));
 }
 
+/// The reaper's command decides what Ctrl-Z does, and no sept stops without it.
+#[test]
+fn ctrl_z_below_a_reaper_is_the_commands_own_business() {
+    if !need("ctrl_z_below_a_reaper_is_the_commands_own_business", &["script", "bash", "perl"]) {
+        return;
+    }
+    let mut child = interactive();
+    let catching = r#"perl -ne 'BEGIN { $| = 1; $SIG{TSTP} = sub { print "cau", "ght\n" } } print "got-$_"'"#;
+    let lines = [
+        format!("(trap '' TSTP; exec {} run --init {ANSWER})", path()),
+        format!("{} run --init {catching}", path()),
+    ];
+    for (line, answer) in lines.into_iter().zip(["^Z", "caught"]) {
+        type_in(&mut child, format!("{line}\nx\n").as_bytes());
+        read_until(&mut child, "got-x");
+        type_in(&mut child, b"\x1a");
+        read_until(&mut child, answer);
+        // As soon as it would have stopped.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        type_in(&mut child, b"y\n");
+        read_until(&mut child, "got-y");
+        type_in(&mut child, b"\x03");
+        read_until(&mut child, "prompt:");
+    }
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
+
 #[test]
 fn ctrl_c_ends_a_loop_of_the_shell_outside() {
     if !need("ctrl_c_ends_a_loop_of_the_shell_outside", &["script", "bash"]) {
