@@ -13,6 +13,7 @@ mod enter;
 mod failure;
 mod files;
 mod inside;
+mod job;
 mod keeper;
 mod limits;
 mod ls;

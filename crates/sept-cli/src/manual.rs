@@ -96,7 +96,7 @@ fn page_text(page: &'static Page) -> io::Result<String> {
 }
 
 fn exit_section(page: &Page) -> Vec<u8> {
-    let own = "COMMAND's own; 128+n when signal n ended it; 125 sept itself failed; 126 COMMAND cannot be executed; 127 \
+    let own = "COMMAND's own; 128+n when signal n ended it, but for a Ctrl-C that was typed, of which sept dies itself; 125 sept itself failed; 126 COMMAND cannot be executed; 127 \
                COMMAND not found.";
     match page.name {
         "run" => section("EXIT STATUS", &[own.to_owned(), "124 the time of --timeout ran out.".to_owned()]),

@@ -8,13 +8,14 @@ use sept::{Command, Missing, Namespace, Namespaces, Stdio, Target};
 use crate::build::{self, Built};
 use crate::degrade;
 use crate::failure::Failure;
+use crate::job::{self, Background};
 use crate::options;
 use crate::own;
 use crate::pins;
 use crate::policy::Agent;
 use crate::report::{self, Report};
 use crate::request::{self, Parsed, PlanFormat, Request};
-use crate::supervise::{self, Background, Early, Supervisor, Watch};
+use crate::supervise::{Early, Supervisor, Watch};
 use crate::terminal::{self, Relay};
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
@@ -87,8 +88,7 @@ pub fn start_and_wait(
     let mut watch = Watch::new(request.timeout, request.die_with_parent)?;
     report.begins();
     // Without a pid namespace the command sees our group by its number; a reaper's group is no job of the command's.
-    let leads_job =
-        around.other_pids && !request.tty && !request.new_session && supervise::is_foreground_job();
+    let leads_job = around.other_pids && !request.tty && !request.new_session && job::may_be_led();
     if leads_job {
         command.foreground();
     }
@@ -100,10 +100,11 @@ pub fn start_and_wait(
         Ok(child) => child,
         Err(error) => {
             if leads_job {
-                supervise::restore_terminal();
+                job::restore_terminal();
             }
             let code = given_up(&watch, error)?;
             report.given_up(code, watch.early)?;
+            watch.end_as_interrupted(watch.early.and_then(Early::signal));
             return Ok(code);
         }
     };
@@ -126,6 +127,7 @@ pub fn start_and_wait(
         leads_job,
         background,
         undecided: Vec::new(),
+        may_stop: None,
         timed_out: false,
         carried_out: None,
         killed: None,
@@ -138,6 +140,7 @@ pub fn start_and_wait(
             .ended(&plan, command.missing(), &outcome, usage, account)
             .map_err(|failure| failure.why(format!("COMMAND itself has ended, with {}", outcome.code())))?;
     }
+    watch.end_as_interrupted(outcome.signal().filter(|_| !outcome.timed_out));
     Ok(outcome.code())
 }
 

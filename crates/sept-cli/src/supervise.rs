@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{PidfdFlags, Signal};
 use sept::signal::{Received, Receiver};
 use sept::{Account, Child, State, Usage};
 
@@ -17,6 +17,7 @@ use crate::disposition::{
     SIGTTOU, SIGWINCH, Way,
 };
 use crate::failure::Failure;
+use crate::job::{Background, has_terminal, inherit_terminal, own_group};
 use crate::report;
 use crate::rest;
 use crate::terminal::{Relay, Turn};
@@ -63,6 +64,8 @@ pub struct Watch {
     kept: VecDeque<Received>,
     /// Whether somebody wanted an end of it.
     told: bool,
+    /// Whether Ctrl-C was typed.
+    interrupted: bool,
 }
 
 /// Why a start was given up.
@@ -73,18 +76,33 @@ pub enum Early {
     ParentEnded,
 }
 
+impl Early {
+    pub fn signal(self) -> Option<i32> {
+        if let Self::Signal(signal) = self { Some(signal) } else { None }
+    }
+}
+
 impl Watch {
     pub fn new(timeout: Option<Duration>, die_with_parent: bool) -> Result<Self, Failure> {
         let parent = die_with_parent.then(open_parent).transpose()?;
         let signals = Receiver::new().map_err(|error| Failure::io("cannot receive signals", &error))?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Ok(Self { signals, deadline, parent, early: None, kept: VecDeque::new(), told: false })
+        Ok(Self {
+            signals,
+            deadline,
+            parent,
+            early: None,
+            kept: VecDeque::new(),
+            told: false,
+            interrupted: false,
+        })
     }
 
     /// Whether to give up a start that hangs.
     pub fn give_up(&mut self) -> bool {
         while let Ok(Some(received)) = self.signals.next() {
             if wants_an_end(received.signal) {
+                self.interrupted |= is_typed_interrupt(received);
                 self.early = Some(Early::Signal(received.signal));
             } else {
                 self.kept.push_back(received);
@@ -103,22 +121,44 @@ impl Watch {
     fn next_signal(&mut self) -> io::Result<Option<Received>> {
         let next = self.kept.pop_front().map_or_else(|| self.signals.next(), |kept| Ok(Some(kept)))?;
         self.told |= next.is_some_and(|next| wants_an_end(next.signal));
+        self.interrupted |= next.is_some_and(is_typed_interrupt);
         Ok(next)
+    }
+
+    /// The last act where this signal has ended the command. A shell ends a loop of its own only where Ctrl-C has ended what
+    /// it waits for, and not where that exits with 130. Comes back where there is another end to be made.
+    pub fn end_as_interrupted(&self, signal: Option<i32>) {
+        if self.interrupted && signal == Some(SIGINT) {
+            sept::signal::end_by(SIGINT);
+        }
+    }
+
+    /// Whether a SIGCONT waits. What else has come is kept.
+    pub fn was_continued(&mut self) -> io::Result<bool> {
+        while let Some(received) = self.signals.next()? {
+            self.kept.push_back(received);
+        }
+        Ok(self.kept.iter().any(|kept| kept.signal == SIGCONT))
     }
 
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    fn parent_ended(&self) -> bool {
+    pub fn parent_ended(&self) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let ended = |fd: &OwnedFd| poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now)) == Ok(1);
         self.parent.as_ref().is_some_and(ended)
     }
 }
 
+/// Not where the caller ignores it, as after nohup(1): then COMMAND does so, too.
 fn wants_an_end(signal: i32) -> bool {
-    matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM)
+    matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) && !sept::signal::is_ignored(signal)
+}
+
+fn is_typed_interrupt(received: Received) -> bool {
+    received == Received { signal: SIGINT, by_kernel: true }
 }
 
 /// By pidfd: a parent-death signal would come when the *thread* that started us ends.
@@ -145,7 +185,7 @@ pub struct Supervisor<'a> {
     pub relay: Option<Relay>,
     /// Whether the command itself is PID 1: the kernel drops signals that it leaves at their default.
     pub is_pid_1: bool,
-    /// Whether a reaper is, which the command's stops can't be seen through.
+    /// Whether a reaper is, of which the command is a child: its stops are told, and not signalled.
     pub has_init: bool,
     /// Whether the command leads the foreground job of the shared terminal, and this process is to be in it.
     pub leads_job: bool,
@@ -154,6 +194,8 @@ pub struct Supervisor<'a> {
     /// Signals that wait for a PID 1 that blocks them, and since when: where it has let one come, and leaves it at its default, the
     /// kernel has dropped it.
     pub undecided: Vec<(i32, Instant)>,
+    /// Since when the command may be about to stop below a reaper.
+    pub may_stop: Option<Instant>,
     pub timed_out: bool,
     pub carried_out: Option<i32>,
     /// When it was killed from here.
@@ -162,22 +204,11 @@ pub struct Supervisor<'a> {
     pub withheld: bool,
 }
 
-/// What is done about the terminal once this job has it again.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Background {
-    /// The job inside that had it.
-    inner: Option<Pid>,
-}
-
-impl Background {
-    /// For a start that is not in the foreground of the terminal on standard input, if that is one.
-    pub fn at_start() -> Option<Self> {
-        is_background_job().then(Self::default)
-    }
-}
-
 /// For so long a signal that is blocked is looked at all the time, and then after each.
 const MOMENT: Duration = Duration::from_millis(20);
+
+/// For so long a command below a reaper is looked at that may be about to stop: who catches the signal has something to do first.
+const STOPPING: Duration = Duration::from_secs(2);
 
 /// For how long a command that was killed may take to end: freeing much memory takes its time, and a thread may hang in the kernel.
 const DYING: Duration = Duration::from_secs(10);
@@ -220,7 +251,10 @@ impl Supervisor<'_> {
             if self.watch.is_late() || self.watch.told || self.watch.parent_ended() {
                 break;
             }
-            self.wait(false)?;
+            // What was read and shown at once leaves nothing to wait for.
+            if self.relay.as_ref().is_some_and(Relay::has_more_to_show) {
+                self.wait(false)?;
+            }
         }
         if let Some(relay) = &mut self.relay {
             relay.suspend();
@@ -241,6 +275,7 @@ impl Supervisor<'_> {
             && let Some(relay) = &mut self.relay
             && let Turn::Typed(signal) = relay.turn()?
         {
+            self.watch.interrupted |= signal == SIGINT && relay.is_typed();
             // A terminal's signal goes to the foreground job; if that is a PID 1's the kernel has dropped it.
             if relay.job().is_none_or(|job| job.as_raw_pid() as u32 == self.child.id()) {
                 self.carry_out(signal)?;
@@ -266,6 +301,7 @@ impl Supervisor<'_> {
             State::Ended(status) => Ok(Some(status)),
             // Without a terminal there is no shell that waits for it, and who stops itself would stop the time, too.
             State::Stopped(_) => {
+                self.may_stop = None;
                 if crate::build::has_controlling_terminal() {
                     self.suspend()?;
                 }
@@ -323,7 +359,8 @@ impl Supervisor<'_> {
         if !self.watch.kept.is_empty() {
             return Some(Duration::ZERO);
         }
-        if let Some(since) = self.undecided.iter().map(|(_, since)| since).max() {
+        let may_stop = self.may_stop.filter(|since| since.elapsed() < STOPPING);
+        if let Some(since) = self.undecided.iter().map(|(_, since)| *since).chain(may_stop).max() {
             return Some(if since.elapsed() < MOMENT { Duration::from_millis(1) } else { MOMENT });
         }
         if self.withheld {
@@ -362,11 +399,20 @@ impl Supervisor<'_> {
                 self.go_on()
             }
             SIGTSTP | SIGTTIN | SIGTTOU if by_kernel && self.relay.is_none() => {
-                self.carry_out(signal)?;
-                if self.has_init { self.suspend() } else { Ok(()) }
+                self.look_for_stop();
+                self.carry_out(signal)
+            }
+            SIGTSTP | SIGTTIN | SIGTTOU => {
+                self.look_for_stop();
+                self.forward(signal)
             }
             _ => self.forward(signal),
         }
+    }
+
+    /// What a reaper tells wakes nobody.
+    fn look_for_stop(&mut self) {
+        self.may_stop = self.has_init.then(Instant::now);
     }
 
     fn forward(&mut self, signal: i32) -> io::Result<()> {
@@ -426,74 +472,6 @@ impl Supervisor<'_> {
             Default::Ignore => Ok(()),
         }
     }
-
-    /// The command has stopped: so does this process, so that the shell outside sees it; and both go on together.
-    fn suspend(&mut self) -> io::Result<()> {
-        if self.background.is_some() && has_terminal() {
-            // It stopped for want of the terminal.
-            self.come_forward();
-            return self.go_on();
-        }
-        if let Some(relay) = &mut self.relay {
-            relay.suspend();
-        }
-        let inner = self.background.map_or_else(foreground, |background| background.inner);
-        self.leave_job();
-        if self.watch.parent.is_some() {
-            // Its end is to be seen. It comes when the thread ends that started us, too: then the command goes on.
-            rustix::process::set_parent_process_death_signal(Some(Signal::CONT))?;
-            if self.watch.parent_ended() {
-                return Ok(());
-            }
-        }
-        // Not for longer than the command may run.
-        let deadline = self.watch.deadline.filter(|_| !self.timed_out);
-        sept::signal::stop(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())))?;
-        self.background = Some(Background { inner });
-        // Unless it is to go on in the background, where the terminal is another's.
-        if has_terminal() || foreground().is_none() {
-            self.come_forward();
-        }
-        self.go_on()
-    }
-
-    /// All of the command's job, which has stopped as one.
-    fn go_on(&self) -> io::Result<()> {
-        let led = self.leads_job.then(|| Pid::from_raw(self.child.id() as i32)).flatten();
-        if let Some(job) = led.or_else(|| self.relay.as_ref().and_then(Relay::job)) {
-            // Where it fails none of them is left.
-            let _ = rustix::process::kill_process_group(job, Signal::CONT);
-        }
-        self.child.signal(SIGCONT)
-    }
-
-    /// This job has the terminal: so has what had it inside.
-    fn come_forward(&mut self) {
-        let Some(Background { inner }) = self.background.take() else { return };
-        let own = own_group();
-        if let Some(relay) = &mut self.relay {
-            relay.resume();
-        } else if own.is_some() && inner.is_some() && inner != own {
-            take_terminal(inner);
-        }
-        // Not before: what tries to read in the background has the kernel send SIGTTIN to all of its job.
-        self.join_job();
-    }
-
-    /// Again into the command's process group: what is typed on the terminal then reaches both, as it does without
-    /// a pid namespace. Where it fails the command has ended already.
-    fn join_job(&self) {
-        if self.leads_job {
-            let _ = rustix::process::setpgid(None, Pid::from_raw(self.child.id() as i32));
-        }
-    }
-
-    /// Back into the group that the shell outside knows.
-    fn leave_job(&self) {
-        if self.leads_job {
-            lead_own_job();
-        }
-    }
 }
 
 struct Ready {
@@ -501,62 +479,4 @@ struct Ready {
     command: bool,
     parent: bool,
     terminal: bool,
-}
-
-/// The foreground job of the terminal on standard input, if there is one.
-fn foreground() -> Option<Pid> {
-    rustix::termios::tcgetpgrp(rustix::stdio::stdin()).ok()
-}
-
-/// Whether this process leads the foreground job of the terminal on standard input. A session's leader can't
-/// leave its process group, so it does not count.
-pub fn is_foreground_job() -> bool {
-    let own = rustix::process::getpid();
-    let (group, session) = sept::signal::process_group_and_session();
-    let number = Some(own.as_raw_pid() as u32);
-    group == number && session != number && foreground() == Some(own)
-}
-
-/// This process's group, where it has a number in this pid namespace.
-fn own_group() -> Option<Pid> {
-    sept::signal::process_group_and_session().0.and_then(|group| Pid::from_raw(group as i32))
-}
-
-fn lead_own_job() {
-    let _ = rustix::process::setpgid(None, None);
-}
-
-/// Back to our own job, after a start that failed.
-pub fn restore_terminal() {
-    lead_own_job();
-    take_terminal(own_group());
-}
-
-/// Whether another job has the terminal on standard input.
-pub fn is_background_job() -> bool {
-    foreground().is_some() && !has_terminal()
-}
-
-/// Whether this process is in the foreground job of the terminal on standard input.
-fn has_terminal() -> bool {
-    let own = own_group();
-    own.is_some() && foreground() == own
-}
-
-/// An interactive shell inside leaves the terminal to its own job, which is gone by now. One that is there is a job of the
-/// shell outside, which has got it meanwhile.
-fn inherit_terminal(own: Option<Pid>) {
-    let is_gone = |job| rustix::process::test_kill_process_group(job) == Err(rustix::io::Errno::SRCH);
-    if foreground().is_some_and(is_gone) {
-        take_terminal(own);
-    }
-}
-
-fn take_terminal(job: Option<Pid>) {
-    if let Some(job) = job
-        && foreground() != Some(job)
-    {
-        // All signals are blocked, SIGTTOU too. Where it fails the terminal is gone, or another's.
-        let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), job);
-    }
 }

@@ -12,7 +12,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
 use crate::disposition::{SIGINT, SIGQUIT, SIGTSTP};
 use crate::failure::Failure;
-use crate::supervise;
+use crate::job;
 
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
@@ -51,6 +51,8 @@ pub struct Relay {
     pending: Vec<u8>,
     /// Whether what was typed last ended within a line.
     within: bool,
+    /// Whether what is typed next is no more than itself.
+    quoted: bool,
     input_open: bool,
     /// Whether our terminal is in raw mode. Otherwise it is another's, or not taken yet.
     raw: bool,
@@ -67,7 +69,7 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
     rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK).map_err(failed)?;
     let saved = rustix::termios::tcgetattr(rustix::stdio::stdin()).ok();
     // Those of a job in the background are the ones of who has the terminal: a shell's, which edits a line.
-    let alike = !supervise::is_background_job();
+    let alike = !job::is_background_job();
     if let (Some(saved), true) = (&saved, alike) {
         rustix::termios::tcsetattr(&peer, OptionalActions::Now, saved).map_err(failed)?;
     }
@@ -82,6 +84,7 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
         alike,
         pending: Vec::new(),
         within: false,
+        quoted: false,
         input_open: true,
         raw: false,
     };
@@ -195,29 +198,31 @@ impl Relay {
     }
 
     /// The signal that the inner terminal makes of what was typed.
-    fn typed_signal(&self, typed: &[u8]) -> Option<i32> {
+    fn typed_signal(&mut self, typed: &[u8]) -> Option<i32> {
         let inner = rustix::termios::tcgetattr(&self.master).ok()?;
-        if !inner.local_modes.contains(LocalModes::ISIG) {
-            return None;
-        }
+        let makes_signals = inner.local_modes.contains(LocalModes::ISIG);
         let signals = [
             (SpecialCodeIndex::VINTR, SIGINT),
             (SpecialCodeIndex::VQUIT, SIGQUIT),
             (SpecialCodeIndex::VSUSP, SIGTSTP),
         ];
-        // What is typed after it is no more than itself.
         let quotes = inner.local_modes.contains(LocalModes::ICANON | LocalModes::IEXTEN);
-        let mut typed = typed.iter();
-        while let Some(byte) = typed.next() {
-            if quotes && *byte == inner.special_codes[SpecialCodeIndex::VLNEXT] {
-                typed.next();
-            } else if let Some((_, signal)) =
-                signals.iter().find(|(index, _)| inner.special_codes[*index] == *byte)
-            {
+        for byte in typed {
+            if std::mem::take(&mut self.quoted) {
+                continue;
+            }
+            self.quoted = quotes && *byte == inner.special_codes[SpecialCodeIndex::VLNEXT];
+            let made = signals.iter().find(|(index, _)| inner.special_codes[*index] == *byte);
+            if let (true, false, Some((_, signal))) = (makes_signals, self.quoted, made) {
                 return Some(*signal);
             }
         }
         None
+    }
+
+    /// Whether what is read is typed, into a terminal outside.
+    pub fn is_typed(&self) -> bool {
+        self.saved.is_some()
     }
 
     fn flush(&mut self) {
@@ -270,7 +275,12 @@ impl Relay {
     /// After the end: shows a piece of what is left. False when that is all, be it that others go on writing.
     pub fn show_rest(&mut self) -> bool {
         self.rest.get_or_insert(REST);
-        self.output() || !self.shown_next.is_empty()
+        self.output() || self.has_more_to_show()
+    }
+
+    /// Whether something was read that nobody has taken yet.
+    pub fn has_more_to_show(&self) -> bool {
+        !self.shown_next.is_empty()
     }
 }
 

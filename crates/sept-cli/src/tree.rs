@@ -86,7 +86,8 @@ fn belongs_to(known: &Known, listed: &[Entry], entry: &Entry, by: By) -> Option<
     }
 }
 
-fn parent_of(pid: u32) -> Option<u32> {
+/// As proc_pid_stat(5) has it.
+pub fn parent_of(pid: u32) -> Option<u32> {
     stat_field(pid, 4)?.parse().ok().filter(|parent| *parent != 0)
 }
 

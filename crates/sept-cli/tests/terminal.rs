@@ -231,6 +231,115 @@ fn a_command_goes_on_in_the_background_and_comes_back() {
     }
 }
 
+/// Whether a sept has stopped among the descendants of a process.
+fn has_stopped(pid: u32) -> bool {
+    let is_stopped = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains("(sept) T ")
+    };
+    common::children(pid).iter().any(|pid| is_stopped(pid) || has_stopped(*pid))
+}
+
+/// Ctrl-Z, `fg` and Ctrl-C of a job that answers, and whose line ends so.
+fn stopped_and_brought_back(child: &mut Fed, end: &str) {
+    type_in(child, b"x\n");
+    read_until(child, "got-x");
+    type_in(child, b"\x1a");
+    read_until(child, "Stopped");
+    read_until(child, "prompt:");
+    // A shell that waits for another process of the job is faster.
+    soon("sept has stopped", || has_stopped(child.id()));
+    // The first character after a stop may be lost, whatever has stopped.
+    type_in(child, b" fg\n");
+    read_until(child, &format!("{end}\r\n"));
+    type_in(child, b"y\n");
+    read_until(child, "got-y");
+    type_in(child, b"\x03");
+    read_until(child, "prompt:");
+}
+
+/// Of such a job the shell outside waits for the script, which may stop before sept does.
+#[test]
+fn ctrl_z_and_fg_work_where_a_script_starts_it() {
+    if !need("ctrl_z_and_fg_work_where_a_script_starts_it", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    for words in ["run", "run -U", "run --init", "run -t", "unshare -Urpf"] {
+        for _ in 0..4 {
+            let end = format!("{ANSWER}; echo after'");
+            type_in(&mut child, format!("sh -c '{} {words} {end}\n", path()).as_bytes());
+            stopped_and_brought_back(&mut child, &end);
+        }
+    }
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
+
+/// The kernel stops no PID 1 for a signal from inside.
+#[test]
+fn ctrl_z_leaves_the_terminal_to_a_job_that_cannot_stop() {
+    if !need("ctrl_z_leaves_the_terminal_to_a_job_that_cannot_stop", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    type_in(&mut child, format!("{0} run {0} run {ANSWER}\n", path()).as_bytes());
+    goes_on(&mut child);
+    read_until(&mut child, "prompt:");
+    type_in(&mut child, b"exit\n");
+    finish(child);
+    // Nor one of a process group that no shell would continue: that of a session's leader.
+    let line = format!("env --default-signal {} run {ANSWER}", path());
+    let mut child = Fed::new(&mut on_terminal(&line));
+    goes_on(&mut child);
+    finish(child);
+}
+
+/// Ctrl-Z does nothing, Ctrl-C ends it.
+fn goes_on(child: &mut Fed) {
+    type_in(child, b"x\n");
+    read_until(child, "got-x");
+    type_in(child, b"\x1ay\n");
+    read_until(child, "got-y");
+    type_in(child, b"\x03");
+}
+
+#[test]
+fn the_rest_of_a_pipeline_has_the_terminal_too() {
+    if !need("the_rest_of_a_pipeline_has_the_terminal_too", &["script", "bash"]) {
+        return;
+    }
+    let first = format!("{} run sh -c 'trap : INT; echo beg''un; while :; do sleep 60; done'", path());
+    let reader = "sh -c 'read x; echo $x; read x </dev/tty; echo got-$x'";
+    let catcher = "(trap 'echo got-i''nt' INT; cat; cat)";
+    for (rest, typed, answer) in [(reader, "word\n", "got-word"), (catcher, "\x03", "got-int")] {
+        let mut child = interactive();
+        type_in(&mut child, format!("{first} | {rest}\n").as_bytes());
+        read_until(&mut child, "begun");
+        type_in(&mut child, typed.as_bytes());
+        read_until(&mut child, answer);
+        // Ctrl-\ is for all of them.
+        type_in(&mut child, b"\x1c");
+        read_until(&mut child, "prompt:");
+        type_in(&mut child, b"exit\n");
+        finish(child);
+    }
+}
+
+#[test]
+fn ctrl_z_stops_all_of_a_pipeline() {
+    if !need("ctrl_z_stops_all_of_a_pipeline", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    for options in ["", "-U", "--init", "-t"] {
+        type_in(&mut child, format!("{} run {options} {ANSWER} | cat\n", path()).as_bytes());
+        stopped_and_brought_back(&mut child, &format!("{ANSWER} | cat"));
+    }
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
+
 /// A shell that edits lines has its own modes of the terminal, while jobs run in the background.
 #[test]
 fn a_terminal_that_begins_in_the_background_has_the_modes_of_a_job() {
@@ -303,7 +412,7 @@ fn a_command_that_stops_is_ended_in_time() {
     let script =
         format!(r#"{} {options} sh -c "kill -STOP \$\$; sleep 60"; echo stopped $?; sleep 2; jobs"#, path());
     let mut child = with_job_control(&script);
-    assert!(read_until(&mut child, "stopped 147").ends_with("stopped 147"));
+    assert!(read_until(&mut child, "stopped 148").ends_with("stopped 148"));
     assert!(read_until(&mut child, "Done(124)").ends_with("Done(124)"));
     finish(child);
 }
@@ -332,4 +441,85 @@ fn a_terminal_that_was_closed_inside_is_there_when_it_is_opened_again() {
     let script = "exec 0<&- 1>&- 2>&-; sleep 0.2; echo again >/dev/tty";
     let output = run(&["-t", "sh", "-c", script]);
     assert_eq!(stdout(&output), "again", "{}", stderr(&output));
+}
+
+/// The reaper's command decides what Ctrl-Z does, and no sept stops without it.
+#[test]
+fn ctrl_z_below_a_reaper_is_the_commands_own_business() {
+    if !need("ctrl_z_below_a_reaper_is_the_commands_own_business", &["script", "bash", "perl"]) {
+        return;
+    }
+    let mut child = interactive();
+    let catching = r#"perl -ne 'BEGIN { $| = 1; $SIG{TSTP} = sub { print "cau", "ght\n" } } print "got-$_"'"#;
+    let lines = [
+        format!("(trap '' TSTP; exec {} run --init {ANSWER})", path()),
+        format!("{} run --init {catching}", path()),
+    ];
+    for (line, answer) in lines.into_iter().zip(["^Z", "caught"]) {
+        type_in(&mut child, format!("{line}\nx\n").as_bytes());
+        read_until(&mut child, "got-x");
+        type_in(&mut child, b"\x1a");
+        read_until(&mut child, answer);
+        // As soon as it would have stopped.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        type_in(&mut child, b"y\n");
+        read_until(&mut child, "got-y");
+        type_in(&mut child, b"\x03");
+        read_until(&mut child, "prompt:");
+    }
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
+
+#[test]
+fn ctrl_c_ends_a_loop_of_the_shell_outside() {
+    if !need("ctrl_c_ends_a_loop_of_the_shell_outside", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    for options in ["", "-U", "--init", "-t"] {
+        let line = format!("for n in 1 2 3; do echo round-$n; {} run {options} {ANSWER}; done", path());
+        type_in(&mut child, format!("{line}\nx\n").as_bytes());
+        read_until(&mut child, "got-x");
+        type_in(&mut child, b"\x03");
+        // Where the loop goes on there is no prompt.
+        read_until(&mut child, "prompt:");
+        type_in(&mut child, b"echo ended-$?\n");
+        read_until(&mut child, "ended-130");
+    }
+    type_in(&mut child, b"exit\n");
+    finish(child);
+}
+
+#[test]
+fn a_quoted_ctrl_c_is_none_however_slowly_it_is_typed() {
+    let mut child = start(&["cat"]);
+    type_in(&mut child, b"\x16");
+    read_until(&mut child, "^");
+    type_in(&mut child, b"\x03\n");
+    // Shown by the terminal as two characters, and by cat as it is.
+    read_until(&mut child, "\x03");
+    assert_eq!(interrupted(child), Some(130));
+}
+
+/// As after nohup(1), or of a job in the background of a script.
+#[test]
+fn a_signal_that_the_caller_ignores_ends_no_start() {
+    let script =
+        format!("trap '' HUP INT; exec {} run --tmpfs /mnt --file 0 /mnt/file cat /mnt/file", path());
+    let mut child = Fed::new(Command::new("sh").args(["-c", &script]));
+    let pid = child.id();
+    // Set-up waits for the rest of the file.
+    soon("the start is under way", || !common::children(pid).is_empty());
+    let signals = Command::new("sh").arg("-c").arg(format!("kill -HUP {pid}; kill -INT {pid}")).status();
+    assert!(signals.expect("it starts").success());
+    soon("sept has taken both", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        !status.contains("ShdPnd:") || status.contains("ShdPnd:\t0000000000000000")
+    });
+    type_in(&mut child, b"word\n");
+    drop(child.stdin.take());
+    let mut said = String::new();
+    child.stdout.take().expect("output is piped").read_to_string(&mut said).expect("it can be read");
+    assert_eq!((said.as_str(), child.wait().expect("it ends").code()), ("word\n", Some(0)));
 }

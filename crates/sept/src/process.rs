@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -356,12 +356,21 @@ impl Child {
         })
     }
 
-    /// Whether it stopped or ended since it was last asked. Does not wait.
+    /// Whether it stopped or ended since it was last asked. Does not wait. Of a stop below a reaper the caller gets no SIGCHLD.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn poll_change(&mut self) -> io::Result<State> {
-        self.change(false, true)
+        Ok(match self.change(false, true)? {
+            State::Running => self.stopped_below_reaper().map_or(State::Running, State::Stopped),
+            state => state,
+        })
+    }
+
+    /// The signal that has stopped the command, as a reaper told it; once.
+    fn stopped_below_reaper(&self) -> Option<i32> {
+        let signal = self.control.as_ref()?.stopped.swap(0, AcqRel);
+        i32::try_from(signal).ok().filter(|signal| *signal != 0)
     }
 
     fn change(&mut self, block: bool, stops: bool) -> io::Result<State> {

@@ -4,16 +4,52 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::sys;
 
-/// Stops this process, as Ctrl-Z does, until something continues it; after `most`, if that is given, the kernel does.
+/// Who is stopped by [`stop`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// This process alone.
+    Process,
+    /// All of its process group.
+    Group,
+}
+
+/// Stops by SIGTSTP, as Ctrl-Z does, until something continues this process; after `most`, if that is given, the kernel does. To be
+/// called where SIGTSTP is blocked.
+///
+/// Comes back at once where Ctrl-Z would not stop this process either: it ignores SIGTSTP, is PID 1, or in an orphaned process group,
+/// which nobody would continue.
 ///
 /// # Errors
 /// EAGAIN, where no more timers may be had (`RLIMIT_SIGPENDING`).
-pub fn stop(most: Option<Duration>) -> io::Result<()> {
+pub fn stop(who: Stopped, most: Option<Duration>) -> io::Result<()> {
     let _timer = most.map(|most| sys::Timer::new(libc::SIGCONT, most)).transpose()?;
-    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+    match who {
+        Stopped::Process => rustix::process::kill_process(rustix::process::getpid(), Signal::TSTP)?,
+        Stopped::Group => rustix::process::kill_current_process_group(Signal::TSTP)?,
+    }
+    // It has waited until now: where others of the group were faster to stop, and to be continued, that has taken it away.
+    let mask = sys::set_signal_mask(u64::MAX);
+    sys::set_signal_mask(mask & !(1 << (libc::SIGTSTP - 1)));
+    sys::set_signal_mask(mask);
     Ok(())
+}
+
+/// Ends this process by a signal's default action, whatever it did with that before. Comes back where the kernel drops the signal: this
+/// process is PID 1, or the default action is no end.
+pub fn end_by(signal: i32) {
+    sys::default_action(signal);
+    sys::kill(rustix::process::getpid().as_raw_pid(), signal);
+    let mask = sys::set_signal_mask(u64::MAX);
+    sys::set_signal_mask(mask & !(1 << (signal - 1)));
+}
+
+/// Whether this process ignores a signal; one that is blocked is received all the same.
+pub fn is_ignored(signal: i32) -> bool {
+    sys::is_ignored(signal)
 }
 
 /// All signals that can be, blocked for this thread and read one by one instead; signalfd(2).

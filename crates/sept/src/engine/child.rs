@@ -622,7 +622,7 @@ impl<'a> Child<'a> {
         std::mem::forget(command.pidfd);
         // The command is under way: no failure is told any more.
         let _ = sys::close_all(0);
-        reaper(pid, &control.status)
+        reaper(pid, control)
     }
 
     fn exec(&self) -> Result {
@@ -661,7 +661,8 @@ fn tell(word: &AtomicU32, value: u32) {
 }
 
 /// PID 1: passes on signals from outside, collects orphans, and ends with the command, whose status it tells.
-fn reaper(command: i32, status: &AtomicU32) -> ! {
+fn reaper(command: i32, control: &wire::Control) -> ! {
+    let changes = WaitOptions::NOHANG | WaitOptions::UNTRACED | WaitOptions::CONTINUED;
     loop {
         if let Ok(received) = sys::wait_signal(u64::MAX)
             && received.signal != libc::SIGCHLD
@@ -669,10 +670,15 @@ fn reaper(command: i32, status: &AtomicU32) -> ! {
         {
             sys::kill(command, received.signal);
         }
-        while let Ok(Some((pid, ended))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if pid.as_raw_pid() == command {
-                let raw = ended.as_raw() as u32;
-                status.store(raw, Release);
+        while let Ok(Some((pid, change))) = rustix::process::wait(changes) {
+            if pid.as_raw_pid() != command {
+                continue;
+            }
+            if change.stopped() || change.continued() {
+                control.stopped.store(change.stopping_signal().unwrap_or(0) as u32, Release);
+            } else {
+                let raw = change.as_raw() as u32;
+                control.status.store(raw, Release);
                 sys::exit(if raw & 0x7f == 0 { (raw >> 8 & 0xff) as i32 } else { 128 + (raw & 0x7f) as i32 });
             }
         }

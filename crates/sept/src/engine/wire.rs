@@ -60,6 +60,8 @@ pub(crate) struct Control {
     pub by_hand: AtomicU32,
     /// How the command ended, as wait(2) has it, told by a reaper.
     pub status: AtomicU32,
+    /// The signal that has stopped the command, told by a reaper; 0 where it runs, and once this was looked at.
+    pub stopped: AtomicU32,
 }
 
 impl Control {
@@ -74,6 +76,7 @@ impl Control {
             candidate: AtomicU32::new(0),
             by_hand: AtomicU32::new(0),
             status: AtomicU32::new(NOT_ENDED),
+            stopped: AtomicU32::new(0),
         }
     }
 }

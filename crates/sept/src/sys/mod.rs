@@ -137,18 +137,28 @@ pub(crate) fn default_action(signal: i32) {
     };
 }
 
+/// The handler of a signal, or SIG_DFL or SIG_IGN.
+fn handler(signal: i32) -> usize {
+    let mut now: SigAction = [libc::SIG_DFL, 0, 0, 0];
+    // SAFETY: `now` lives across the call and has the kernel's layout.
+    let _ = unsafe {
+        syscall(
+            libc::SYS_rt_sigaction,
+            [signal as usize, 0, &raw mut now as usize, size_of::<SignalSet>(), 0, 0],
+        )
+    };
+    now[0]
+}
+
+/// Whether this process ignores a signal.
+pub(crate) fn is_ignored(signal: i32) -> bool {
+    handler(signal) == libc::SIG_IGN
+}
+
 /// Takes away all signal handlers, and leaves ignored signals ignored: CLONE_CLEAR_SIGHAND by hand.
 pub(crate) fn clear_handlers() {
     for signal in 1..=64 {
-        let mut now: SigAction = [0; 4];
-        // SAFETY: `now` lives across the call and has the kernel's layout.
-        let answer = unsafe {
-            syscall(
-                libc::SYS_rt_sigaction,
-                [signal as usize, 0, &raw mut now as usize, size_of::<SignalSet>(), 0, 0],
-            )
-        };
-        if answer >= 0 && now[0] != libc::SIG_DFL && now[0] != libc::SIG_IGN {
+        if !matches!(handler(signal), libc::SIG_DFL | libc::SIG_IGN) {
             default_action(signal);
         }
     }
