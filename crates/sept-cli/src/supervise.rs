@@ -210,6 +210,9 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// For so long a command below a reaper is looked at that may be about to stop: who catches the signal has something to do first.
 const STOPPING: Duration = Duration::from_secs(2);
 
+/// For so long a shell may block all signals, to start a program on a machine that has much to do.
+const BLOCKING: Duration = Duration::from_millis(100);
+
 /// For how long a command that was killed may take to end: freeing much memory takes its time, and a thread may hang in the kernel.
 const DYING: Duration = Duration::from_secs(10);
 
@@ -288,7 +291,6 @@ impl Supervisor<'_> {
         if ready.parent {
             self.kill()?;
         }
-        rest::collect_traced(&self.child);
         match self.child.poll_change()? {
             State::Running if self.killed.is_some_and(|at| at.elapsed() >= DYING) => {
                 self.child.abandon();
@@ -308,6 +310,7 @@ impl Supervisor<'_> {
                 Ok(None)
             }
             State::Running => {
+                rest::collect_traced(&self.child);
                 self.withheld = ready.command;
                 if self.killed.is_some_and(|at| at.elapsed() >= ENDING) {
                     rest::kill_namespace(&self.child);
@@ -454,6 +457,8 @@ impl Supervisor<'_> {
         for (signal, since) in std::mem::take(&mut self.undecided) {
             match disposition::way(&self.child, signal) {
                 Way::Waiting => self.undecided.push((signal, since)),
+                // Taken, or come just before all were blocked: then the kernel has dropped it.
+                Way::Blocked if since.elapsed() < BLOCKING => self.undecided.push((signal, since)),
                 Way::Default => self.act(signal)?,
                 Way::Blocked | Way::Awaiting(_) | Way::Own => {}
             }
