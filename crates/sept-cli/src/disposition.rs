@@ -32,6 +32,8 @@ pub fn default_action(signal: i32) -> Default {
 pub enum Way {
     /// What the kernel does by default.
     Default,
+    /// That, perhaps: it runs, and may be on its way to sleep in sigwaitinfo(2), for which it is unblocked already.
+    Running,
     /// That, but not yet: it is blocked, and waits.
     Waiting,
     /// That, were it to come: it is blocked, and none waits, or one was taken otherwise (sigwaitinfo(2)).
@@ -60,20 +62,28 @@ pub fn way(child: &impl AsFd, signal: i32) -> Way {
         (true, _) => Way::Own,
         (false, true) if is_in("ShdPnd:") || is_in("SigPnd:") => Way::Waiting,
         (false, true) => Way::Blocked,
-        (false, false) => waits(pid).map_or(Way::Default, Way::Awaiting),
+        (false, false) => match call(pid) {
+            Some(call) if call.trim_end() == "running" => Way::Running,
+            Some(call) => sleep(pid, &call).map_or(Way::Default, Way::Awaiting),
+            None => Way::Default,
+        },
     }
 }
 
 /// Whether a signal that was sent is lost: the process sleeps as it did, and what it waits for would have woken it.
-pub fn sleeps_on(child: &impl AsFd, sleep: &Sleep) -> bool {
-    sept::host::pid_in_proc(child.as_fd()).and_then(waits).as_ref() == Some(sleep)
+pub fn sleeps_on(child: &impl AsFd, before: &Sleep) -> bool {
+    let now = sept::host::pid_in_proc(child.as_fd()).and_then(|pid| sleep(pid, &call(pid)?));
+    now.as_ref() == Some(before)
+}
+
+/// The number of the call that it is in, and its arguments; "running" where it runs, or could.
+fn call(pid: i32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/syscall")).ok()
 }
 
 /// Its sleep in sigwaitinfo(2) or its like: the mask that is shown has unblocked meanwhile what it waits for. What that is stands in its
 /// memory, which is not looked at: it may be a file of a file system of its own, and who reads it there could not be killed.
-fn waits(pid: i32) -> Option<Sleep> {
-    // The number of the call, then its arguments; "running" where it is in none.
-    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+fn sleep(pid: i32, call: &str) -> Option<Sleep> {
     let number: i64 = call.split_ascii_whitespace().next()?.parse().ok()?;
     if number != libc::SYS_rt_sigtimedwait && !OF_OTHERS.contains(&number) {
         return None;
@@ -98,7 +108,7 @@ mod tests {
         let pid = rustix::process::Pid::from_raw(child.id() as i32).expect("a pid");
         let pidfd =
             rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("it is there");
-        let is_default = |signal| way(&pidfd, signal) == Way::Default;
+        let is_default = |signal| matches!(way(&pidfd, signal), Way::Default | Way::Running);
         while is_default(10) && began.elapsed().as_secs() < 10 {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

@@ -204,7 +204,7 @@ pub struct Supervisor<'a> {
     pub withheld: bool,
 }
 
-/// For so long a signal that is blocked is looked at all the time, and then after each.
+/// For so long a signal is looked at all the time whose way is not clear, and then after each.
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// For so long a command below a reaper is looked at that may be about to stop: who catches the signal has something to do first.
@@ -443,7 +443,7 @@ impl Supervisor<'_> {
     fn decide(&mut self, way: &Way, signal: i32) -> io::Result<bool> {
         match way {
             Way::Default => self.act(signal).map(|()| true),
-            Way::Blocked | Way::Waiting => {
+            Way::Running | Way::Blocked | Way::Waiting => {
                 // One of a kind waits once, however often it was sent.
                 self.undecided.retain(|(waiting, _)| *waiting != signal);
                 self.undecided.push((signal, Instant::now()));
@@ -459,7 +459,8 @@ impl Supervisor<'_> {
                 Way::Waiting => self.undecided.push((signal, since)),
                 // Taken, or come just before all were blocked: then the kernel has dropped it.
                 Way::Blocked if since.elapsed() < BLOCKING => self.undecided.push((signal, since)),
-                Way::Default => self.act(signal)?,
+                Way::Running if since.elapsed() < MOMENT => self.undecided.push((signal, since)),
+                Way::Default | Way::Running => self.act(signal)?,
                 Way::Blocked | Way::Awaiting(_) | Way::Own => {}
             }
         }
