@@ -2,10 +2,11 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
+use rustix::fs::{Mode, OFlags};
 use sept::{Access, Command, Create, Host, Mount, Namespace, Namespaces, SubIds, Target};
 
 use crate::failure::Failure;
@@ -138,7 +139,12 @@ pub fn program(request: &Request) -> (OsString, &[OsString]) {
     let shell = env::var_os("SHELL").filter(|shell| Path::new(shell).is_absolute());
     let there = |shell: &OsString| match &request.root {
         None => true,
-        Some(root) => root.join(Path::new(shell).strip_prefix("/").unwrap_or(Path::new(shell))).exists(),
+        // No link of it leads to files of outside.
+        Some(root) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(root, flags, Mode::empty())
+                .is_ok_and(|root| sept::host::has_file(root.as_fd(), shell))
+        }
     };
     (shell.filter(there).unwrap_or_else(|| "/bin/sh".into()), &[])
 }
@@ -323,9 +329,22 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// From which of these mounts on the command has no other cgroups to see than those that are there: before, one may show the host's.
 fn shown_cgroups(mounts: &[Mount]) -> usize {
     let above = |mount: &Mount| {
-        mount.target() != Path::new(CGROUPS) && Path::new(CGROUPS).starts_with(mount.target())
+        let target = plain(mount.target());
+        target != Path::new(CGROUPS) && Path::new(CGROUPS).starts_with(target)
     };
     mounts.iter().rposition(above).map_or(0, |last| last + 1)
+}
+
+/// Without `..`, as far as no link is in it.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// Kept if it exists inside, else `/`; and `PWD` says so.

@@ -1,6 +1,6 @@
 //! `sept diff`: what two processes share, and how the rest differs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use lexopt::Parser;
@@ -68,22 +68,23 @@ fn compare(both: &[Target; 2], kind: Namespace) -> Result<Compared, Failure> {
     let mut differences = Vec::new();
     if ids[0] != ids[1] {
         let [one, other] = [facts(&both[0], kind)?, facts(&both[1], kind)?];
-        let names: Vec<&String> = one.iter().chain(&other).map(|(name, _)| name).collect();
+        let [of_one, of_other] = [&one, &other].map(|facts| by_name(facts));
         let mut told = BTreeSet::new();
-        for name in names.into_iter().filter(|name| told.insert(*name)) {
-            let value = |facts: &[(String, String)]| {
-                facts
-                    .iter()
-                    .find(|(known, _)| known == name)
-                    .map_or("-".to_owned(), |(_, value)| value.clone())
-            };
-            let (one, other) = (value(&one), value(&other));
+        for (name, _) in one.iter().chain(&other).filter(|(name, _)| told.insert(name)) {
+            let value =
+                |facts: &BTreeMap<&String, &String>| facts.get(name).map_or("-", |value| value).to_owned();
+            let (one, other) = (value(&of_one), value(&of_other));
             if one != other {
                 differences.push((name.clone(), one, other));
             }
         }
     }
     Ok(Compared { kind, ids, differences })
+}
+
+/// The first of each name.
+fn by_name(facts: &[(String, String)]) -> BTreeMap<&String, &String> {
+    facts.iter().rev().map(|(name, value)| (name, value)).collect()
 }
 
 /// What can be told of a process's namespace of this kind, each fact with its name.

@@ -35,9 +35,10 @@ pub fn collect_traced(child: &Child) {
 pub fn kill_namespace(child: &Child) {
     let Some(pid) = sept::host::pid_in_proc(child.as_fd()) else { return };
     let of = |process: &str| fs::File::open(format!("/proc/{process}/ns/pid")).ok().and_then(known);
-    let Some(namespace) = of(&pid.to_string()).filter(|namespace| Some(*namespace) != of("self")) else {
+    let (Some(namespace), Some(own)) = (of(&pid.to_string()), of("self")) else { return };
+    if namespace == own {
         return;
-    };
+    }
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().parse::<u32>().is_err() {
             continue;

@@ -312,7 +312,9 @@ impl Supervisor<'_> {
             State::Running => {
                 rest::collect_traced(&self.child);
                 self.withheld = ready.command;
-                if self.killed.is_some_and(|at| at.elapsed() >= ENDING) {
+                // In a pid namespace that is joined there are others.
+                let is_own = self.is_pid_1 || self.has_init;
+                if is_own && self.killed.is_some_and(|at| at.elapsed() >= ENDING) {
                     rest::kill_namespace(&self.child);
                 }
                 Ok(None)
@@ -336,7 +338,7 @@ impl Supervisor<'_> {
         if lives {
             fds.push(PollFd::from_borrowed_fd(self.child.as_fd(), PollFlags::IN));
         }
-        let parent = self.watch.parent.as_ref().map(|parent| {
+        let parent = self.watch.parent.as_ref().filter(|_| self.killed.is_none()).map(|parent| {
             fds.push(PollFd::new(parent, PollFlags::IN));
             fds.len() - 1
         });

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -188,6 +188,17 @@ fn number_in_proc(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
     find_in_proc(pidfd)?.ok_or(Errno::SRCH.into())
 }
 
+/// Whether there is something at a path in this root, which no link leads out of. A file system in user space that does not answer
+/// within two seconds has nothing there.
+pub fn has_file(root: BorrowedFd<'_>, path: impl AsRef<Path>) -> bool {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let path = CString::new(path.as_ref().as_os_str().as_bytes());
+    path.is_ok_and(|path| sys::look(root, &path, resolve, Head::Unwanted).is_ok())
+}
+
+/// Who is looked at decides how much some files hold.
+const MOST_OF_FILE: u64 = 16 << 20;
+
 impl Target {
     /// A process, by its id. Held by a pidfd (Linux 5.3): another with the same id later is not it.
     ///
@@ -351,14 +362,17 @@ impl Target {
         })
     }
 
-    /// A file of `/proc/PID`, read while it is surely this process's.
+    /// A file of `/proc/PID`, read while it is surely this process's: 16 MiB of it at most.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it is no process or has ended, [`Error::Duty`] where this process may not read it.
     pub fn read(&self, file: &str) -> Result<Vec<u8>, Error> {
         let pid = self.in_proc(file)?;
         let path = format!("/proc/{pid}/{file}");
-        let read = fs::read(&path);
+        let read = fs::File::open(&path).and_then(|file| {
+            let mut text = Vec::new();
+            file.take(MOST_OF_FILE).read_to_end(&mut text).map(|_| text)
+        });
         self.alive()?;
         read.map_err(|error| self.refused(&format!("read {path}"), &error))
     }
@@ -382,10 +396,7 @@ impl Target {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn has_file(&self, path: impl AsRef<Path>) -> Result<bool, Error> {
-        let root = self.directory("root")?;
-        let Ok(path) = CString::new(path.as_ref().as_os_str().as_bytes()) else { return Ok(false) };
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        Ok(sys::look(root.as_fd(), &path, resolve, Head::Unwanted).is_ok())
+        Ok(has_file(self.directory("root")?.as_fd(), path))
     }
 }
 

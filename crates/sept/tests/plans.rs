@@ -263,4 +263,11 @@ fn a_caller_that_can_not_hide_its_rights_lends_no_memory() {
     assert!(!plan(&ordinary).hidden && !plan(&ordinary).to_string().contains("a copy"));
     assert!(plan(&able).hidden && !plan(&able).to_string().contains("a copy"));
     assert!(!plan(&exposed).hidden && plan(&exposed).to_string().contains("a copy"));
+    // A change of ids makes it dumpable for a moment, where the host says so.
+    let undone = Host { shows_changed: true, ..root() };
+    assert!(plan(&undone).hidden && plan(&undone).to_string().contains("a copy"));
+    // Copies have what the caller has.
+    let mut reaped = Command::new("sh");
+    reaped.unshare([Namespace::User, Namespace::Pid]).map_root().init();
+    assert!(reaped.plan_for(&root()).expect("a plan").hidden);
 }

@@ -97,6 +97,7 @@ fn limits_stay_where_the_hosts_cgroups_are_seen() {
         &["--root", "/", "--bind", "/sys", "/sys"],
         &["--root", "/", "--dev-bind", "/sys/fs", "/sys/fs", "--mask-try", "/sys/fs/cgroup/not-there"],
         &["--bind", "/", "/"],
+        &["--bind", "/sys", "/sys/../sys"],
     ] {
         // Not everywhere is there a mount to be made read-only.
         let output = run(&[options, &["--pids", "20", "sh", "-c", lift]].concat());

@@ -163,6 +163,31 @@ fn who_is_traced_cannot_withhold_its_end() {
     }
 }
 
+/// One that hangs, here in the stop before its end of which its own tracer wants to know, is ended alone.
+#[test]
+fn who_does_not_end_takes_nobody_of_a_joined_namespace_along() {
+    let test = "who_does_not_end_takes_nobody_of_a_joined_namespace_along";
+    if !need_root(test, "it joins a pid namespace alone") || !need(test, &["perl"]) {
+        return;
+    }
+    let target = Waiting::new(&["--share", "user,net"]);
+    let attack = format!(
+        r#"my $me = $$; close STDOUT; close STDERR; pipe(my $r, my $w);
+        if (my $tracer = fork) {{ close $w; syscall({prctl}, 0x59616d61, $tracer, 0, 0, 0); sysread($r, my $b, 1); sleep 1000 }}
+        close $r; syscall({ptrace}, 0x4206, $me, 0, 0x40) == 0 or die "$!"; syswrite($w, "x"); sleep 1000"#,
+        prctl = numbers()[0],
+        ptrace = numbers()[1],
+    );
+    let pid = format!("pid={}", target.inside());
+    let output = run(&["--share", "user,net", "--join", &pid, "--timeout", "2", "perl", "-e", &attack]);
+    let tracer = host("sh", &["-c", "pgrep -f '^perl -e my .me = '"]);
+    assert!(is_alive(target.inside()), "it is still there: {output:?}");
+    for pid in tracer.split_whitespace() {
+        host("kill", &["-KILL", pid]);
+    }
+    assert!(output.status.code() == Some(124) && stderr(&output).contains("has not ended"), "{output:?}");
+}
+
 /// A thread that waits for a file system of its own making, which it keeps open itself, is beyond SIGKILL.
 #[test]
 fn who_cannot_be_killed_holds_nobody_up() {

@@ -209,8 +209,10 @@ impl<'a> Maker<'a> {
             return make();
         }
         sys::set_file_ids(self.user, self.group)?;
+        hide()?;
         let made = make();
         sys::reset_file_ids()?;
+        hide()?;
         // The kernel has forgotten the signal.
         let signal = self.prepared.plan.steps.iter().find_map(|step| match step {
             Step::DieWithParent(signal) => Some(*signal),
@@ -225,6 +227,11 @@ fn die_with_parent(prepared: &Prepared, signal: i32) -> Result {
     sys::parent_death_signal(signal)?;
     // It may have ended before the kernel was asked.
     if parent_is_gone(prepared) { Err(Errno::SRCH) } else { Ok(()) }
+}
+
+/// After a change of ids it is so already, unless `fs.suid_dumpable` says otherwise.
+fn hide() -> Result {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
 fn parent_is_gone(prepared: &Prepared) -> bool {
@@ -277,7 +284,7 @@ impl<'a> Child<'a> {
     fn step(&mut self, step: &Step) -> Result {
         match step {
             Step::DieWithParent(signal) => die_with_parent(self.prepared, *signal),
-            Step::Hide => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
+            Step::Hide => hide(),
             Step::Join { kinds, from, .. } => self.join(*kinds, *from),
             Step::Fork(_) => self.fork(),
             Step::Unshare(kinds) => sys::unshare(kinds.flags()),
@@ -348,17 +355,14 @@ impl<'a> Child<'a> {
                 done => done,
             },
             Step::SetGid(id) => {
-                let id = Gid::from_raw(*id);
-                rustix::thread::set_thread_res_gid(id, id, id)
+                let (id, before) = (Gid::from_raw(*id), rustix::process::getgid());
+                rustix::thread::set_thread_res_gid(id, id, id)?;
+                if id == before { Ok(()) } else { hide() }
             }
             Step::SetUid(id) => {
                 let (id, before) = (Uid::from_raw(*id), rustix::process::getuid());
                 rustix::thread::set_thread_res_uid(id, id, id)?;
-                if id == before {
-                    return Ok(());
-                }
-                // So it is by now, unless fs.suid_dumpable says otherwise.
-                rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+                if id == before { Ok(()) } else { hide() }
             }
             Step::EnterCgroup(_) => self.enter_cgroup(),
             Step::UnshareCgroup => sys::unshare(Namespace::Cgroup.flag()),

@@ -59,7 +59,10 @@ fn advice(errno: Errno) -> Advice {
 /// A user namespace with these maps, and without a process: what is left of a child that has ended has it until it is collected.
 fn user_namespace(map: &IdMapped) -> Result<OwnedFd, Error> {
     let proc = open_proc()?;
+    // Whoever owns that namespace could take what the copy has.
+    let hidden = sys::Hidden::begin();
     let child = sys::clone_user_namespace().map_err(|errno| duty(MAKING, errno))?;
+    drop(hidden);
     let made = with_maps(&proc, &child, map);
     sys::collect(child.pid);
     made

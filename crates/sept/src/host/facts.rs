@@ -21,6 +21,8 @@ pub struct Host {
     /// CAP_SYS_PTRACE and in the user namespace in which it was executed: when it is not dumpable, its own files of /proc are still its
     /// to write, and its child's to read.
     pub exposed: bool,
+    /// Whether a process that changes its ids is dumpable (`fs.suid_dumpable` is 1, proc_sys_fs(5)), read only where it changes some.
+    pub shows_changed: bool,
     /// The caller's own user id map, read only where it is needed.
     pub uid_map: Vec<IdRange>,
     /// The caller's own group id map, read only where it is needed.
@@ -80,6 +82,10 @@ impl Host {
         host.joins = joins.iter().map(|join| join.fact.clone()).collect();
         if !command.landlock.is_empty() {
             host.landlock_abi = crate::host::probe::landlock_abi().ok();
+        }
+        if command.uid.is_some() || command.gid.is_some() || !command.uid_map.is_empty() {
+            let mark = read_kernel("/proc/sys/fs/suid_dumpable");
+            host.shows_changed = mark.is_ok_and(|mark| mark.trim() == "1");
         }
         host.read_maps(command)?;
         Ok((host, joins))

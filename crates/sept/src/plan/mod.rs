@@ -38,7 +38,7 @@ pub struct Plan {
     pub duties: Vec<Duty>,
     /// What the child does.
     pub steps: Vec<Step>,
-    /// Whether the caller is not dumpable, prctl(2), as long as the child shares its memory.
+    /// Whether the caller is not dumpable, prctl(2), until the child has executed its program, and the child with it.
     pub hidden: bool,
     /// What may be given up if it can't be had, and the plan made anew without it.
     pub if_possible: Vec<Layer>,
@@ -151,6 +151,9 @@ impl Plan {
         }
         // Joined before new ones are made: in a new user namespace there would be no right to join.
         join::steps(command, host, way, &mut steps)?;
+        if way == Way::InPlace && command.namespaces.contains(Namespace::User) && host.may_write_hidden() {
+            steps.push(Step::Hide);
+        }
         if way == Way::InPlace && !command.namespaces.is_empty() {
             steps.push(Step::Unshare(command.namespaces));
         }
@@ -225,7 +228,7 @@ impl Plan {
         }
         steps.push(Step::Exec(command.program.clone()));
         let if_possible = command.if_possible.clone();
-        let hidden = host.capabilities != 0 && shares_memory(command, host, way) && !copied;
+        let hidden = host.may_write_hidden() && way == Way::Spawn;
         Ok(Self { way, namespaces: command.namespaces, duties, steps, hidden, if_possible })
     }
 
@@ -320,11 +323,12 @@ fn shares_memory(command: &Command, host: &Host, way: Way) -> bool {
 
 /// Whether others could reach into the caller's memory by the child, who may not do so by the caller: then the child has a copy. One
 /// that becomes another user, where no user namespace of its own guards it, is that user's other processes' to trace as soon as the
-/// kernel counts it as one of theirs.
+/// kernel counts it as one of theirs. And where a change of ids undoes the hiding, for a moment.
 fn is_exposed(command: &Command, host: &Host, way: Way) -> bool {
     let another =
         command.uid.is_some_and(|uid| uid != host.uid) && !command.namespaces.contains(Namespace::User);
-    (another || host.exposed) && shares_memory(command, host, way)
+    let undone = host.capabilities != 0 && host.shows_changed;
+    (another || host.exposed || undone) && shares_memory(command, host, way)
 }
 
 /// How the command gets its limit of memory. The kernel counts a tmpfs where the process is that has the memory of who
