@@ -21,7 +21,8 @@ pub struct Host {
     /// CAP_SYS_PTRACE and in the user namespace in which it was executed: when it is not dumpable, its own files of /proc are still its
     /// to write, and its child's to read.
     pub exposed: bool,
-    /// Whether a process that changes its ids is dumpable (`fs.suid_dumpable` is 1, proc_sys_fs(5)), read only where it changes some.
+    /// Whether a process that changes its ids is dumpable (`fs.suid_dumpable` is 1, proc_sys_fs(5)), read only where one with
+    /// capabilities changes some.
     pub shows_changed: bool,
     /// The caller's own user id map, read only where it is needed.
     pub uid_map: Vec<IdRange>,
@@ -59,13 +60,10 @@ impl Host {
     /// The caller's ids and capabilities.
     pub fn caller() -> Self {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.effective.bits());
-        let uid = rustix::process::geteuid().as_raw();
-        let hides = uid == 0 && capabilities & (1 << CAP_SYS_PTRACE) != 0 && owns_hidden();
         Self {
-            uid,
+            uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
             capabilities,
-            exposed: capabilities != 0 && !hides,
             ..Self::default()
         }
     }
@@ -83,12 +81,25 @@ impl Host {
         if !command.landlock.is_empty() {
             host.landlock_abi = crate::host::probe::landlock_abi().ok();
         }
-        if command.uid.is_some() || command.gid.is_some() || !command.uid_map.is_empty() {
-            let mark = read_kernel("/proc/sys/fs/suid_dumpable");
-            host.shows_changed = mark.is_ok_and(|mark| mark.trim() == "1");
-        }
+        host.look_at_hiding(command);
         host.read_maps(command)?;
         Ok((host, joins))
+    }
+
+    fn look_at_hiding(&mut self, command: &Command) {
+        if self.capabilities == 0 {
+            return;
+        }
+        let hides = self.uid == 0 && self.capabilities & (1 << CAP_SYS_PTRACE) != 0 && owns_hidden();
+        self.exposed = !hides;
+        // Files are made by others where the caller has no number inside.
+        let lacks =
+            |map: &[IdRange], own| !map.is_empty() && !map.iter().any(|range| range.inside_of(own).is_some());
+        let is_changed = command.uid.is_some() || command.gid.is_some();
+        if is_changed || lacks(&command.uid_map, self.uid) || lacks(&command.gid_map, self.gid) {
+            let mark = read_kernel("/proc/sys/fs/suid_dumpable");
+            self.shows_changed = mark.is_ok_and(|mark| mark.trim() == "1");
+        }
     }
 
     fn read_maps(&mut self, command: &Command) -> Result<(), Error> {

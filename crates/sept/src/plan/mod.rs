@@ -327,8 +327,7 @@ fn shares_memory(command: &Command, host: &Host, way: Way) -> bool {
 fn is_exposed(command: &Command, host: &Host, way: Way) -> bool {
     let another =
         command.uid.is_some_and(|uid| uid != host.uid) && !command.namespaces.contains(Namespace::User);
-    let undone = host.capabilities != 0 && host.shows_changed;
-    (another || host.exposed || undone) && shares_memory(command, host, way)
+    (another || host.exposed || host.shows_changed) && shares_memory(command, host, way)
 }
 
 /// How the command gets its limit of memory. The kernel counts a tmpfs where the process is that has the memory of who
