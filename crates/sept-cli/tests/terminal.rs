@@ -133,6 +133,12 @@ fn with_job_control(script: &str) -> Fed {
     Fed::new(&mut on_terminal(&line))
 }
 
+/// Ends the shell outside, and waits for it.
+fn leave(mut shell: Fed) {
+    type_in(&mut shell, b"exit\n");
+    finish(shell);
+}
+
 fn finish(mut child: Fed) {
     drop(child.stdin.take());
     child.wait().expect("it ends");
@@ -220,8 +226,7 @@ fn back_and_forth(options: &str) {
     read_until(&mut child, "prompt:");
     type_in(&mut child, b"echo ended-$?\n");
     read_until(&mut child, "ended-130");
-    type_in(&mut child, b"exit\n");
-    finish(child);
+    leave(child);
 }
 
 #[test]
@@ -272,8 +277,7 @@ fn ctrl_z_and_fg_work_where_a_script_starts_it() {
             stopped_and_brought_back(&mut child, &end);
         }
     }
-    type_in(&mut child, b"exit\n");
-    finish(child);
+    leave(child);
 }
 
 /// The kernel stops no PID 1 for a signal from inside.
@@ -286,8 +290,7 @@ fn ctrl_z_leaves_the_terminal_to_a_job_that_cannot_stop() {
     type_in(&mut child, format!("{0} run {0} run {ANSWER}\n", path()).as_bytes());
     goes_on(&mut child);
     read_until(&mut child, "prompt:");
-    type_in(&mut child, b"exit\n");
-    finish(child);
+    leave(child);
     // Nor one of a process group that no shell would continue: that of a session's leader.
     let line = format!("env --default-signal {} run {ANSWER}", path());
     let mut child = Fed::new(&mut on_terminal(&line));
@@ -321,8 +324,7 @@ fn the_rest_of_a_pipeline_has_the_terminal_too() {
         // Ctrl-\ is for all of them.
         type_in(&mut child, b"\x1c");
         read_until(&mut child, "prompt:");
-        type_in(&mut child, b"exit\n");
-        finish(child);
+        leave(child);
     }
 }
 
@@ -336,8 +338,7 @@ fn ctrl_z_stops_all_of_a_pipeline() {
         type_in(&mut child, format!("{} run {options} {ANSWER} | cat\n", path()).as_bytes());
         stopped_and_brought_back(&mut child, &format!("{ANSWER} | cat"));
     }
-    type_in(&mut child, b"exit\n");
-    finish(child);
+    leave(child);
 }
 
 /// A shell that edits lines has its own modes of the terminal, while jobs run in the background.
@@ -359,8 +360,7 @@ fn a_terminal_that_begins_in_the_background_has_the_modes_of_a_job() {
     type_in(&mut child, b"go\n");
     let said = read_until(&mut child, "seen");
     assert!(said.contains("icanon_echo_") && !said.contains("-icanon"), "{said}");
-    type_in(&mut child, b"exit\n");
-    finish(child);
+    leave(child);
 }
 
 #[test]
@@ -393,8 +393,7 @@ fn what_ends_in_the_background_leaves_the_terminal_to_whom_has_it() {
         type_in(&mut child, b"echo se''en\n");
         read_until(&mut child, "seen");
     }
-    type_in(&mut child, b"exit\n");
-    finish(child);
+    leave(child);
 }
 
 /// A command that stops itself stops the job, and not the time.
@@ -467,8 +466,7 @@ fn ctrl_z_below_a_reaper_is_the_commands_own_business() {
         type_in(&mut child, b"\x03");
         read_until(&mut child, "prompt:");
     }
-    type_in(&mut child, b"exit\n");
-    finish(child);
+    leave(child);
 }
 
 #[test]
@@ -487,8 +485,7 @@ fn ctrl_c_ends_a_loop_of_the_shell_outside() {
         type_in(&mut child, b"echo ended-$?\n");
         read_until(&mut child, "ended-130");
     }
-    type_in(&mut child, b"exit\n");
-    finish(child);
+    leave(child);
 }
 
 #[test]

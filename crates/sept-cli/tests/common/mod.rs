@@ -107,6 +107,11 @@ pub fn need_root(test: &str, why: &str) -> bool {
     root
 }
 
+/// Whether a terminal takes characters as if they were typed: since Linux 6.2 a kernel may refuse it.
+pub fn has_tiocsti() -> bool {
+    !std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").is_ok_and(|text| text.trim() == "0")
+}
+
 /// Whether Landlock here can keep abstract sockets and signals inside (Linux 6.12), as it does by default.
 pub fn has_scopes() -> bool {
     stdout(&run(&["--share", "net", "--plan", "true"])).contains("Landlock")

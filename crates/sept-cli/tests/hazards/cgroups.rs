@@ -1,6 +1,6 @@
 //! CVE-2022-0492, CVE-2023-25809: out of a cgroup, or to the host through one.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::common::{
     EXIT_WITH_ERRNO, Scratch, Waiting, is_root, need, path, program, run, skip, soon, stderr, stdout,
@@ -109,18 +109,21 @@ fn limits_stay_where_the_hosts_cgroups_are_seen() {
     }
 }
 
+/// Where cgroups of version 2 are mounted, for root; if not, says loudly which test is skipped.
+fn version_2(test: &str) -> Option<PathBuf> {
+    let mounted = sept::host::mounted("cgroup2").expect("mountinfo").filter(|_| is_root());
+    if mounted.is_none() {
+        skip(test, "it takes root, and cgroup version 2");
+    }
+    mounted
+}
+
 /// By a file of a cgroup that is the user's, which is no signal to Landlock.
 #[test]
 fn nobody_is_stopped_by_a_cgroup_where_those_are_read_only() {
     let test = "nobody_is_stopped_by_a_cgroup_where_those_are_read_only";
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-    let two =
-        mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
-    let (Some(two), true) = (two, is_root()) else {
-        skip(test, "it takes root, and cgroup version 2");
-        return;
-    };
-    let dir = std::path::Path::new(two).join(format!("sept-stop-{}", std::process::id()));
+    let Some(two) = version_2(test) else { return };
+    let dir = two.join(format!("sept-stop-{}", std::process::id()));
     std::fs::create_dir(&dir).expect("a cgroup can be made");
     let file = dir.join("cgroup.freeze");
     let stop = format!("echo 1 >{} && echo stopped; echo done", file.display());
@@ -218,14 +221,8 @@ fn no_call_makes_a_cgroup_namespace_where_files_are_arranged() {
 #[test]
 fn a_cgroup_above_ones_own_is_not_joined() {
     let test = "a_cgroup_above_ones_own_is_not_joined";
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-    let two =
-        mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
-    let (Some(two), true) = (two, is_root()) else {
-        skip(test, "it takes root, and cgroup version 2");
-        return;
-    };
-    let dir = Path::new(two).join(format!("sept-test-above-{}", std::process::id()));
+    let Some(two) = version_2(test) else { return };
+    let dir = two.join(format!("sept-test-above-{}", std::process::id()));
     std::fs::create_dir(&dir).expect("a cgroup can be made");
     let target = Waiting::new(&["-Uru"]);
     let script = format!(

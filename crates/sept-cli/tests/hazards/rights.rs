@@ -4,8 +4,8 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use crate::common::{
-    Scratch, Waiting, children, has_scopes, host, need, need_root, need_subids, on_terminal, path, run, sept,
-    skip, stderr, stdout,
+    Scratch, Waiting, children, has_scopes, has_tiocsti, host, need, need_root, need_subids, on_terminal,
+    path, run, sept, skip, stderr, stdout,
 };
 
 /// CVE-2014-8989: a file that denies a group, and a process that would drop the group.
@@ -231,9 +231,7 @@ fn rules_in_a_joined_mount_namespace_follow_no_links() {
 fn sessions_and_joins_keep_what_guards_the_caller() {
     let plan = |options: &[&str]| stdout(&run(&[options, &["--plan", "true"]].concat()));
     // Since Linux 6.2 a kernel may have no TIOCSTI, and then there is no guard against it.
-    let none =
-        std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").is_ok_and(|text| text.trim() == "0");
-    if !none && need("sessions_and_joins_keep_what_guards_the_caller", &["script"]) {
+    if has_tiocsti() && need("sessions_and_joins_keep_what_guards_the_caller", &["script"]) {
         let shown = on_terminal(&format!("{} run --new-session --plan true", path())).output();
         let shown = shown.expect("script starts").stdout;
         assert!(String::from_utf8_lossy(&shown).contains("refuse terminal injection"));

@@ -1,14 +1,15 @@
 //! The terminal that is shared, and the one that is not.
 
-use crate::common::{EXIT_WITH_ERRNO, Scratch, Waiting, need, on_terminal, path, program, run, skip, stderr};
+use crate::common::{
+    EXIT_WITH_ERRNO, Scratch, Waiting, has_tiocsti, need, on_terminal, path, program, run, skip, stderr,
+};
 
 fn no_tiocsti(test: &str) -> bool {
-    let off =
-        std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").is_ok_and(|text| text.trim() == "0");
-    if off {
+    let has = has_tiocsti();
+    if !has {
         skip(test, "this kernel has no TIOCSTI");
     }
-    off
+    !has
 }
 
 /// CVE-2017-5226, CVE-2019-10063: typing into the terminal that is shared, also with a number whose upper half is not 0.
