@@ -275,9 +275,7 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     // What is mounted on the root comes before all that is there by default, or it would cover that.
     let new_root = request.mounts.iter().rposition(Mount::is_root).map_or(0, |last| last + 1);
     let (first, rest) = request.mounts.split_at(new_root);
-    first.iter().cloned().for_each(|mount| {
-        command.mount(mount);
-    });
+    mount_all(first.iter().cloned(), command);
     match (&request.root, new_pid) {
         (_, true) if fresh_proc => {
             command.mount(Mount::proc("/proc"));
@@ -292,9 +290,7 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     let as_root = host.uid == 0 || host.can_map_uids();
     let of_root = as_root && (request.root.is_some() || request.read_only);
     if fresh_proc && (of_root || as_root && new_root > 0) {
-        OF_ROOT.into_iter().map(Mount::read_only).for_each(|mount| {
-            command.mount(mount);
-        });
+        mount_all(OF_ROOT.into_iter().map(Mount::read_only), command);
     }
     let fresh_dev = (request.root.is_some() || of_root) && !request.no_dev && !request.own_dev;
     if fresh_dev {
@@ -311,17 +307,19 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
         command.mount(Mount::sysfs("/sys"));
     }
     let (before, after) = rest.split_at(shown_cgroups(rest));
-    before.iter().cloned().for_each(|mount| {
-        command.mount(mount);
-    });
+    mount_all(before.iter().cloned(), command);
     // By the files of its cgroup's parents it could leave that. What is mounted there by name is as it was asked for.
     if new_mount && request.limits.is_asked() && (!own_sysfs || !before.is_empty()) {
         command.mount(Mount::read_only(CGROUPS));
     }
-    after.iter().cloned().for_each(|mount| {
-        command.mount(mount);
-    });
+    mount_all(after.iter().cloned(), command);
     working_directory(request, command);
+}
+
+fn mount_all(mounts: impl Iterator<Item = Mount>, command: &mut Command) {
+    for mount in mounts {
+        command.mount(mount);
+    }
 }
 
 const CGROUPS: &str = "/sys/fs/cgroup";

@@ -21,6 +21,7 @@ mod manual;
 mod options;
 mod own;
 mod pins;
+mod place;
 mod policy;
 mod report;
 mod request;

@@ -19,6 +19,7 @@ use sept::{Host, Namespace, NamespaceFile, NamespaceId, Namespaces, Target};
 use crate::failure::Failure;
 use crate::keeper;
 use crate::options::{self, Id, Page};
+use crate::place;
 use crate::report;
 use crate::words::{self, Word};
 
@@ -281,19 +282,11 @@ impl Place {
                 opened => opened.map_err(failed)?,
             };
             rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
-            if is_at(&file, &lock).map_err(failed)? {
+            // One that was waited for may be gone from there, and others lock its successor.
+            if place::is_at(&file, &lock).map_err(failed)? {
                 return Ok(Self { path, _lock: file });
             }
         }
-    }
-}
-
-/// Whether a file is the one at this path. A lock that was waited for may be gone from there, and others lock its successor.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let held = file.metadata()?;
-    match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        found => found.map(|found| (found.dev(), found.ino()) == (held.dev(), held.ino())),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The JSON of `--plan=json` and `--report`. Its shape is documented in docs/json.md.
 
 use std::borrow::Cow;
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::degrade;
 use crate::failure::{Failure, printable};
+use crate::place;
 use crate::request::Request;
 use crate::supervise::{Early, Outcome};
 
@@ -178,7 +179,7 @@ impl Report {
             file.write_all(text.as_bytes())
                 .map_err(|error| Failure::io("cannot write the report", &error))?;
             if let Some(path) = path
-                && !is_at(&file, &path)
+                && !place::is_at(&file, &path).unwrap_or(false)
             {
                 let what = format!("the report is not at {}", path.display());
                 return Err(Failure::io(what, &io::Error::other("the file was moved or replaced"))
@@ -211,12 +212,6 @@ fn not_to(path: &Path, error: &io::Error) -> Failure {
         .why("it is a named pipe that nobody reads, or a socket")
         .fix(format!("start what reads it first: cat {} &", path.display()))
         .fix("give a pipe that is open: --report-fd; or name a file")
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    let of = |data: io::Result<Metadata>| data.map(|data| (data.dev(), data.ino())).ok();
-    let own = of(file.metadata());
-    own.is_some() && own == of(fs::symlink_metadata(path))
 }
 
 /// The number that a path means which is only a name of an open descriptor. Opened by that name, a file would be written from

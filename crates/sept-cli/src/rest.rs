@@ -34,7 +34,7 @@ pub fn collect_traced(child: &Child) {
 /// that process itself has left what it hangs in.
 pub fn kill_namespace(child: &Child) {
     let Some(pid) = sept::host::pid_in_proc(child.as_fd()) else { return };
-    let of = |process: &str| fs::File::open(format!("/proc/{process}/ns/pid")).ok().and_then(known);
+    let of = |process: &str| File::open(format!("/proc/{process}/ns/pid")).ok().and_then(known);
     let (Some(namespace), Some(own)) = (of(&pid.to_string()), of("self")) else { return };
     if namespace == own {
         return;

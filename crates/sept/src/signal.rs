@@ -32,10 +32,16 @@ pub fn stop(who: Stopped, most: Option<Duration>) -> io::Result<()> {
         Stopped::Group => rustix::process::kill_current_process_group(Signal::TSTP)?,
     }
     // It has waited until now: where others of the group were faster to stop, and to be continued, that has taken it away.
-    let mask = sys::set_signal_mask(u64::MAX);
-    sys::set_signal_mask(mask & !(1 << (libc::SIGTSTP - 1)));
+    let mask = let_come(libc::SIGTSTP);
     sys::set_signal_mask(mask);
     Ok(())
+}
+
+/// Unblocks a signal. What was blocked before.
+fn let_come(signal: i32) -> u64 {
+    let mask = sys::set_signal_mask(u64::MAX);
+    sys::set_signal_mask(mask & !(1 << (signal - 1)));
+    mask
 }
 
 /// Ends this process by a signal's default action, whatever it did with that before. Comes back where the kernel drops the signal: this
@@ -43,8 +49,7 @@ pub fn stop(who: Stopped, most: Option<Duration>) -> io::Result<()> {
 pub fn end_by(signal: i32) {
     sys::default_action(signal);
     sys::kill(rustix::process::getpid().as_raw_pid(), signal);
-    let mask = sys::set_signal_mask(u64::MAX);
-    sys::set_signal_mask(mask & !(1 << (signal - 1)));
+    let_come(signal);
 }
 
 /// Whether this process ignores a signal; one that is blocked is received all the same.

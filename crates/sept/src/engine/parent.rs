@@ -288,11 +288,21 @@ impl Started {
         self.second_stage(stop)?;
         let process = (self.pid, self.pidfd.as_fd());
         duties(&self.prepared, process, stop, || self.stopped())?;
+        self.arrive(stop)
+    }
+
+    /// Until the child has left this memory or is parked.
+    fn arrive(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
         self.parked = self.wait(stop)?;
-        if !self.parked {
-            self.hidden = None;
+        if self.parked {
+            return Ok(());
         }
-        self.collect_first();
+        self.hidden = None;
+        // The first child ends when the command has left its memory, or was killed.
+        if let Some(first) = self.first.take() {
+            // ECHILD: the caller ignores SIGCHLD, so the kernel has collected it.
+            let _ = ending::collect(first.as_fd());
+        }
         Ok(())
     }
 
@@ -325,16 +335,6 @@ impl Started {
         Ok(())
     }
 
-    /// The first child ends when the command has left its memory, or was killed.
-    fn collect_first(&mut self) {
-        if !self.parked
-            && let Some(first) = self.first.take()
-        {
-            // ECHILD: the caller ignores SIGCHLD, so the kernel has collected it.
-            let _ = ending::collect(first.as_fd());
-        }
-    }
-
     /// Lets a parked child go on to exec.
     pub(crate) fn release(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
         let spoken = match &self.prepared.gate {
@@ -344,11 +344,7 @@ impl Started {
         self.prepared.control.life.compare_exchange(wire::PARKED, wire::RUNNING, Release, Acquire).ok();
         spoken.map_err(|errno| prepare::duty("start the parked child", errno))?;
         self.stay_awake();
-        self.wait(stop)?;
-        self.parked = false;
-        self.hidden = None;
-        self.collect_first();
-        Ok(())
+        self.arrive(stop)
     }
 
     /// Looks at the word for a moment without sleeping: exec would have to wake this processor, before it goes on, and that

@@ -226,22 +226,37 @@ pub(crate) fn clone_user_namespace() -> Result<Cloned, Errno> {
     extern "C" fn end(_: *mut c_void) -> i32 {
         super::exit(0)
     }
+    // Not in shared memory: whoever owns that namespace may reach into it.
+    let namespaces = libc::CLONE_NEWUSER as u64;
+    // SAFETY: `end` makes one call.
+    unsafe { clone_copy(namespaces, true, end, ptr::null_mut()) }
+}
+
+/// A copy of this process that does no more than `entry`, and that nobody is told of.
+///
+/// # Safety
+/// `entry` allocates nothing and takes no lock: another thread may have held it. What `arg` points to is this copy's own.
+pub(super) unsafe fn clone_copy(
+    namespaces: u64,
+    wait: bool,
+    entry: Entry,
+    arg: *mut c_void,
+) -> Result<Cloned, Errno> {
     let (life, by_hand, stack) = (AtomicU32::new(1), AtomicU32::new(0), Stack::new()?);
     let request = CloneRequest {
-        namespaces: libc::CLONE_NEWUSER as u64,
-        // Whoever owns that namespace may reach into it.
+        namespaces,
         share_memory: false,
         life: &life,
         by_hand: &by_hand,
         stack: &stack,
         sibling: None,
-        wait: true,
+        wait,
         exit_signal: 0,
         cgroup: None,
     };
     let mask = super::set_signal_mask(u64::MAX);
-    // SAFETY: signals are blocked; the caller waits until the child has left its memory; `end` makes one call.
-    let cloned = unsafe { clone(&request, end, ptr::null_mut()) };
+    // SAFETY: signals are blocked; the copy has its own stack; the caller answers for `entry`.
+    let cloned = unsafe { clone(&request, entry, arg) };
     super::set_signal_mask(mask);
     cloned
 }

@@ -3,7 +3,6 @@
 
 use std::ffi::{CStr, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,9 +11,9 @@ use rustix::io::Errno;
 use rustix::path::DecInt;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::clone::{CloneRequest, Cloned, Stack, clone};
+use super::clone::{Cloned, clone_copy};
 use super::descriptors::{close_but, close_number};
-use super::{exit, pidfd_send_signal, set_signal_mask, wait_pidfd};
+use super::{exit, pidfd_send_signal, wait_pidfd};
 
 /// What is at a place.
 #[derive(Debug)]
@@ -61,7 +60,9 @@ pub(crate) fn look(
 ) -> Result<Seen, Errno> {
     let (reader, out) = pipe_with(PipeFlags::CLOEXEC).map_err(|_| Errno::AGAIN)?;
     let look = Look { base, path, resolve, head, out };
-    let copy = copy(&look).map_err(|_| Errno::AGAIN)?;
+    let arg = std::ptr::from_ref(&look).cast_mut().cast();
+    // SAFETY: the copy has its own `look`; `enter` makes bare calls, and allocates nothing.
+    let copy = unsafe { clone_copy(0, false, enter, arg) }.map_err(|_| Errno::AGAIN)?;
     drop(look);
     let until = Instant::now() + PATIENCE;
     let said = hear(&reader, until);
@@ -69,29 +70,8 @@ pub(crate) fn look(
     understood(&said)
 }
 
-fn copy(look: &Look<'_>) -> Result<Cloned, Errno> {
-    let (life, by_hand, stack) = (AtomicU32::new(1), AtomicU32::new(0), Stack::new()?);
-    let request = CloneRequest {
-        namespaces: 0,
-        share_memory: false,
-        life: &life,
-        by_hand: &by_hand,
-        stack: &stack,
-        sibling: None,
-        wait: false,
-        exit_signal: 0,
-        cgroup: None,
-    };
-    let mask = set_signal_mask(u64::MAX);
-    let arg = std::ptr::from_ref(look).cast_mut().cast();
-    // SAFETY: signals are blocked; the copy has its own `look` and stack; `enter` makes bare calls, and allocates nothing.
-    let copy = unsafe { clone(&request, enter, arg) };
-    set_signal_mask(mask);
-    copy
-}
-
 extern "C" fn enter(arg: *mut c_void) -> i32 {
-    // SAFETY: as said in `copy`: it is this copy's own, and stays as it is.
+    // SAFETY: as said in `look`: it is this copy's own, and stays as it is.
     let look = unsafe { &*arg.cast::<Look<'_>>() };
     look.keep_only_own();
     // Nobody reads it any more: so be it.

@@ -42,8 +42,8 @@ fn is_ours(name: &str) -> bool {
     numbers.is_some_and(|(pid, count)| pid.parse::<u32>().is_ok() && count.parse::<u32>().is_ok())
 }
 
-/// Removes it if it is empty, as it mostly is.
-pub(super) fn is_removed(path: &Path) -> bool {
+/// Removes it if it is empty, as it mostly is. Whether it is gone.
+pub(super) fn remove_empty(path: &Path) -> bool {
     matches!(rustix::fs::rmdir(path), Ok(()) | Err(Errno::NOENT))
 }
 

@@ -208,7 +208,7 @@ impl OwnCgroup {
     pub(crate) fn end(&mut self) -> Option<Account> {
         self.armed = false;
         let account = self.counted.then(|| self.account());
-        let full: Vec<&Dir> = self.dirs.iter().filter(|dir| !end::is_removed(&dir.path)).collect();
+        let full: Vec<&Dir> = self.dirs.iter().filter(|dir| !end::remove_empty(&dir.path)).collect();
         full.iter().for_each(|dir| end::forbid_forks(&dir.path));
         full.iter().for_each(|dir| end::remove(&dir.path));
         account
