@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::process::PidfdFlags;
-use sept::Host;
+use sept::{CapabilitySet, Host};
 
 /// What confines this process, each with a name and in words. Nothing where it is on the host itself, unconfined.
 pub fn findings() -> Vec<(&'static str, String)> {
@@ -58,9 +58,8 @@ fn nested() -> Option<String> {
 }
 
 fn lacking() -> Option<String> {
-    const CAP_SYS_ADMIN: u32 = 21;
     let host = Host::caller();
-    let has = host.capabilities & (1 << CAP_SYS_ADMIN) != 0;
+    let has = host.capabilities.contains(CapabilitySet::SYS_ADMIN);
     (host.uid == 0 && !has)
         .then(|| "root without CAP_SYS_ADMIN: no namespace but through a user namespace".to_owned())
 }

@@ -157,14 +157,17 @@ pub fn apply(
         // In one of its own it could mount the host's cgroups anew. Both policies of that name refuse namespaces, too; and with
         // this right it could mount them without.
         let refused = request.seccomp.iter().any(|name| matches!(name.to_str(), Some("default" | "strict")));
-        if !refused && left.bits() & (1 << CAP_SYS_ADMIN) == 0 {
+        if !refused && !left.contains(CapabilitySet::SYS_ADMIN) {
             command.refuse_cgroup_namespaces();
         }
     }
     if !request.capabilities.is_empty() {
         let mut sets = capabilities(request, set, host);
         // Who has no CAP_SETPCAP can't limit what exec may give; with no_new_privs exec gives nothing.
-        if no_new_privs && !set.contains(Namespace::User) && host.capabilities & (1 << CAP_SETPCAP) == 0 {
+        if no_new_privs
+            && !set.contains(Namespace::User)
+            && !host.capabilities.contains(CapabilitySet::SETPCAP)
+        {
             sets.bounding = CapabilitySet::ALL;
         }
         command.capabilities(sets);
@@ -212,13 +215,8 @@ fn filters(request: &Request, command: &mut Command) -> Result<Option<Agent>, Fa
     Ok(answering)
 }
 
-pub const CAP_SETPCAP: u32 = 8;
-const CAP_SYS_ADMIN: u32 = 21;
-
-const CAP_SYS_PTRACE: u32 = 19;
-
 /// What takes mounts away or makes them writable, and what takes over a process that may.
-const UNDOES_MOUNTS: CapabilitySet = CapabilitySet::from_bits(1 << CAP_SYS_ADMIN | 1 << CAP_SYS_PTRACE);
+const UNDOES_MOUNTS: CapabilitySet = CapabilitySet::SYS_ADMIN.with(CapabilitySet::SYS_PTRACE);
 
 /// Whether the command gets files or limits arranged for it, in a user namespace other than the caller's: they are to stay so.
 fn holds(request: &Request, set: Namespaces) -> bool {
@@ -229,13 +227,13 @@ fn holds(request: &Request, set: Namespaces) -> bool {
 
 /// Whether set-up has CAP_SYS_ADMIN where the command will be.
 pub fn has_admin(set: Namespaces, host: &Host) -> bool {
-    set.contains(Namespace::User) || host.capabilities & (1 << CAP_SYS_ADMIN) != 0
+    set.contains(Namespace::User) || host.capabilities.contains(CapabilitySet::SYS_ADMIN)
 }
 
 /// From all that the user namespace gives, or that the caller has, by the changes in their order.
 fn capabilities(request: &Request, set: Namespaces, host: &Host) -> Capabilities {
     let new_user = set.contains(Namespace::User);
-    let mut start = if new_user { CapabilitySet::ALL } else { CapabilitySet::from_bits(host.capabilities) };
+    let mut start = if new_user { CapabilitySet::ALL } else { host.capabilities };
     if holds(request, set) {
         start = start.without(UNDOES_MOUNTS);
     }
@@ -244,7 +242,7 @@ fn capabilities(request: &Request, set: Namespaces, host: &Host) -> Capabilities
         return Capabilities::for_root(most);
     }
     // At exec another user than root has none: to take some away from these, or to add one, gives no others.
-    let own = changed(request, CapabilitySet::from_bits(0));
+    let own = changed(request, CapabilitySet::NONE);
     Capabilities { bounding: most, ..Capabilities::for_user(own) }
 }
 

@@ -75,11 +75,10 @@ pub fn apply(request: &Request, set: Namespaces, host: &Host, command: &mut Comm
 
 /// Capabilities were to end at the border of the user namespace. Without it none is left but what `--cap-add` names.
 fn rights_without_user(request: &Request, host: &Host) -> (bool, Capabilities) {
-    let left = confine::changed(request, CapabilitySet::from_bits(0));
-    let left = CapabilitySet::from_bits(left.bits() & host.capabilities);
+    let left = confine::changed(request, CapabilitySet::NONE).both(host.capabilities);
     let uid = request.uid.unwrap_or(host.uid);
     let mut sets = if uid == 0 { Capabilities::for_root(left) } else { Capabilities::for_user(left) };
-    let bounded = host.capabilities & (1 << confine::CAP_SETPCAP) != 0;
+    let bounded = host.capabilities.contains(CapabilitySet::SETPCAP);
     if !bounded {
         sets.bounding = CapabilitySet::ALL;
     }

@@ -161,7 +161,29 @@ fn parse(parser: &mut Parser) -> Result<Option<Asked>, Failure> {
             _ => {}
         }
     }
+    asked.agrees()?;
     Ok(Some(asked))
+}
+
+impl Asked {
+    /// One shape is printed; what is for another shape is not passed over.
+    fn agrees(&self) -> Result<(), Failure> {
+        let shapes = [("--json", self.json), ("--tree", self.tree.is_some()), ("--svg", self.svg.is_some())];
+        let lists = [("--columns", self.columns.is_some()), ("--noheadings", self.no_headings)];
+        let given =
+            |all: &[(&'static str, bool)]| all.iter().find(|(_, given)| *given).map(|(name, _)| *name);
+        if self.json && self.tree.is_some() {
+            return Err(Failure::usage("--json and --tree contradict each other")
+                .why("the JSON has the owner and the parent of each namespace"));
+        }
+        match (given(&shapes), given(&lists)) {
+            (Some(shape), Some(list)) => {
+                Err(Failure::usage(format!("{shape} and {list} contradict each other"))
+                    .why(format!("{list} is for the plain list")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 fn columns(words: &str) -> Result<Vec<Column>, Failure> {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use lexopt::Parser;
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxAttributes, StatxFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use sept::{Host, Namespace, NamespaceFile, NamespaceId, Namespaces, Target};
+use sept::{CapabilitySet, Host, Namespace, NamespaceFile, NamespaceId, Namespaces, Target};
 
 use crate::failure::Failure;
 use crate::keeper;
@@ -24,7 +24,6 @@ use crate::report;
 use crate::words::{self, Word};
 
 const ROOTS: &str = "/run/sept/pins";
-const CAP_SYS_ADMIN: u32 = 21;
 
 /// A pin as it was found.
 pub struct Pin {
@@ -316,7 +315,7 @@ fn make_dir(path: &Path) -> Result<(), Failure> {
 }
 
 fn bind(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure> {
-    if Host::caller().capabilities & (1 << CAP_SYS_ADMIN) == 0 {
+    if !Host::caller().capabilities.contains(CapabilitySet::SYS_ADMIN) {
         return Err(Failure::usage("cannot pin: root without CAP_SYS_ADMIN can't mount")
             .fix("run it outside of the container"));
     }

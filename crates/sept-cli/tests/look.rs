@@ -122,6 +122,9 @@ fn lists_have_columns_filters_and_trees() {
         (vec!["ls", "1", "2"], "one TARGET"),
         (vec!["ls", "nothing-like-that"], "no pin"),
         (vec!["ls", "--no-such"], "unknown option"),
+        (vec!["ls", "--json", "--tree"], "--json and --tree contradict"),
+        (vec!["ls", "--json", "--columns", "ns"], "--json and --columns contradict"),
+        (vec!["ls", "--tree", "--noheadings"], "--tree and --noheadings contradict"),
     ] {
         let output = ask(&words);
         assert!(output.status.code() == Some(125) && stderr(&output).contains(reason), "{}", stderr(&output));

@@ -2,50 +2,65 @@
 
 use std::fmt;
 
-/// In the order of their numbers, up to Linux 6.18.
-const NAMES: [&str; 41] = [
-    "chown",
-    "dac_override",
-    "dac_read_search",
-    "fowner",
-    "fsetid",
-    "kill",
-    "setgid",
-    "setuid",
-    "setpcap",
-    "linux_immutable",
-    "net_bind_service",
-    "net_broadcast",
-    "net_admin",
-    "net_raw",
-    "ipc_lock",
-    "ipc_owner",
-    "sys_module",
-    "sys_rawio",
-    "sys_chroot",
-    "sys_ptrace",
-    "sys_pacct",
-    "sys_admin",
-    "sys_boot",
-    "sys_nice",
-    "sys_resource",
-    "sys_time",
-    "sys_tty_config",
-    "mknod",
-    "lease",
-    "audit_write",
-    "audit_control",
-    "setfcap",
-    "mac_override",
-    "mac_admin",
-    "syslog",
-    "wake_alarm",
-    "block_suspend",
-    "audit_read",
-    "perfmon",
-    "bpf",
-    "checkpoint_restore",
-];
+/// The names in the order of their numbers, and a set of one for each.
+macro_rules! capabilities {
+    ($($constant:ident = $number:literal, $name:literal;)*) => {
+        const NAMES: &[&str] = &[$($name),*];
+
+        /// A set of one capability each.
+        impl CapabilitySet {
+            $(
+                #[doc = concat!("`CAP_", stringify!($constant), "` alone.")]
+                pub const $constant: Self = Self(1 << $number);
+            )*
+        }
+    };
+}
+
+// Up to Linux 6.18.
+capabilities! {
+    CHOWN = 0, "chown";
+    DAC_OVERRIDE = 1, "dac_override";
+    DAC_READ_SEARCH = 2, "dac_read_search";
+    FOWNER = 3, "fowner";
+    FSETID = 4, "fsetid";
+    KILL = 5, "kill";
+    SETGID = 6, "setgid";
+    SETUID = 7, "setuid";
+    SETPCAP = 8, "setpcap";
+    LINUX_IMMUTABLE = 9, "linux_immutable";
+    NET_BIND_SERVICE = 10, "net_bind_service";
+    NET_BROADCAST = 11, "net_broadcast";
+    NET_ADMIN = 12, "net_admin";
+    NET_RAW = 13, "net_raw";
+    IPC_LOCK = 14, "ipc_lock";
+    IPC_OWNER = 15, "ipc_owner";
+    SYS_MODULE = 16, "sys_module";
+    SYS_RAWIO = 17, "sys_rawio";
+    SYS_CHROOT = 18, "sys_chroot";
+    SYS_PTRACE = 19, "sys_ptrace";
+    SYS_PACCT = 20, "sys_pacct";
+    SYS_ADMIN = 21, "sys_admin";
+    SYS_BOOT = 22, "sys_boot";
+    SYS_NICE = 23, "sys_nice";
+    SYS_RESOURCE = 24, "sys_resource";
+    SYS_TIME = 25, "sys_time";
+    SYS_TTY_CONFIG = 26, "sys_tty_config";
+    MKNOD = 27, "mknod";
+    LEASE = 28, "lease";
+    AUDIT_WRITE = 29, "audit_write";
+    AUDIT_CONTROL = 30, "audit_control";
+    SETFCAP = 31, "setfcap";
+    MAC_OVERRIDE = 32, "mac_override";
+    MAC_ADMIN = 33, "mac_admin";
+    SYSLOG = 34, "syslog";
+    WAKE_ALARM = 35, "wake_alarm";
+    BLOCK_SUSPEND = 36, "block_suspend";
+    AUDIT_READ = 37, "audit_read";
+    PERFMON = 38, "perfmon";
+    BPF = 39, "bpf";
+    CHECKPOINT_RESTORE = 40, "checkpoint_restore";
+}
 
 /// A set of capabilities.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -90,6 +105,11 @@ impl CapabilitySet {
     /// Those that are in both.
     pub const fn both(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// Whether all of these are in it.
+    pub const fn contains(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
     }
 
     /// Whether there is none.
@@ -179,18 +199,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn numbers_and_names_agree() {
+        for (number, name) in NAMES.iter().enumerate() {
+            assert_eq!(CapabilitySet::parse(name), Some(CapabilitySet::from_bits(1 << number)), "{name}");
+        }
+        assert_eq!(CapabilitySet::CHECKPOINT_RESTORE.names().collect::<Vec<_>>(), ["checkpoint_restore"]);
+    }
+
+    #[test]
     fn names_are_known_in_every_spelling() {
-        let admin = CapabilitySet::from_bits(1 << 21);
+        let admin = CapabilitySet::SYS_ADMIN;
+        assert_eq!(admin.bits(), 1 << 21);
         for name in ["CAP_SYS_ADMIN", "sys_admin", "Cap_Sys_Admin"] {
             assert_eq!(CapabilitySet::parse(name), Some(admin), "{name}");
         }
-        assert_eq!(CapabilitySet::parse("checkpoint_restore"), Some(CapabilitySet::from_bits(1 << 40)));
+        assert_eq!(CapabilitySet::parse("checkpoint_restore"), Some(CapabilitySet::CHECKPOINT_RESTORE));
         assert_eq!(CapabilitySet::parse("ALL"), Some(CapabilitySet::ALL));
         for name in ["", "cap_", "admin", "all_"] {
             assert_eq!(CapabilitySet::parse(name), None, "{name}");
         }
-        assert_eq!(admin.with(CapabilitySet::from_bits(1)).to_string(), "chown,sys_admin");
+        assert_eq!(admin.with(CapabilitySet::CHOWN).to_string(), "chown,sys_admin");
         assert_eq!(CapabilitySet::ALL.without(CapabilitySet::ALL).to_string(), "none");
+        assert!(CapabilitySet::ALL.contains(admin) && !admin.contains(CapabilitySet::CHOWN.with(admin)));
         assert_eq!(CapabilitySet::ALL.without(admin).to_string(), "all but sys_admin");
     }
 }

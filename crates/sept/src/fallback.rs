@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::capability::CapabilitySet;
 use crate::cgroup::{Cgroup, Controller};
 use crate::command::{Alternative, Command};
 use crate::error::{Error, describe};
@@ -13,8 +14,6 @@ use crate::mount::{Access, Mount, MountKind};
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::step::Step;
 use crate::plan::{Duty, Plan, guards, layers};
-
-const CAP_SYS_ADMIN: u32 = 21;
 
 impl Command {
     /// Declares that the command may run without these layers. One that can't be had is then given up, and the command
@@ -102,7 +101,7 @@ impl Command {
         let user = all.contains(Namespace::User);
         if user && refused([Namespace::User]) {
             // Without it the right to the others is there only if it is the caller's own.
-            let admin = Host::caller().capabilities & (1 << CAP_SYS_ADMIN) != 0;
+            let admin = Host::caller().capabilities.contains(CapabilitySet::SYS_ADMIN);
             return if admin { [Namespace::User].into_iter().collect() } else { all };
         }
         let base = user.then_some(Namespace::User);

@@ -8,7 +8,7 @@ fn user() -> Host {
 }
 
 fn root() -> Host {
-    Host { capabilities: u64::MAX, ..Host::default() }
+    Host { capabilities: sept::CapabilitySet::ALL, ..Host::default() }
 }
 
 fn printed(command: &Command, host: &Host) -> String {

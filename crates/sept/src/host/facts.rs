@@ -1,5 +1,6 @@
 //! The facts about the caller and its host on which a plan depends.
 
+use crate::capability::CapabilitySet;
 use crate::command::Command;
 use crate::error::Error;
 use crate::host::common::{duty_in_proc, read_kernel};
@@ -15,8 +16,8 @@ pub struct Host {
     pub uid: u32,
     /// The caller's effective group id.
     pub gid: u32,
-    /// The caller's effective capabilities; bit n is capability n of capabilities(7).
-    pub capabilities: u64,
+    /// The caller's effective capabilities.
+    pub capabilities: CapabilitySet,
     /// Whether the caller has capabilities, and can't keep those who have none from a child that shares its memory. Root can, with
     /// CAP_SYS_PTRACE and in the user namespace in which it was executed: when it is not dumpable, its own files of /proc are still its
     /// to write, and its child's to read.
@@ -38,11 +39,6 @@ pub struct Host {
     pub joins: Vec<JoinFact>,
 }
 
-const CAP_SETGID: u32 = 6;
-const CAP_SETUID: u32 = 7;
-const CAP_SYS_PTRACE: u32 = 19;
-const CAP_MKNOD: u32 = 27;
-
 /// The number of the initial user namespace, PROC_USER_INIT_INO in the kernel.
 const INITIAL: u64 = 0xefff_fffd;
 
@@ -59,7 +55,8 @@ fn owns_hidden() -> bool {
 impl Host {
     /// The caller's ids and capabilities.
     pub fn caller() -> Self {
-        let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.effective.bits());
+        let capabilities = rustix::thread::capabilities(None)
+            .map_or(CapabilitySet::NONE, |sets| CapabilitySet::from_bits(sets.effective.bits()));
         Self {
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
@@ -70,7 +67,7 @@ impl Host {
 
     /// Whether the caller, not dumpable, may write its own files of /proc.
     pub(crate) fn may_write_hidden(&self) -> bool {
-        self.capabilities != 0 && !self.exposed
+        !self.capabilities.is_empty() && !self.exposed
     }
 
     /// The facts that `command` needs, and no others: each costs a read. With them the namespaces that it joins, open.
@@ -87,10 +84,10 @@ impl Host {
     }
 
     fn look_at_hiding(&mut self, command: &Command) {
-        if self.capabilities == 0 {
+        if self.capabilities.is_empty() {
             return;
         }
-        let hides = self.uid == 0 && self.capabilities & (1 << CAP_SYS_PTRACE) != 0 && owns_hidden();
+        let hides = self.uid == 0 && self.capabilities.contains(CapabilitySet::SYS_PTRACE) && owns_hidden();
         self.exposed = !hides;
         // Files are made by others where the caller has no number inside.
         let lacks =
@@ -117,17 +114,17 @@ impl Host {
 
     /// Whether the caller may write any user id map, with CAP_SETUID.
     pub fn can_map_uids(&self) -> bool {
-        self.capabilities & (1 << CAP_SETUID) != 0
+        self.capabilities.contains(CapabilitySet::SETUID)
     }
 
     /// Whether the caller may make device files, with CAP_MKNOD; in a user namespace the kernel refuses it all the same.
     pub fn can_make_devices(&self) -> bool {
-        self.capabilities & (1 << CAP_MKNOD) != 0
+        self.capabilities.contains(CapabilitySet::MKNOD)
     }
 
     /// Whether the caller may write any group id map, with CAP_SETGID.
     pub fn can_map_gids(&self) -> bool {
-        self.capabilities & (1 << CAP_SETGID) != 0
+        self.capabilities.contains(CapabilitySet::SETGID)
     }
 }
 
