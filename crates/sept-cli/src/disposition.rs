@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 /// What happens to a process that leaves a signal at its default action; signal(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Default {
+pub enum Action {
     Terminate,
     Stop,
     Continue,
@@ -18,12 +18,12 @@ pub use libc::{
 };
 
 /// The default action of a signal.
-pub fn default_action(signal: i32) -> Default {
+pub fn default_action(signal: i32) -> Action {
     match signal {
-        SIGCHLD | SIGURG | SIGWINCH => Default::Ignore,
-        SIGCONT => Default::Continue,
-        SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU => Default::Stop,
-        _ => Default::Terminate,
+        SIGCHLD | SIGURG | SIGWINCH => Action::Ignore,
+        SIGCONT => Action::Continue,
+        SIGSTOP | SIGTSTP | SIGTTIN | SIGTTOU => Action::Stop,
+        _ => Action::Terminate,
     }
 }
 

@@ -20,6 +20,7 @@ mod ls;
 mod manual;
 mod options;
 mod own;
+mod pending;
 mod pins;
 mod place;
 mod policy;

@@ -94,12 +94,12 @@ impl Supervisor<'_> {
     }
 
     /// All of the command's job, which has stopped as one.
-    pub fn go_on(&self) -> io::Result<()> {
+    pub fn go_on(&mut self) -> io::Result<()> {
         if let Some(job) = self.led_job().or_else(|| self.relay.as_ref().and_then(Relay::job)) {
             // Where it fails none of them is left.
             let _ = rustix::process::kill_process_group(job, Signal::CONT);
         }
-        self.child.signal(SIGCONT)
+        self.tell(SIGCONT)
     }
 
     /// This job has the terminal: so has what had it inside.

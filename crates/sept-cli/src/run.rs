@@ -119,19 +119,11 @@ pub fn start_and_wait(
         relay.resume();
     }
     let supervisor = Supervisor {
-        child,
-        watch: &mut watch,
-        relay,
         is_pid_1: around.is_pid_1 && command.namespaces().contains(Namespace::Pid),
         has_init: request.init,
         leads_job,
         background,
-        undecided: Vec::new(),
-        may_stop: None,
-        timed_out: false,
-        carried_out: None,
-        killed: None,
-        withheld: false,
+        ..Supervisor::new(child, &mut watch, relay)
     };
     let (outcome, usage, account) =
         supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;

@@ -13,11 +13,11 @@ use sept::signal::{Received, Receiver};
 use sept::{Account, Child, State, Usage};
 
 use crate::disposition::{
-    self, Default, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN,
-    SIGTTOU, SIGWINCH, Way,
+    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
 };
 use crate::failure::Failure;
 use crate::job::{Background, has_terminal, inherit_terminal, own_group};
+use crate::pending::Pending;
 use crate::report;
 use crate::rest;
 use crate::terminal::{Relay, Turn};
@@ -191,9 +191,8 @@ pub struct Supervisor<'a> {
     pub leads_job: bool,
     /// Where this process runs while another job has the terminal, as after `bg`.
     pub background: Option<Background>,
-    /// Signals that wait for a PID 1 that blocks them, and since when: where it has let one come, and leaves it at its default, the
-    /// kernel has dropped it.
-    pub undecided: Vec<(i32, Instant)>,
+    /// Signals for a PID 1 of which it is not clear yet what becomes of them.
+    pub undecided: Vec<Pending>,
     /// Since when the command may be about to stop below a reaper.
     pub may_stop: Option<Instant>,
     pub timed_out: bool,
@@ -202,16 +201,15 @@ pub struct Supervisor<'a> {
     pub killed: Option<Instant>,
     /// Whether it has ended, and its end is withheld by a tracer.
     pub withheld: bool,
+    /// Whether it has become another user's, and can't be signalled.
+    pub refuses: bool,
 }
 
 /// For so long a signal is looked at all the time whose way is not clear, and then after each.
-const MOMENT: Duration = Duration::from_millis(20);
+pub const MOMENT: Duration = Duration::from_millis(20);
 
 /// For so long a command below a reaper is looked at that may be about to stop: who catches the signal has something to do first.
 const STOPPING: Duration = Duration::from_secs(2);
-
-/// For so long a shell may block all signals, to start a program on a machine that has much to do.
-const BLOCKING: Duration = Duration::from_millis(100);
 
 /// For how long a command that was killed may take to end: freeing much memory takes its time, and a thread may hang in the kernel.
 const DYING: Duration = Duration::from_secs(10);
@@ -222,14 +220,41 @@ const ENDING: Duration = Duration::from_secs(1);
 /// How soon it is seen that this job has the terminal again: some shells send no signal with it.
 const GLANCE: Duration = Duration::from_millis(100);
 
-impl Supervisor<'_> {
+impl<'a> Supervisor<'a> {
+    /// Of a command that is in the foreground, and no PID 1.
+    pub fn new(child: Child, watch: &'a mut Watch, relay: Option<Relay>) -> Self {
+        Self {
+            child,
+            watch,
+            relay,
+            is_pid_1: false,
+            has_init: false,
+            leads_job: false,
+            background: None,
+            undecided: Vec::new(),
+            may_stop: None,
+            timed_out: false,
+            carried_out: None,
+            killed: None,
+            withheld: false,
+            refuses: false,
+        }
+    }
+
     /// Stays until the command has ended.
     pub fn run(mut self) -> io::Result<(Outcome, Option<Usage>, Option<Account>)> {
         // The start has taken this process into the command's job already; its own has its number.
         let own = if self.leads_job { Some(rustix::process::getpid()) } else { own_group() };
         let status = loop {
-            if let Some(status) = self.turn()? {
-                break status;
+            match self.turn() {
+                Ok(None) => {}
+                Ok(Some(status)) => break status,
+                Err(error) => {
+                    // Nobody would look after it any more.
+                    let _ = self.child.kill();
+                    self.child.abandon();
+                    return Err(error);
+                }
             }
         };
         self.show_rest()?;
@@ -279,8 +304,12 @@ impl Supervisor<'_> {
             && let Turn::Typed(signal) = relay.turn()?
         {
             self.watch.interrupted |= signal == SIGINT && relay.is_typed();
-            // A terminal's signal goes to the foreground job; if that is a PID 1's the kernel has dropped it.
-            if relay.job().is_none_or(|job| job.as_raw_pid() as u32 == self.child.id()) {
+            // A terminal's signal goes to the foreground job.
+            let is_commands = relay.job().is_none_or(|job| job.as_raw_pid() as u32 == self.child.id());
+            if signal == SIGTSTP {
+                self.look_for_stop();
+            }
+            if is_commands {
                 self.carry_out(signal)?;
             }
         }
@@ -322,9 +351,27 @@ impl Supervisor<'_> {
         }
     }
 
-    fn kill(&mut self) -> io::Result<()> {
-        self.killed.get_or_insert_with(Instant::now);
-        self.child.kill()
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.tell(SIGKILL)?;
+        if !self.refuses {
+            self.killed.get_or_insert_with(Instant::now);
+        }
+        Ok(())
+    }
+
+    /// Sends it a signal. A program with the set-user-ID bit may have made it another user's: then it goes on.
+    pub fn tell(&mut self, signal: i32) -> io::Result<()> {
+        match self.child.signal(signal) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                if !std::mem::replace(&mut self.refuses, true) {
+                    report::note(
+                        "COMMAND has become another user's: it can't be signalled, and is waited for",
+                    );
+                }
+                Ok(())
+            }
+            told => told,
+        }
     }
 
     /// `lives`: whether the command's end is something to wait for.
@@ -338,10 +385,11 @@ impl Supervisor<'_> {
         if lives {
             fds.push(PollFd::from_borrowed_fd(self.child.as_fd(), PollFlags::IN));
         }
-        let parent = self.watch.parent.as_ref().filter(|_| self.killed.is_none()).map(|parent| {
-            fds.push(PollFd::new(parent, PollFlags::IN));
-            fds.len() - 1
-        });
+        let parent =
+            self.watch.parent.as_ref().filter(|_| self.killed.is_none() && !self.refuses).map(|parent| {
+                fds.push(PollFd::new(parent, PollFlags::IN));
+                fds.len() - 1
+            });
         let terminal = fds.len();
         if let Some(relay) = &self.relay {
             fds.extend(relay.poll_fds());
@@ -365,7 +413,7 @@ impl Supervisor<'_> {
             return Some(Duration::ZERO);
         }
         let may_stop = self.may_stop.filter(|since| since.elapsed() < STOPPING);
-        if let Some(since) = self.undecided.iter().map(|(_, since)| *since).chain(may_stop).max() {
+        if let Some(since) = self.undecided.iter().map(|pending| pending.since).chain(may_stop).max() {
             return Some(if since.elapsed() < MOMENT { Duration::from_millis(1) } else { MOMENT });
         }
         if self.withheld {
@@ -390,10 +438,10 @@ impl Supervisor<'_> {
                     relay.resize();
                     return Ok(());
                 }
-                if by_kernel { Ok(()) } else { self.child.signal(signal) }
+                if by_kernel { Ok(()) } else { self.tell(signal) }
             }
             // Not passed on to all of the job, which this process may be in: it would be told again and again.
-            SIGCONT => self.child.signal(SIGCONT),
+            SIGCONT => self.tell(SIGCONT),
             // Ctrl-C, Ctrl-\ and Ctrl-Z on a shared terminal: the command, in the same job, has got it as well.
             SIGINT | SIGQUIT if by_kernel && self.relay.is_none() => self.carry_out(signal),
             // It came when another job had the terminal.
@@ -418,67 +466,6 @@ impl Supervisor<'_> {
     /// What a reaper tells wakes nobody.
     fn look_for_stop(&mut self) {
         self.may_stop = self.has_init.then(Instant::now);
-    }
-
-    fn forward(&mut self, signal: i32) -> io::Result<()> {
-        if !self.is_pid_1 {
-            return self.child.signal(signal);
-        }
-        let way = disposition::way(&self.child, signal);
-        if self.decide(&way, signal)? {
-            return Ok(());
-        }
-        self.child.signal(signal)?;
-        match way {
-            Way::Awaiting(sleep) if disposition::sleeps_on(&self.child, &sleep) => self.act(signal),
-            _ => Ok(()),
-        }
-    }
-
-    /// One that the command has got already. Who waits for signals is taken to wait for those of a terminal.
-    fn carry_out(&mut self, signal: i32) -> io::Result<()> {
-        let way = if self.is_pid_1 { disposition::way(&self.child, signal) } else { Way::Own };
-        self.decide(&way, signal).map(drop)
-    }
-
-    /// Whether the signal was carried out. A shell blocks all for a moment when it starts a program.
-    fn decide(&mut self, way: &Way, signal: i32) -> io::Result<bool> {
-        match way {
-            Way::Default => self.act(signal).map(|()| true),
-            Way::Running | Way::Blocked | Way::Waiting => {
-                // One of a kind waits once, however often it was sent.
-                self.undecided.retain(|(waiting, _)| *waiting != signal);
-                self.undecided.push((signal, Instant::now()));
-                Ok(false)
-            }
-            Way::Awaiting(_) | Way::Own => Ok(false),
-        }
-    }
-
-    fn look_again(&mut self) -> io::Result<()> {
-        for (signal, since) in std::mem::take(&mut self.undecided) {
-            match disposition::way(&self.child, signal) {
-                Way::Waiting => self.undecided.push((signal, since)),
-                // Taken, or come just before all were blocked: then the kernel has dropped it.
-                Way::Blocked if since.elapsed() < BLOCKING => self.undecided.push((signal, since)),
-                Way::Running if since.elapsed() < MOMENT => self.undecided.push((signal, since)),
-                Way::Default | Way::Running => self.act(signal)?,
-                Way::Blocked | Way::Awaiting(_) | Way::Own => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn act(&mut self, signal: i32) -> io::Result<()> {
-        match disposition::default_action(signal) {
-            Default::Terminate => {
-                self.carried_out = Some(signal);
-                self.kill()
-            }
-            Default::Stop => self.child.signal(SIGSTOP),
-            Default::Continue => self.child.signal(SIGCONT),
-            Default::Ignore => Ok(()),
-        }
     }
 }
 

@@ -192,7 +192,8 @@ fn ctrl_z_and_fg_work_on_a_shared_terminal() {
 #[test]
 fn ctrl_z_and_fg_work_on_a_terminal_of_its_own() {
     if need("ctrl_z_and_fg_work_on_a_terminal_of_its_own", &["script"]) {
-        suspended("-t");
+        // Also where the command is no PID 1, and the kernel stops it, or does not.
+        ["-t", "-t --init", "-t --share pid", "-t --namespaces none"].into_iter().for_each(suspended);
     }
 }
 
@@ -233,6 +234,28 @@ fn back_and_forth(options: &str) {
 fn a_command_goes_on_in_the_background_and_comes_back() {
     if need("a_command_goes_on_in_the_background_and_comes_back", &["script", "bash"]) {
         ["", "-t"].into_iter().for_each(back_and_forth);
+    }
+}
+
+/// The kernel sends SIGTTIN again and again to who leaves it at its default and is PID 1: sept must not wait for its end.
+#[test]
+fn who_reads_in_the_background_stops_until_it_is_brought_back() {
+    if !need("who_reads_in_the_background_stops_until_it_is_brought_back", &["script", "bash"]) {
+        return;
+    }
+    for options in ["", "--init", "--share pid"] {
+        let mut child = interactive();
+        let line = format!("{} run {options} {ANSWER} &\n", path());
+        type_in(&mut child, line.as_bytes());
+        let stopped = "while jobs | grep -q Running; do sleep 0.1; done; jobs; echo jobs-$?\n";
+        type_in(&mut child, stopped.as_bytes());
+        let text = read_until(&mut child, "jobs-0");
+        assert!(text.contains("Stopped"), "{options}: {text}");
+        type_in(&mut child, b"fg\nx\n");
+        read_until(&mut child, "got-x");
+        type_in(&mut child, b"\x03");
+        read_until(&mut child, "prompt:");
+        leave(child);
     }
 }
 

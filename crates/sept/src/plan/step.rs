@@ -161,11 +161,8 @@ pub enum Step {
         /// Whether it may also be made elsewhere.
         create: Create,
     },
-    /// pivot_root(2), and away with the old root.
-    PivotRoot {
-        /// Whether the working directory is looked up again in the new root.
-        keep_dir: bool,
-    },
+    /// pivot_root(2), to its top, and away with the old root.
+    PivotRoot,
     /// chroot(2), and to its top.
     Chroot(CString),
     /// chroot(2) to a directory that was opened before.
@@ -187,6 +184,9 @@ pub enum Step {
     ControllingTerminal,
     /// Waits until the parent has put it in the foreground of the terminal.
     Foreground,
+    /// A process group of its own, in the foreground of the terminal on standard input: what is typed is for the command, and no
+    /// matter of the reaper's.
+    LeadJob,
     /// Makes standard input, output and error what the caller asked for.
     Redirect,
     /// setgroups(2).
@@ -432,7 +432,7 @@ impl fmt::Display for Step {
             Self::ReadOnly(at) => write!(f, "make {} read-only", shown(at)),
             Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
             Self::Symlink { to, at, .. } => write!(f, "link {} to {}", shown(at), shown(to)),
-            Self::PivotRoot { .. } => f.write_str("pivot to the new root"),
+            Self::PivotRoot => f.write_str("pivot to the new root"),
             Self::Chroot(dir) => write!(f, "change the root to {}", shown(dir)),
             Self::ChrootTo(name) => write!(f, "change the root to {name}"),
             Self::ChangeDirTo(name) => write!(f, "change directory to {name}"),
@@ -442,6 +442,7 @@ impl fmt::Display for Step {
             Self::NewSession => f.write_str("begin a new session"),
             Self::ControllingTerminal => f.write_str("make standard input the controlling terminal"),
             Self::Foreground => f.write_str("wait to be in the foreground of the terminal"),
+            Self::LeadJob => f.write_str("lead the foreground job of the terminal"),
             Self::Redirect => f.write_str("set up standard input, output and error"),
             Self::SetGroups(groups) if groups.is_empty() => f.write_str("drop supplementary groups"),
             Self::SetGroups(groups) => write!(f, "set supplementary groups {groups:?}"),
