@@ -364,13 +364,8 @@ fn working_directory(request: &Request, command: &mut Command) {
             command.current_dir(dir);
         }
         (None, Some(_)) => set_pwd(command, Path::new("/")),
-        (None, None) => {
-            let here = env::current_dir();
-            let covered = |here: &PathBuf| !request.mounts.is_empty() || here.starts_with("/proc");
-            if let Some(here) = here.ok().filter(covered) {
-                command.current_dir_or_root(here);
-            }
-        }
+        // The library comes back to where the caller is.
+        (None, None) => {}
     }
 }
 
@@ -438,7 +433,7 @@ pub fn refuse_directories() -> Result<(), Failure> {
 
 /// Where the command shares the terminal, and the kernel still lets it type into that.
 pub fn guard_terminal(command: &mut Command) {
-    if shares_terminal() && kernel_has_tiocsti() {
+    if shares_terminal() && kernel_lets_type() {
         command.refuse_terminal_injection();
     }
 }
@@ -456,11 +451,21 @@ pub fn has_controlling_terminal() -> bool {
     *HAS.get_or_init(|| {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::open("/dev/tty", flags, Mode::empty());
-        !matches!(opened, Err(rustix::io::Errno::NXIO | rustix::io::Errno::NOENT))
+        match opened {
+            Err(rustix::io::Errno::NXIO) => false,
+            // Nobody has made that file; the terminal is there, or is not, all the same.
+            Err(rustix::io::Errno::NOENT) => {
+                let number = sept::host::stat_field(rustix::process::getpid().as_raw_pid() as u32, 7);
+                number.is_none_or(|number| number != "0")
+            }
+            _ => true,
+        }
     })
 }
 
-/// Since Linux 6.2 it can be switched off; before, there is no such file and it is on.
-fn kernel_has_tiocsti() -> bool {
-    std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").map_or(true, |text| text.trim() != "0")
+/// TIOCSTI can be switched off since Linux 6.2; before, there is no such file and it is on. Since Linux 6.7 TIOCLINUX, by which a virtual
+/// console is typed into, is for who has CAP_SYS_ADMIN.
+fn kernel_lets_type() -> bool {
+    let text = std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti");
+    text.map_or(true, |text| text.trim() != "0") || !sept::host::probe::is_since(6, 7)
 }

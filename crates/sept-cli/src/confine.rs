@@ -1,6 +1,6 @@
 //! The options that take rights away: capabilities, Landlock, limits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sept::{
     Capabilities, CapabilitySet, Command, Host, Landlock, Namespace, Namespaces, PathAccess, PortAccess,
@@ -173,7 +173,7 @@ pub fn apply(
         command.capabilities(sets);
     }
     let agent = filters(request, command)?;
-    let rules = landlock(request, set, host, no_new_privs);
+    let rules = landlock(request, set, host, no_new_privs)?;
     if rules.ports.iter().any(|(_, access)| rules.no_ports.contains(access)) {
         return Err(Failure::usage("no port at all, and a port of the same kind, contradict each other")
             .fix("leave out the none of --landlock-connect or --landlock-bind"));
@@ -275,9 +275,17 @@ fn user_inside(request: &Request, new_user: bool, host: &Host) -> Option<u32> {
     Some(0)
 }
 
-pub fn landlock(request: &Request, set: Namespaces, host: &Host, no_new_privs: bool) -> Landlock {
+pub fn landlock(
+    request: &Request,
+    set: Namespaces,
+    host: &Host,
+    no_new_privs: bool,
+) -> Result<Landlock, Failure> {
     let asked = &request.landlock;
-    let mut rules = Landlock { paths: asked.paths.clone(), ..Landlock::default() };
+    let mut rules = Landlock::default();
+    for (path, access) in &asked.paths {
+        rules.paths.push((from_here(request, path)?, *access));
+    }
     for (port, access) in &asked.ports {
         match port {
             Some(port) => rules.ports.push((*port, *access)),
@@ -299,7 +307,24 @@ pub fn landlock(request: &Request, set: Namespaces, host: &Host, no_new_privs: b
         }
         None => Vec::new(),
     };
-    rules
+    Ok(rules)
+}
+
+/// From the working directory of the caller on, as a shell would take it; a new root need not have that.
+fn from_here(request: &Request, path: &Path) -> Result<PathBuf, Failure> {
+    if path.is_absolute() || path.as_os_str().is_empty() {
+        return Ok(path.to_owned());
+    }
+    let unclear = |why| {
+        Failure::usage(format!("the path {} for Landlock is not an absolute one", path.display()))
+            .why(why)
+            .fix("name it from the root on, as it is seen inside")
+    };
+    if request.root.is_some() {
+        return Err(unclear("with --root it is looked up in another root than the one here"));
+    }
+    let here = std::env::current_dir();
+    here.map(|here| here.join(path)).map_err(|_| unclear("the directory that it would be below has no name"))
 }
 
 #[cfg(test)]

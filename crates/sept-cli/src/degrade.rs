@@ -40,7 +40,7 @@ pub fn apply(request: &Request, set: Namespaces, host: &Host, command: &mut Comm
     if set.contains(Namespace::Net) {
         let mut shared = set;
         shared.remove(Namespace::Net);
-        let rules = confine::landlock(request, shared, host, true);
+        let rules = confine::landlock(request, shared, host, true)?;
         // With the right to it: no_new_privs, or CAP_SYS_ADMIN in the user namespace.
         command.instead(Layer::Kind(Namespace::Net), move |command| {
             command.landlock(rules.clone());

@@ -17,7 +17,7 @@ use crate::words;
 struct Record {
     pid: u32,
     /// When the keeper started, in clock ticks since boot: another process with its number started at another time.
-    started: String,
+    started: i64,
     descriptors: Vec<(Namespace, u32)>,
 }
 
@@ -28,7 +28,7 @@ fn read(place: &Path) -> Option<Record> {
     }
     let text = fs::read_to_string(place).ok()?;
     let mut words = text.split_ascii_whitespace();
-    let (pid, started) = (words.next()?.parse().ok()?, words.next()?.to_owned());
+    let (pid, started) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let entry = |word: &str| {
         let (kind, fd) = word.split_once('=')?;
         Some((kind.parse().ok()?, fd.parse().ok()?))
@@ -42,7 +42,23 @@ struct Keeper {
     process: Target,
     /// In /proc, which may be that of an outer pid namespace.
     number: i32,
-    started: String,
+    started: i64,
+}
+
+/// When a process started, in clock ticks since boot, whoever asks: its time namespace shifts what it is shown.
+fn started(number: i32) -> Option<i64> {
+    let shown: i64 = sept::host::stat_field(number as u32, 22)?.parse().ok()?;
+    Some(shown - boottime_offset().unwrap_or(0))
+}
+
+/// In clock ticks, of timens_offsets, time_namespaces(7).
+fn boottime_offset() -> Option<i64> {
+    let text = sept::host::read_text("/proc/self/timens_offsets").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("boottime"))?;
+    let mut numbers = line.split_ascii_whitespace().map(str::parse);
+    let (seconds, nanoseconds): (i64, i64) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    let ticks = rustix::param::clock_ticks_per_second() as i64;
+    Some(seconds * ticks + nanoseconds * ticks / 1_000_000_000)
 }
 
 /// The process of this id, if it is there.
@@ -54,15 +70,15 @@ fn look(pid: u32) -> Result<Option<Keeper>, Failure> {
     let failed = |error: io::Error| Failure::proc("cannot look for the keeper in /proc", &error);
     let pidfd = process.to_pidfd().map_err(failed)?;
     let number = sept::host::find_in_proc(pidfd.as_fd()).map_err(failed)?;
-    let seen = number.and_then(|number| Some((number, sept::host::stat_field(number as u32, 22)?)));
+    let seen = number.and_then(|number| Some((number, started(number)?)));
     // Asked last: until it ends, the number is its own.
     let alive = seen.filter(|_| !process.has_ended());
     Ok(alive.map(|(number, started)| Keeper { process, number, started }))
 }
 
-/// The keeper, if it is still the same process.
+/// The keeper, if it is still the same process. An offset that is no whole number of ticks leaves one of doubt.
 fn find(record: &Record) -> Result<Option<Keeper>, Failure> {
-    Ok(look(record.pid)?.filter(|keeper| keeper.started == record.started))
+    Ok(look(record.pid)?.filter(|keeper| keeper.started.abs_diff(record.started) <= 1))
 }
 
 /// The namespaces that a keeper holds, or why there are none.

@@ -321,7 +321,8 @@ fn bind(place: &Path, name: &str, files: &[NamespaceFile]) -> Result<(), Failure
     }
     make_private(place)?;
     let dir = place.join(name);
-    fs::create_dir(&dir).map_err(|error| Failure::io(format!("cannot make {}", dir.display()), &error))?;
+    let made = DirBuilder::new().mode(0o755).create(&dir);
+    made.map_err(|error| Failure::io(format!("cannot make {}", dir.display()), &error))?;
     for file in files {
         let path = dir.join(file.kind().link());
         let bound = File::create_new(&path).and_then(|_| {

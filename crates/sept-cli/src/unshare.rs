@@ -1,7 +1,7 @@
 //! `sept unshare`: every option with the meaning that it has in unshare(1).
 
 use lexopt::Parser;
-use sept::{Command, Host, IdRange, Mount, Namespace, Namespaces};
+use sept::{CapabilitySet, Command, Host, IdRange, Mount, Namespace, Namespaces};
 
 use crate::failure::Failure;
 use crate::options;
@@ -97,8 +97,9 @@ fn build(request: &Request, set: Namespaces) -> Result<Command, Failure> {
     if let Some(signal) = request.kill_child {
         command.parent_death_signal(signal);
     }
-    // Whoever has no namespace of its own is the caller itself, and may lack the right to a filter.
-    if !set.is_empty() {
+    // Whoever has no namespace of its own may lack the right to a filter; but then it is the caller itself, who could not become
+    // another.
+    if !set.is_empty() || Host::caller().capabilities.contains(CapabilitySet::SYS_ADMIN) {
         crate::build::guard_terminal(&mut command);
     }
     Ok(command)

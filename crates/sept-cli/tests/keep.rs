@@ -293,6 +293,29 @@ fn a_keeper_is_found_in_the_proc_of_an_outer_pid_namespace() {
     assert_eq!(keepers(&name), [""; 0]);
 }
 
+/// What /proc says of its start is shifted by the clocks of who reads that.
+#[test]
+fn a_keeper_is_found_from_another_time_namespace() {
+    let test = "a_keeper_is_found_from_another_time_namespace";
+    if !std::path::Path::new("/proc/self/ns/time").exists() {
+        common::skip(test, "this kernel has no time namespaces");
+        return;
+    }
+    let (scratch, name, sept) = (Scratch::new(), name("clocks"), common::path());
+    let file = scratch.path("script");
+    let script = format!(
+        "{sept} run -UT --map-user 1000 --map-group 1000 --boottime 100000 sh -c '{sept} pin -UT $$ {name}'
+         {sept} enter --preserve-credentials {name} true && {sept} unpin {name}; echo $?"
+    );
+    std::fs::write(&file, script).expect("a file can be made");
+    // Not of root: that would bind files.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &format!("exec {NOT_ROOT} sh {file}")]);
+    let output = shell.env("XDG_RUNTIME_DIR", &scratch.0).output().expect("the shell starts");
+    assert_eq!(stdout(&output), "0", "{}", stderr(&output));
+    assert_eq!(keepers(&name), [""; 0]);
+}
+
 /// To enter it would be to run where one is.
 #[test]
 fn a_pin_of_nothing_is_stale() {

@@ -315,6 +315,25 @@ fn a_single_kind_is_given_up_alone() {
     assert!(stderr(&output).contains("--map-root-user needs the user namespace"), "{}", stderr(&output));
 }
 
+/// The kernel does not say which, and the others stay.
+#[test]
+fn of_two_kinds_that_are_refused_both_are_given_up_and_no_more() {
+    for declared in ["net,ipc", "namespaces"] {
+        let words = format!("--if-possible {declared} --report-fd 1 true");
+        let script = format!(
+            "for kind in net ipc; do echo 0 >/proc/sys/user/max_${{kind}}_namespaces; done; exec {} run {words}",
+            path()
+        );
+        let output = run(&["sh", "-c", &script]);
+        let report = report(&output);
+        let mut given_up = layers(&report);
+        given_up.sort_unstable();
+        assert_eq!(given_up, ["ipc", "net"], "{declared}: {}", stderr(&output));
+    }
+    let output = without("net", &["--if-possible", "ipc"], "true");
+    assert!(stderr(&output).contains("--if-possible net"), "{}", stderr(&output));
+}
+
 #[test]
 fn landlock_is_full_after_sixteen() {
     let sept = path();

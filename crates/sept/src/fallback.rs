@@ -12,7 +12,7 @@ use crate::landlock::Landlock;
 use crate::layer::{Layer, Missing};
 use crate::mount::{Access, Mount, MountKind};
 use crate::namespace::{Namespace, Namespaces};
-use crate::plan::step::Step;
+use crate::plan::step::{Source, Step};
 use crate::plan::{Duty, Plan, guards, layers};
 
 impl Command {
@@ -76,11 +76,15 @@ impl Command {
         }
     }
 
+    /// One kind at a time: the next try finds the next. All of them only where they stand or fall together.
     fn blame_kinds(&self, error: Error) -> Error {
-        let culprits = self.culprits();
-        let mut kinds = culprits.iter();
-        match (kinds.next(), kinds.next()) {
-            (Some(one), None) => {
+        let (culprits, together) = self.culprits();
+        let can = |kind: &Namespace| self.may_lack(Layer::Kind(*kind)) && !self.needs(*kind);
+        // What can't be given up is no matter of the first try alone, either.
+        let first = culprits.iter().find(|kind| !can(kind)).or(culprits.iter().next());
+        match first {
+            Some(_) if together && culprits.iter().nth(1).is_some() => error.lacks(Layer::Namespaces),
+            Some(one) => {
                 let mut error = error.lacks(Layer::Kind(one));
                 if let Error::Clone { errno: libc::EPERM, advice, .. } = &mut error
                     && one == Namespace::Cgroup
@@ -89,27 +93,27 @@ impl Command {
                 }
                 error
             }
-            (Some(_), Some(_)) => error.lacks(Layer::Namespaces),
-            (None, _) => error,
+            None => error,
         }
     }
 
-    /// The kinds that can't be made, found by trying each alone: the kernel does not say which.
-    fn culprits(&self) -> Namespaces {
+    /// The kinds that can't be made, found by trying each alone: the kernel does not say which. And whether they can be made only
+    /// together.
+    fn culprits(&self) -> (Namespaces, bool) {
         let mut all = self.namespaces;
         self.joins.iter().flat_map(|join| join.kinds.iter()).for_each(|kind| all.remove(kind));
         let user = all.contains(Namespace::User);
         if user && refused([Namespace::User]) {
             // Without it the right to the others is there only if it is the caller's own.
             let admin = Host::caller().capabilities.contains(CapabilitySet::SYS_ADMIN);
-            return if admin { [Namespace::User].into_iter().collect() } else { all };
+            return if admin { ([Namespace::User].into_iter().collect(), false) } else { (all, true) };
         }
         let base = user.then_some(Namespace::User);
         let alone: Namespaces = all
             .iter()
             .filter(|kind| *kind != Namespace::User && refused(base.into_iter().chain([*kind])))
             .collect();
-        if alone.is_empty() { all } else { alone }
+        if alone.is_empty() { (all, true) } else { (alone, false) }
     }
 
     fn lacks(&self, layer: Layer) -> bool {
@@ -341,6 +345,7 @@ impl Command {
         // Files that were named are of no controller that could be left out alone.
         let named = layer == Layer::Limits && cgroup.named().next().is_some();
         gone.extend(named.then_some(Layer::Limits));
+        gone.sort_unstable();
         gone.dedup();
         if gone.is_empty() || !gone.iter().all(|one| self.may_lack(*one)) {
             return false;
@@ -388,8 +393,11 @@ fn refused(kinds: impl IntoIterator<Item = Namespace>) -> bool {
 /// it is bound to a file outside.
 fn has_used_up(error: &Error, plan: Option<&Plan>) -> bool {
     let (Error::Step { step, .. }, Some(plan)) = (error, plan) else { return false };
+    let reads = |step: &Step| {
+        matches!(step, Step::WriteFile { .. } | Step::Mount { source: Source::Data { .. }, .. })
+    };
     plan.duties.iter().any(|duty| matches!(duty, Duty::Persist { .. }))
-        || plan.steps.iter().take(step - 1).any(|step| matches!(step, Step::WriteFile { .. }))
+        || plan.steps.iter().take(step - 1).any(reads)
 }
 
 /// In one line: what failed, and the first reason.

@@ -8,7 +8,7 @@ use crate::namespace::Namespace;
 /// A layer that a command may do without: [`Command::if_possible`](crate::Command::if_possible).
 ///
 /// `no_new_privs` is none of them: every kernel that runs sept has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Layer {
     /// All kinds of namespaces: each that can't be had is the caller's, down to none that is new.

@@ -378,7 +378,7 @@ impl Child {
             let change = ending::wait(self.pidfd.as_fd(), block, stops, &mut self.withheld);
             if matches!(change, Ok(Change::Ended(_)) | Err(_)) {
                 // What is left in the cgroup is not to outlive the command, whoever has collected that.
-                self.account = self.cgroup.take().and_then(|mut cgroup| cgroup.end());
+                self.end_cgroup();
             }
             match change? {
                 Change::Ended(ended) => self.ended = Some(ended),
@@ -451,7 +451,13 @@ impl Child {
     /// Gives up waiting for a command that was killed and that the kernel does not let go of: what is in its own cgroup is killed,
     /// and the cgroup removed if it can be.
     pub fn abandon(&mut self) {
-        self.account = self.cgroup.take().and_then(|mut cgroup| cgroup.end());
+        self.end_cgroup();
+    }
+
+    fn end_cgroup(&mut self) {
+        if let Some(mut cgroup) = self.cgroup.take() {
+            self.account = cgroup.end();
+        }
     }
 
     /// What its own cgroup counted, once it was waited for.

@@ -5,13 +5,14 @@
 //! |---|---|
 //! | the runtime overwritten through /proc/self/exe (CVE-2019-5736) | `executable`: the_executable_cannot_be_overwritten…, who_starts_a_program_of_another_root…; enter.rs: nobody_inside_can_open_who_enters |
 //! | leaked descriptors, working directories of outside (CVE-2024-21626, CVE-2016-9962) | `descriptors`; cli.rs: only_asked_for_descriptors_stay_open |
+//! | the caller's directory, below what is mounted or by a name that leads elsewhere; the old root above the new one | `directory` |
 //! | the memory of a root caller in the hands of the user that its child becomes | crates/sept/tests/process.rs: who_becomes_another_user… |
 //! | ptrace during set-up, copies with rights (CVE-2016-9962, CVE-2026-41163) | `executable`: who_comes_in_is_not_to_be_traced, copies_with_rights_of_their_own_refuse; `end` |
 //! | links for mount points, their parents, /proc, /dev, /sys, swapped meanwhile (CVE-2021-30465 and its kin) | `files`: links_in_a_root…, mount_points_that_turn_into_links…, a_mode_is_changed_through_no_link |
 //! | links that lead through what the line itself mounts, or from one mount into another; mounts that are moved meanwhile | `through` |
 //! | races on the sources of masks and terminals (CVE-2025-31133, CVE-2025-52565) | `files`: a_mask_comes_from_no_false_device; `terminal`: a_terminal_of_its_own_comes_from_no_false_pts |
 //! | a file system on /proc that is none of processes (CVE-2019-16884, CVE-2025-52881) | `decoy` |
-//! | terminal injection (CVE-2017-5226, CVE-2019-10063) | `terminal` |
+//! | terminal injection (CVE-2017-5226, CVE-2019-10063) | `terminal`; `directory`: a_user_that_unshare_becomes_types_nothing |
 //! | groups dropped in a user namespace (CVE-2014-8989, CVE-2018-7169) | `rights`: a_group_that_is_denied_stays_denied |
 //! | wrong capability sets (CVE-2022-29162, CVE-2022-27650, CVE-2026-30892) | `rights`: capability_sets_are_empty_where…; confine.rs, parity.rs |
 //! | cgroup escape (CVE-2022-0492, CVE-2023-25809) | `cgroups` |
@@ -33,6 +34,7 @@ mod arguments;
 mod cgroups;
 mod decoy;
 mod descriptors;
+mod directory;
 mod end;
 mod executable;
 mod files;

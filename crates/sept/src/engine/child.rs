@@ -338,7 +338,7 @@ impl<'a> Child<'a> {
                 maker.make(|| rustix::fs::symlinkat(to.as_c_str(), parent, name))
             }
             Step::LoadInterpreter { file, line } => self.load_interpreter(file, line),
-            Step::PivotRoot { keep_dir } => self.pivot(*keep_dir),
+            Step::PivotRoot => self.pivot(),
             Step::Chroot(dir) => self.chroot(dir),
             Step::ChrootTo(_) => self.chroot_to(self.prepared.chroot.as_ref().map(AsFd::as_fd)),
             Step::ChangeDirTo(_) => {
@@ -349,6 +349,7 @@ impl<'a> Child<'a> {
             Step::NewSession => rustix::process::setsid().map(drop),
             Step::ControllingTerminal => rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()),
             Step::Foreground => self.await_parent(),
+            Step::LeadJob => lead_job(),
             Step::SetGroups(groups) => rights::set_groups(groups),
             Step::DropGroupsIfAllowed => match rights::set_groups(&[]) {
                 Err(Errno::PERM) => Ok(()),
@@ -657,6 +658,12 @@ impl<'a> Child<'a> {
         }
         Err(answer)
     }
+}
+
+/// All signals are blocked, SIGTTOU too.
+fn lead_job() -> Result {
+    rustix::process::setpgid(None, None)?;
+    rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid())
 }
 
 fn tell(word: &AtomicU32, value: u32) {

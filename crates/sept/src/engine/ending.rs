@@ -75,6 +75,18 @@ pub(crate) fn collect_soon(child: BorrowedFd<'_>, most: Duration) -> bool {
     }
 }
 
+/// The same of a child without a pidfd.
+pub(crate) fn collect_by_number(child: i32, most: Duration) -> bool {
+    let begun = Instant::now();
+    while !sys::try_collect(child) {
+        if begun.elapsed() >= most {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
 /// Now, or at last.
 pub(crate) fn has_ended(child: BorrowedFd<'_>, block: bool) -> Result<bool, Errno> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };

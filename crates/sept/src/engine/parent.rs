@@ -528,14 +528,18 @@ impl Started {
         }
         // Made by the first child, and not taken over yet.
         let made = self.prepared.control.command.load(Acquire) as i32;
-        if gone
-            && self.prepared.plan.is_staged()
-            && self.first.is_none()
-            && made != 0
-            && let Ok(second) = pidfd_of(made)
-        {
-            let _ = sys::pidfd_send_signal(second.as_fd(), libc::SIGKILL);
-            gone = ending::collect_soon(second.as_fd(), DYING);
+        if gone && self.prepared.plan.is_staged() && self.first.is_none() && made != 0 {
+            gone = match pidfd_of(made) {
+                Ok(second) => {
+                    let _ = sys::pidfd_send_signal(second.as_fd(), libc::SIGKILL);
+                    ending::collect_soon(second.as_fd(), DYING)
+                }
+                // No descriptor is to be had. Its number is its own as long as nobody has collected it.
+                Err(_) => {
+                    sys::kill(made, libc::SIGKILL);
+                    ending::collect_by_number(made, DYING)
+                }
+            };
         }
         if !gone {
             std::mem::forget(self);

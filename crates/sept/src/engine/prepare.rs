@@ -92,7 +92,7 @@ pub(crate) struct HelperPipe {
 /// Prepares `plan`.
 pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Result<Prepared, Error> {
     let directories = check_sources(&plan)?;
-    check_directory(command)?;
+    check_directory(command, &plan)?;
     let (mut stdio, mut pipes) = ([None, None, None], [None, None, None]);
     for (n, wanted) in command.stdio.iter().enumerate() {
         if let Some(wanted) = wanted {
@@ -141,7 +141,7 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         joins,
         programs: programs(command, &env),
         argv: Strings::new(command.args.iter().flat_map(|arg| arg.as_bytes_with_nul()).copied().collect()),
-        envp_at_root: command.dir_or_root.then(|| joined(&env, Some("/"))),
+        envp_at_root: plan.may_fall_to_root().then(|| joined(&env, Some("/"))),
         envp: joined(&env, None),
         proc: if needs_proc {
             Some(open_proc()?)
@@ -332,8 +332,12 @@ fn check_overlay(lower: &[CString], upper: &UpperDir) -> Result<(), Error> {
 }
 
 /// A working directory that can't be inside is refused early; one below a mount to be made is left to the child.
-fn check_directory(command: &Command) -> Result<(), Error> {
-    let (Some(dir), false) = (&command.dir, command.dir_or_root) else { return Ok(()) };
+fn check_directory(command: &Command, plan: &Plan) -> Result<(), Error> {
+    let named = plan.steps.iter().find_map(|step| match step {
+        Step::ChangeDir { dir, or_root: false } => Some(Path::new(OsStr::from_bytes(dir.to_bytes()))),
+        _ => None,
+    });
+    let Some(dir) = named else { return Ok(()) };
     // Where the root is another one, only the child can tell.
     if command.chroot.is_some() || command.joins.iter().any(|join| join.kinds.contains(Namespace::Mount)) {
         return Ok(());

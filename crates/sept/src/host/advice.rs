@@ -547,7 +547,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "it leads through a link of procfs, by which a process could get outside",
             "name the directory itself",
         ),
-        Step::PivotRoot { .. } if errno == libc::EINVAL => Advice::new(
+        Step::PivotRoot if errno == libc::EINVAL => Advice::new(
             "the present root is not a mount point that can be pivoted (a chroot, or the initial ramfs)",
             "start it from outside the chroot",
         ),

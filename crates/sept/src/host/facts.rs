@@ -1,5 +1,7 @@
 //! The facts about the caller and its host on which a plan depends.
 
+use std::path::PathBuf;
+
 use crate::capability::CapabilitySet;
 use crate::command::Command;
 use crate::error::Error;
@@ -25,6 +27,11 @@ pub struct Host {
     /// Whether a process that changes its ids is dumpable (`fs.suid_dumpable` is 1, proc_sys_fs(5)), read only where one with
     /// capabilities changes some.
     pub shows_changed: bool,
+    /// The caller's working directory, read only for a new mount namespace; none where it has no name.
+    pub dir: Option<PathBuf>,
+    /// Whether a process enters a new time namespace when it forks, and not when it executes a program (before Linux 6.3); asked only
+    /// where there is one.
+    pub time_at_fork: bool,
     /// The caller's own user id map, read only where it is needed.
     pub uid_map: Vec<IdRange>,
     /// The caller's own group id map, read only where it is needed.
@@ -78,6 +85,11 @@ impl Host {
         if !command.landlock.is_empty() {
             host.landlock_abi = crate::host::probe::landlock_abi().ok();
         }
+        if command.namespaces.contains(Namespace::Mount) {
+            host.dir = std::env::current_dir().ok();
+        }
+        host.time_at_fork =
+            command.namespaces.contains(Namespace::Time) && !crate::host::probe::is_since(6, 3);
         host.look_at_hiding(command);
         host.read_maps(command)?;
         Ok((host, joins))

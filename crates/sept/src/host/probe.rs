@@ -18,6 +18,14 @@ pub fn landlock_abi() -> Result<u32, i32> {
     sys::landlock_abi().map_err(Errno::raw_os_error)
 }
 
+/// Whether this kernel calls itself at least so new, for the few things that it can't be asked.
+pub fn is_since(major: u32, minor: u32) -> bool {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy();
+    let mut numbers = release.split(|byte: char| !byte.is_ascii_digit()).map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(is)), Some(Ok(of))) if (is, of) >= (major, minor))
+}
+
 /// The seccomp actions that this kernel has, of those in seccomp(2), since Linux 4.14.
 pub fn seccomp_actions() -> Vec<&'static str> {
     const ACTIONS: [(&str, u32); 8] = [

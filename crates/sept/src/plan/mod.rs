@@ -140,7 +140,9 @@ impl Plan {
         // First of all: a child whose parent is gone must not go on.
         steps.extend(command.parent_death_signal.map(Step::DieWithParent));
         let memory = MemoryLimit::of(command, host, way);
-        let copied = memory == MemoryLimit::Copied || is_exposed(command, host, way);
+        let copied = memory == MemoryLimit::Copied
+            || is_exposed(command, host, way)
+            || host.time_at_fork && shares_memory(command, host, way);
         if copied {
             steps.push(Step::TellExec);
         }
@@ -198,10 +200,8 @@ impl Plan {
             steps.push(Step::Foreground);
         }
         // After the root: it is a path inside. Before the ids: a root outside may enter what its user may not.
-        if let Some(dir) = &command.dir {
-            let or_root = command.dir_or_root;
-            steps.push(Step::ChangeDir { dir: path("the working directory", dir)?, or_root });
-        }
+        let dir = root::directory(command, host)?;
+        steps.extend(dir.map(|(dir, or_root)| Step::ChangeDir { dir, or_root }));
         // The last that takes memory are the mounts. Before the filters, which need not allow it.
         if let MemoryLimit::Late(bytes) = memory {
             steps.push(Step::LimitMemory(bytes));
@@ -218,6 +218,8 @@ impl Plan {
         }
         if command.init {
             steps.push(Step::Reap);
+            // The kernel stops nobody whose parent is not in his session, and in another group there.
+            steps.extend(command.controlling_terminal.then_some(Step::LeadJob));
         }
         // Behind all that it would have to allow otherwise; the reaper needs none.
         if command.no_new_privs {
@@ -240,6 +242,11 @@ impl Plan {
     /// Whether the child has a copy of the caller's memory, as by fork, until exec.
     pub(crate) fn is_copied(&self) -> bool {
         self.steps.contains(&Step::TellExec)
+    }
+
+    /// Whether the command may find itself in `/`, and not where it was to be.
+    pub(crate) fn may_fall_to_root(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::ChangeDir { or_root: true, .. }))
     }
 
     /// Whether a thread of the child makes the net namespace.

@@ -1,6 +1,7 @@
 //! Limits, ids, capabilities and filters: from more rights to fewer, each with the rights that it needs still there.
 
 use std::ffi::CString;
+use std::path::Path;
 
 use crate::capability::CapabilitySet;
 use crate::command::Command;
@@ -85,6 +86,18 @@ fn restrict(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Result<(),
         steps.extend(filters(command));
     }
     Ok(())
+}
+
+/// The directory in which the command will be is not the caller's.
+fn from_the_root(place: &Path) -> Result<CString, Error> {
+    if place.is_relative() && !place.as_os_str().is_empty() {
+        return Err(refused(
+            format!("the path {} for Landlock is not an absolute one", place.display()),
+            "it is looked up inside, from the root on",
+            "name it from the root on, as it is seen inside",
+        ));
+    }
+    path("a path for Landlock", place)
 }
 
 /// The small filters of sept's own, with what Landlock is asked for.
@@ -179,7 +192,7 @@ fn landlock(asked: &Landlock, host: &Host) -> Result<LandlockRules, Error> {
         paths: asked
             .paths
             .iter()
-            .map(|(place, access)| Ok((path("a path for Landlock", place)?, access.bits(abi))))
+            .map(|(place, access)| Ok((from_the_root(place)?, access.bits(abi))))
             .collect::<Result<_, Error>>()?,
         ports: asked.ports.iter().map(|(port, access)| (*port, access.bit())).collect(),
         asked: asked.clone(),

@@ -45,7 +45,7 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
     let own_root = own_root(command);
     // Before all that covers or restricts: a source is what the caller sees there.
     let first = steps.len();
-    let mut sources = Sources::new(own_root, command.mounts.len());
+    let mut sources = Sources::new(own_root, command.mounts.len(), host.dir.as_deref());
     // Read-only before the own mounts: a tmpfs of the command's own stays writable.
     let restriction = Restriction { read_only: command.read_only, no_devices: command.no_devices };
     match own_root {
@@ -69,12 +69,50 @@ pub(super) fn mounts(command: &Command, host: &Host, steps: &mut Vec<Step>) -> R
             CString::new(line.as_str()).map_err(|_| Error::invalid("a binary format holds a NUL byte"))?;
         steps.push(Step::LoadInterpreter { file, line });
     }
-    if own_root.is_some() || command.mounts.iter().any(Mount::is_root) {
-        // Nobody asked for another root, so nobody expects another directory.
-        let named = command.dir.as_ref().is_some_and(|dir| dir.is_absolute());
-        steps.push(Step::PivotRoot { keep_dir: command.root.is_none() && !named });
+    if pivots(command) {
+        steps.push(Step::PivotRoot);
     }
     Ok(())
+}
+
+fn pivots(command: &Command) -> bool {
+    own_root(command).is_some() || command.mounts.iter().any(Mount::is_root)
+}
+
+/// To which directory the command goes, and whether `/` will do.
+///
+/// What was mounted may lie over the one that the caller is in: its child, which is below that, goes there anew, by name.
+pub(super) fn directory(command: &Command, host: &Host) -> Result<Option<(CString, bool)>, Error> {
+    let asked = command.dir.as_deref();
+    let to = |dir: &Path, or_root| path("the working directory", dir).map(|dir| Some((dir, or_root)));
+    let mounts = command.namespaces.contains(Namespace::Mount)
+        && (!command.mounts.is_empty() || command.root.is_some());
+    let at_top = command.root.is_some() || command.chroot.is_some();
+    match (asked, host.dir.as_deref()) {
+        (Some(dir), _) if dir.is_absolute() || !mounts || dir.as_os_str().is_empty() => {
+            to(dir, command.dir_or_root)
+        }
+        (Some(dir), _) if at_top => to(&Path::new("/").join(dir), command.dir_or_root),
+        (Some(dir), Some(here)) => to(&here.join(dir).components().collect::<PathBuf>(), command.dir_or_root),
+        (Some(dir), None) => Err(Error::invalid_with(
+            format!("the working directory {} can't be found from where this process is", dir.display()),
+            Advice::new(
+                "the directory of this process has been removed, or has no name here, and mounts may cover it",
+                "name it from the root on",
+            ),
+        )),
+        (None, Some(here)) if mounts && !at_top && (pivots(command) || may_cover(command, here)) => {
+            to(here, true)
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// Whether some mount may lie over a directory. The kernel's own file systems are where their names say; elsewhere a name can lead
+/// anywhere.
+fn may_cover(command: &Command, dir: &Path) -> bool {
+    let is_kernels = |path: &Path| path.starts_with("/proc") || path.starts_with("/sys");
+    is_kernels(dir) || !command.mounts.iter().all(|mount| is_kernels(&mount.target))
 }
 
 /// The root to pivot to. A bind is as writable as its source, which restricted mounts are not: where there are both, the
@@ -213,9 +251,13 @@ fn base(command: &Command, mount: &Mount) -> Attributes {
     })
 }
 
-/// A device file that was asked for works, also where it comes from a tree in which none does.
+/// A device file that was asked for works, also where it comes from a tree in which none does. It can be written to all the same where
+/// its mount is read-only: what can't be changed then is the file, which is the host's.
 fn of_device(command: &Command) -> Attributes {
-    Attributes { clear: if command.no_devices { NODEV } else { 0 }, ..Attributes::set(NOSUID | NOEXEC) }
+    Attributes {
+        clear: if command.no_devices { NODEV } else { 0 },
+        ..Attributes::set(NOSUID | NOEXEC | RDONLY)
+    }
 }
 
 /// What changes the file tree without a mount of its own.

@@ -10,6 +10,8 @@ use crate::plan::step::Held;
 /// The mount points so far, as the caller names them, and the sources that are held.
 pub(super) struct Sources {
     root: PathBuf,
+    /// From where relative sources begin.
+    here: PathBuf,
     /// Each with a slash at its end.
     covered: BTreeSet<Vec<u8>>,
     /// Those that are not among them yet: most plans never need to look.
@@ -26,13 +28,14 @@ const FEW: usize = 64;
 
 impl Sources {
     /// Of so many mounts, in a root of the command's own or in that of the caller.
-    pub(super) fn new(own_root: Option<&Path>, mounts: usize) -> Self {
+    pub(super) fn new(own_root: Option<&Path>, mounts: usize, here: Option<&Path>) -> Self {
+        let here = here.unwrap_or(Path::new("")).to_path_buf();
         let all = own_root.is_none() && mounts <= FEW;
         // In a clone of the caller's whole tree nothing covers what the caller sees.
         let aside = own_root == Some(Path::new("/"));
         let root = own_root.unwrap_or(Path::new("/")).to_path_buf();
         let (covered, tops) = (BTreeSet::new(), BTreeSet::new());
-        Self { root, covered, fresh: Vec::new(), tops, all, aside, held: Vec::new() }
+        Self { root, here, covered, fresh: Vec::new(), tops, all, aside, held: Vec::new() }
     }
 
     /// Something lies at this path inside from now on.
@@ -49,9 +52,10 @@ impl Sources {
     /// Its number among those that are held, if this source must be.
     pub(super) fn hold(&mut self, source: &CStr, kind: Held) -> Option<usize> {
         let path = Path::new(OsStr::from_bytes(source.to_bytes()));
-        // A path from the working directory on is not looked into: the plan does not know that.
-        let open = self.aside || self.tops.is_empty() || !path.is_absolute();
-        if open || !(self.all || self.is_touched(&plain(path))) {
+        let open = self.aside || self.tops.is_empty();
+        let whole = self.here.join(path);
+        // Where the caller's directory has no name, what is looked up from there is not looked into.
+        if open || !(self.all || whole.is_absolute() && self.is_touched(&plain(&whole))) {
             return None;
         }
         self.held.push((source.to_owned(), kind));
@@ -117,7 +121,7 @@ mod tests {
     #[test]
     fn sources_that_are_covered_or_lie_around_a_mount_are_held() {
         let hold = |root: Option<&str>, targets: &[&str], source: &str| {
-            let mut sources = Sources::new(root.map(Path::new), FEW + 1);
+            let mut sources = Sources::new(root.map(Path::new), FEW + 1, Some(Path::new("/home/a")));
             targets.iter().for_each(|target| sources.cover(Path::new(target)));
             sources.hold(&CString::new(source).expect("a path"), Held::Tree).is_some()
         };
@@ -129,7 +133,8 @@ mod tests {
             ("/hom", false),
             ("/x/../home//a/.", true),
             ("/usr", false),
-            ("home", false),
+            ("home", true),
+            ("../../usr", false),
         ] {
             assert_eq!(hold(None, &["/proc", "/home"], source), held, "{source}");
         }

@@ -61,10 +61,13 @@ impl Stack {
                 flags,
             )
         }?;
-        let stack = Self { base };
         // SAFETY: the first pages of the mapping just made, which nobody uses yet.
-        unsafe { mprotect(base, Self::GUARD, MprotectFlags::empty()) }?;
-        Ok(stack)
+        if let Err(errno) = unsafe { mprotect(base, Self::GUARD, MprotectFlags::empty()) } {
+            // SAFETY: as above. Without a guard it is no stack, also not for the next one.
+            let _ = unsafe { munmap(base, Self::GUARD + Self::SIZE) };
+            return Err(errno);
+        }
+        Ok(Self { base })
     }
 
     fn lowest(&self) -> usize {

@@ -89,16 +89,6 @@ pub(crate) fn exit(code: i32) -> ! {
     }
 }
 
-/// getcwd(2), into this buffer.
-pub(crate) fn working_directory(buffer: &mut [u8]) -> Result<&CStr, Errno> {
-    let args = [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0];
-    // SAFETY: the kernel writes at most the length that is passed.
-    check(unsafe { syscall(libc::SYS_getcwd, args) })?;
-    // A directory that can't be reached from the root begins with "(unreachable)".
-    let path = CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::INVAL)?;
-    if path.to_bytes().starts_with(b"/") { Ok(path) } else { Err(Errno::NOENT) }
-}
-
 /// A set of signals, as the kernel has it: bit n-1 is signal n.
 pub(crate) type SignalSet = u64;
 
@@ -586,6 +576,14 @@ pub(crate) fn collect(pid: i32) {
             return;
         }
     }
+}
+
+/// The same, if that child has ended. False if not.
+pub(crate) fn try_collect(pid: i32) -> bool {
+    let options = libc::__WALL | libc::WNOHANG;
+    // SAFETY: the addresses are null, for which the kernel writes nothing.
+    let answer = unsafe { syscall(libc::SYS_wait4, [pid as usize, 0, options as usize, 0, 0, 0]) };
+    !matches!(check(answer), Ok(0) | Err(Errno::INTR))
 }
 
 /// waitid(2) on a pidfd (Linux 5.4), whatever its exit signal, with the usage of wait4(2).

@@ -7,7 +7,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
-use super::mounts::{attach, new_fs, open_tree};
+use super::mounts::{attach, new_fs, open_tree_at};
 use super::place::{PATH_MAX, or_root, split};
 use super::{Child, Result};
 use crate::engine::anchors::Anchor;
@@ -20,9 +20,9 @@ use crate::sys::{self, Attributes, Reach, attr};
 const EMPTY: Change = only(attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::RDONLY);
 const READ_ONLY: Change = only(attr::RDONLY);
 /// Where no device file of the tree works, this one does.
-const DEVICE: Change = only(attr::NOSUID | attr::NOEXEC);
+const DEVICE: Change = only(attr::NOSUID | attr::NOEXEC | attr::RDONLY);
 const WORKING_DEVICE: Change =
-    with(Attributes { set: attr::NOSUID | attr::NOEXEC, clear: attr::NODEV, propagation: 0 });
+    with(Attributes { set: attr::NOSUID | attr::NOEXEC | attr::RDONLY, clear: attr::NODEV, propagation: 0 });
 const NULL: Device = Device { kind: DeviceType::Character, major: 1, minor: 3, mode: 0o666, uid: 0, gid: 0 };
 
 const fn only(set: u64) -> Change {
@@ -35,12 +35,12 @@ const fn with(all: Attributes) -> Change {
 
 impl Child<'_> {
     pub(super) fn clone_root(&mut self, dir: &CStr, restriction: Restriction) -> Result {
-        let tree = open_tree(dir, Reach::Tree)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let place = rustix::fs::open(dir, flags, Mode::empty())?;
+        let tree = open_tree_at(place.as_fd(), c"", Reach::Tree)?;
         let change = only(restriction.attributes());
         self.set(tree.as_fd(), &change, Reach::Tree)?;
         // pivot_root wants a mount point: the clone is put over the directory that it is a clone of.
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let place = rustix::fs::open(dir, flags, Mode::empty())?;
         attach(tree.as_fd(), place.as_fd())?;
         self.settle(tree.as_fd(), &change, Reach::Tree)?;
         (self.root, self.near) = (Some(tree), None);
@@ -260,29 +260,27 @@ impl Child<'_> {
         rustix::io::write(&file, line.to_bytes()).map(drop)
     }
 
-    pub(super) fn pivot(&mut self, keep_dir: bool) -> Result {
-        let mut buffer = [0_u8; PATH_MAX];
-        let dir = if keep_dir { sys::working_directory(&mut buffer)? } else { c"/" };
+    pub(super) fn pivot(&mut self) -> Result {
         rustix::process::fchdir(self.root()?)?;
+        let root = sys::mount_number(self.root()?)?;
         // Both on one another: the old root then lies over the new one, and is taken off.
         rustix::process::pivot_root(c".", c".")?;
-        rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-        (self.root, self.near) = (None, None);
-        match rustix::process::chdir(dir) {
-            // Another root need not have it.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) if keep_dir => {
-                self.at_root = true;
-                rustix::process::chdir(c"/")
+        // Over the old root, in turn, may lie what was mounted on it: an upper directory, an earlier mount on `/` of the line. Each comes
+        // off alone, and none may be left: `..` would lead there.
+        loop {
+            rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+            let over =
+                rustix::fs::open(c"..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            if sys::mount_number(over.as_fd())? == root {
+                break;
             }
-            done => done,
         }
+        (self.root, self.near) = (None, None);
+        rustix::process::chdir(c"/")
     }
 
     pub(super) fn change_dir(&mut self, dir: &CStr, or_root: bool) -> Result {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let found = rustix::fs::openat2(CWD, dir, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
-        let done = found.and_then(rustix::process::fchdir);
-        match done {
+        match go_to(dir) {
             Err(_) if or_root => {
                 self.at_root = true;
                 rustix::process::chdir(c"/")
@@ -293,7 +291,7 @@ impl Child<'_> {
 
     /// chroot(2) to a path inside, and to its top.
     pub(super) fn chroot(&mut self, dir: &CStr) -> Result {
-        rustix::process::chdir(dir)?;
+        go_to(dir)?;
         self.chroot_here()
     }
 
@@ -307,6 +305,13 @@ impl Child<'_> {
         (self.root, self.near) = (None, None);
         rustix::process::chroot(c".")
     }
+}
+
+/// chdir(2), but by no link of procfs: those of our own descriptors lead outside.
+fn go_to(dir: &CStr) -> Result {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let found = rustix::fs::openat2(CWD, dir, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+    rustix::process::fchdir(found)
 }
 
 /// EAGAIN comes from renames meanwhile.
