@@ -227,7 +227,8 @@ fn ids(
         (uid, gid) = (Some(inside.0), Some(inside.1));
     }
     if let Some(uid) = uid {
-        command.uid(uid);
+        // As nsenter(1): without -G they stay.
+        command.uid(uid).keep_groups();
     }
     if let Some(gid) = gid {
         command.gid(gid);

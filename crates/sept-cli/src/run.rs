@@ -52,8 +52,9 @@ fn carry_out(request: &Request, report: &mut Report) -> Result<u8, Failed> {
     {
         return Err(early(failure));
     }
+    let other_pids = namespaces.contains(Namespace::Pid) || joins_pid;
     let is_pid_1 = namespaces.contains(Namespace::Pid) && !request.init;
-    let around = Around { is_pid_1, other_pids: is_pid_1 || joins_pid, agent: agent.as_ref() };
+    let around = Around { is_pid_1, other_pids, agent: agent.as_ref() };
     start_and_wait(request, &mut command, around, report)
         .map_err(|failure| (failure, command.missing().to_vec()))
 }
@@ -87,7 +88,7 @@ pub fn start_and_wait(
     let mut relay = if request.tty { Some(give_terminal(command)?) } else { None };
     let mut watch = Watch::new(request.timeout, request.die_with_parent)?;
     report.begins();
-    // Without a pid namespace the command sees our group by its number; a reaper's group is no job of the command's.
+    // Without a pid namespace the command sees our group by its number.
     let leads_job = around.other_pids && !request.tty && !request.new_session && job::may_be_led();
     if leads_job {
         command.foreground();
@@ -104,7 +105,9 @@ pub fn start_and_wait(
             }
             let code = given_up(&watch, error)?;
             report.given_up(code, watch.early)?;
-            watch.end_as_interrupted(watch.early.and_then(Early::signal));
+            if watch.early.and_then(Early::signal) == Some(libc::SIGINT) {
+                watch.end_as_interrupted();
+            }
             return Ok(code);
         }
     };
@@ -118,8 +121,10 @@ pub fn start_and_wait(
     if let (Some(relay), None) = (&mut relay, &background) {
         relay.resume();
     }
+    let is_pid_1 = around.is_pid_1 && command.namespaces().contains(Namespace::Pid);
     let supervisor = Supervisor {
-        is_pid_1: around.is_pid_1 && command.namespaces().contains(Namespace::Pid),
+        is_pid_1,
+        has_session: request.new_session,
         has_init: request.init,
         leads_job,
         background,
@@ -132,7 +137,9 @@ pub fn start_and_wait(
             .ended(&plan, command.missing(), &outcome, usage, account)
             .map_err(|failure| failure.why(format!("COMMAND itself has ended, with {}", outcome.code())))?;
     }
-    watch.end_as_interrupted(outcome.signal().filter(|_| !outcome.timed_out));
+    if outcome.is_interrupted(is_pid_1) {
+        watch.end_as_interrupted();
+    }
     Ok(outcome.code())
 }
 

@@ -40,6 +40,13 @@ impl Outcome {
         }
     }
 
+    /// Whether SIGINT has ended it. A PID 1 that catches that, and then wants to end by it, does not: for it the kernel drops that, and
+    /// it exits as a shell would say it.
+    pub fn is_interrupted(&self, is_pid_1: bool) -> bool {
+        let said = is_pid_1 && self.status.code() == Some(128 + SIGINT);
+        !self.timed_out && (said || self.signal() == Some(SIGINT))
+    }
+
     /// What `sept` exits with.
     pub fn code(&self) -> u8 {
         if self.timed_out {
@@ -125,10 +132,10 @@ impl Watch {
         Ok(next)
     }
 
-    /// The last act where this signal has ended the command. A shell ends a loop of its own only where Ctrl-C has ended what
+    /// The last act where Ctrl-C has ended the command. A shell ends a loop of its own only where that has ended what
     /// it waits for, and not where that exits with 130. Comes back where there is another end to be made.
-    pub fn end_as_interrupted(&self, signal: Option<i32>) {
-        if self.interrupted && signal == Some(SIGINT) {
+    pub fn end_as_interrupted(&self) {
+        if self.interrupted {
             sept::signal::end_by(SIGINT);
         }
     }
@@ -203,6 +210,8 @@ pub struct Supervisor<'a> {
     pub withheld: bool,
     /// Whether it has become another user's, and can't be signalled.
     pub refuses: bool,
+    /// Whether it has a session of its own: what is typed on the shared terminal does not reach it.
+    pub has_session: bool,
 }
 
 /// For so long a signal is looked at all the time whose way is not clear, and then after each.
@@ -238,6 +247,7 @@ impl<'a> Supervisor<'a> {
             killed: None,
             withheld: false,
             refuses: false,
+            has_session: false,
         }
     }
 
@@ -430,7 +440,7 @@ impl<'a> Supervisor<'a> {
     fn received(&mut self, received: Received) -> io::Result<()> {
         let Received { signal, by_kernel } = received;
         // Typed before it was seen that this job has the terminal again: the command's own has not got it.
-        let by_kernel = by_kernel && !(self.leads_job && self.background.is_some());
+        let by_kernel = by_kernel && !self.has_session && !(self.leads_job && self.background.is_some());
         match signal {
             SIGCHLD => Ok(()),
             SIGWINCH => {

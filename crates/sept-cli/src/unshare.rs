@@ -58,7 +58,8 @@ fn build(request: &Request, set: Namespaces) -> Result<Command, Failure> {
         command.setgroups(policy);
     }
     if let Some(uid) = request.uid {
-        command.uid(uid);
+        // As unshare(1): without -G they stay.
+        command.uid(uid).keep_groups();
     }
     if let Some(gid) = request.gid {
         command.gid(gid).groups([]);

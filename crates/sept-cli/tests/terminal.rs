@@ -492,14 +492,55 @@ fn ctrl_z_below_a_reaper_is_the_commands_own_business() {
     leave(child);
 }
 
+/// A shell with job control gives the terminal back to the job that it found, which needs a number inside.
+#[test]
+fn the_exit_code_of_a_shell_passes() {
+    if !need("the_exit_code_of_a_shell_passes", &["script", "bash", "dash"]) {
+        return;
+    }
+    let mut child = interactive();
+    for options in ["", "--init", "-t", "-t --init", "--share pid"] {
+        type_in(&mut child, format!("{} run {options} --env PS1=inner: dash\n", path()).as_bytes());
+        type_in(&mut child, b"echo in''side\n");
+        read_until(&mut child, "inside");
+        read_until(&mut child, "inner:");
+        type_in(&mut child, b"exit 7\n");
+        read_until(&mut child, "prompt:");
+        type_in(&mut child, b"echo code-$?\n");
+        read_until(&mut child, "code-7");
+    }
+    leave(child);
+}
+
+/// What is typed reaches no other session by itself.
+#[test]
+fn ctrl_c_is_passed_on_to_a_session_of_its_own() {
+    if !need("ctrl_c_is_passed_on_to_a_session_of_its_own", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    for options in ["--new-session", "--new-session --init", "--new-session --share pid"] {
+        let script = "trap \"echo caught; exit 9\" INT; echo wait''ing; while :; do sleep 0.05; done";
+        type_in(&mut child, format!("{} run {options} sh -c '{script}'; echo code-$?\n", path()).as_bytes());
+        read_until(&mut child, "waiting");
+        type_in(&mut child, b"\x03");
+        read_until(&mut child, "code-9");
+    }
+    leave(child);
+}
+
 #[test]
 fn ctrl_c_ends_a_loop_of_the_shell_outside() {
     if !need("ctrl_c_ends_a_loop_of_the_shell_outside", &["script", "bash"]) {
         return;
     }
     let mut child = interactive();
-    for options in ["", "-U", "--init", "-t"] {
-        let line = format!("for n in 1 2 3; do echo round-$n; {} run {options} {ANSWER}; done", path());
+    // A shell in between dies of SIGINT, too, where it may: as PID 1 it can't.
+    let shell = format!("sh -c \"{ANSWER}; :\"");
+    for (options, command) in
+        [("", ANSWER), ("-U", ANSWER), ("--init", ANSWER), ("-t", ANSWER), ("", &shell), ("-t", &shell)]
+    {
+        let line = format!("for n in 1 2 3; do echo round-$n; {} run {options} {command}; done", path());
         type_in(&mut child, format!("{line}\nx\n").as_bytes());
         read_until(&mut child, "got-x");
         type_in(&mut child, b"\x03");

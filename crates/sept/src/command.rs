@@ -98,6 +98,7 @@ pub struct Command {
     pub(crate) gid: Option<u32>,
     pub(crate) groups: Option<Vec<u32>>,
     pub(crate) drop_groups_if_allowed: bool,
+    pub(crate) keep_groups: bool,
     pub(crate) keep_capabilities: bool,
     pub(crate) capabilities: Option<Capabilities>,
     pub(crate) bounding: Option<CapabilitySet>,
@@ -170,6 +171,7 @@ impl Command {
             gid: None,
             groups: None,
             drop_groups_if_allowed: false,
+            keep_groups: false,
             keep_capabilities: false,
             capabilities: None,
             bounding: None,
@@ -392,7 +394,8 @@ impl Command {
     }
 
     /// The user id to run as, as seen inside. One that is not the caller's, without a new user namespace, costs a copy of the caller's
-    /// memory, as fork(2) does.
+    /// memory, as fork(2) does. A caller of user 0 drops its supplementary groups, as std's does, unless [`groups`](Self::groups) or
+    /// [`keep_groups`](Self::keep_groups) says otherwise, or the user namespace refuses that.
     pub fn uid(&mut self, id: u32) -> &mut Self {
         self.uid = Some(id);
         self
@@ -413,6 +416,12 @@ impl Command {
     /// Drops the supplementary groups unless the user namespace refuses setgroups(2), as one with an unprivileged map does.
     pub fn drop_groups_if_allowed(&mut self) -> &mut Self {
         self.drop_groups_if_allowed = true;
+        self
+    }
+
+    /// Keeps the caller's supplementary groups also where a caller of user 0 becomes another user.
+    pub fn keep_groups(&mut self) -> &mut Self {
+        self.keep_groups = true;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// As [`std::process::Stdio`], with the same constructors and conversions.
 ///
@@ -16,6 +16,9 @@ pub(crate) enum Kind {
     Null,
     Piped,
     Descriptor(OwnedFd),
+    /// The caller's own standard output or error.
+    Output,
+    Error,
 }
 
 impl Stdio {
@@ -40,21 +43,35 @@ impl Stdio {
             Kind::Inherit => Ok((None, None)),
             Kind::Null => {
                 let file = OpenOptions::new().read(input).write(!input).open("/dev/null")?;
-                Ok((Some(above_stdio(file.into())?), None))
+                Ok((Some(above_stdio(file.as_fd())?), None))
             }
             Kind::Piped => {
                 let (reader, writer) = io::pipe()?;
-                let (reader, writer) = (above_stdio(reader.into())?, above_stdio(writer.into())?);
+                let (reader, writer) = (above_stdio(reader.as_fd())?, above_stdio(writer.as_fd())?);
                 Ok(if input { (Some(reader), Some(writer)) } else { (Some(writer), Some(reader)) })
             }
-            Kind::Descriptor(fd) => Ok((Some(above_stdio(fd.try_clone()?)?), None)),
+            Kind::Descriptor(fd) => Ok((Some(above_stdio(fd.as_fd())?), None)),
+            Kind::Output => Ok((Some(above_stdio(rustix::stdio::stdout())?), None)),
+            Kind::Error => Ok((Some(above_stdio(rustix::stdio::stderr())?), None)),
         }
     }
 }
 
 /// A descriptor over 2: the child's dup2 onto 0, 1 and 2 must not run over the next one's source.
-fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
-    Ok(rustix::io::fcntl_dupfd_cloexec(fd.as_fd(), 3)?)
+fn above_stdio(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
+}
+
+impl From<io::Stdout> for Stdio {
+    fn from(_: io::Stdout) -> Self {
+        Self(Kind::Output)
+    }
+}
+
+impl From<io::Stderr> for Stdio {
+    fn from(_: io::Stderr) -> Self {
+        Self(Kind::Error)
+    }
 }
 
 macro_rules! from_descriptors {

@@ -189,3 +189,112 @@ fn a_command_that_gave_its_output_can_be_started_again() {
     child.stdin.take().expect("input is piped").write_all(b"again").expect("it can be written");
     assert_eq!(child.wait_with_output().expect("it ends").stdout, b"again");
 }
+
+/// A parked child waits as long as its owner likes: with the pipes of others it would hold up who reads them.
+#[test]
+fn a_parked_child_holds_nobodys_pipe_open() {
+    let kinds: [&[Namespace]; 2] = [&[], &[Namespace::User, Namespace::Pid]];
+    for (kinds, init) in [(kinds[0], false), (kinds[1], false), (kinds[1], true)] {
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let mut command = Command::new("true");
+        command.unshare(kinds.iter().copied());
+        if !kinds.is_empty() {
+            command.map_root();
+        }
+        if init {
+            command.init();
+        }
+        let parked = command.park().expect("it is parked");
+        drop(writer);
+        let mut ready = [rustix::event::PollFd::new(&reader, rustix::event::PollFlags::IN)];
+        let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+        assert_eq!(
+            rustix::event::poll(&mut ready, Some(&limit)),
+            Ok(1),
+            "{kinds:?} {init}: the pipe is open"
+        );
+        assert_eq!(reader.read(&mut [0]).expect("it can be read"), 0);
+        assert!(parked.start().expect("it starts").wait().expect("it ends").success());
+    }
+}
+
+/// What other threads were at when a process was forked is not copied with them.
+#[test]
+#[expect(unsafe_code, reason = "fork")]
+fn a_fork_of_a_busy_process_can_start_commands() {
+    use std::sync::atomic::AtomicBool;
+    static DONE: AtomicBool = AtomicBool::new(false);
+    // Changes ids in shared memory, for which it is alone; where there is no right to that, it starts like all.
+    let command = || {
+        let mut command = Command::new("true");
+        command.unshare([Namespace::User]).map_root().uid(0);
+        command
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !DONE.load(Relaxed) {
+                    command().status().expect("it runs");
+                }
+            });
+        }
+        for _ in 0..60 {
+            // SAFETY: the child starts a command, as programs do after fork, and ends without what runs at exit.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                let ran = command().status().is_ok_and(|status| status.success());
+                // SAFETY: no more than a number.
+                unsafe { libc::_exit(if ran { 7 } else { 8 }) };
+            }
+            let child = rustix::process::Pid::from_raw(pid).expect("a fork");
+            let begun = std::time::Instant::now();
+            let ended = loop {
+                let ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::NOHANG);
+                if let Some((_, ended)) = ended.expect("it is a child") {
+                    break ended.exit_status();
+                }
+                if begun.elapsed().as_secs() >= 10 {
+                    rustix::process::kill_process(child, rustix::process::Signal::KILL)
+                        .expect("it is a child");
+                    rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty())
+                        .expect("it ends");
+                    break None;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            };
+            DONE.fetch_or(ended != Some(7), Relaxed);
+            assert_eq!(ended, Some(7), "a fork stands still");
+        }
+        DONE.store(true, Relaxed);
+    });
+}
+
+/// As std does.
+#[test]
+fn who_becomes_another_user_leaves_roots_groups_behind() {
+    let test = "who_becomes_another_user_leaves_roots_groups_behind";
+    if !rustix::process::geteuid().is_root() {
+        common::skip(test, "nobody else has groups to give away");
+        return;
+    }
+    // This test once more, by a process that has groups.
+    if std::env::var_os("WITH_GROUPS").is_none() {
+        let mut again = std::process::Command::new("setpriv");
+        again
+            .args(["--groups", "4,27"])
+            .arg(std::env::current_exe().expect("a test"))
+            .args(["--exact", test]);
+        let output = again.env("WITH_GROUPS", "1").output().expect("setpriv starts");
+        assert!(output.status.success(), "{}", text(&output.stdout));
+        return;
+    }
+    let groups = |change: &dyn Fn(&mut Command)| {
+        let mut command = Command::new("id");
+        command.arg("-G").gid(65534).uid(65534);
+        change(&mut command);
+        text(&command.output().expect("it runs").stdout)
+    };
+    assert_eq!(groups(&|_| ()), "65534");
+    assert_eq!(groups(&|command| _ = command.groups([4])), "65534 4");
+    assert_eq!(groups(&|command| _ = command.keep_groups()), "65534 4 27");
+}

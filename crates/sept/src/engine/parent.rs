@@ -308,17 +308,10 @@ impl Started {
 
     /// Where a first child joins: waits until it has made the command, which then is the child.
     fn second_stage(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
-        let control = &self.prepared.control;
         while self.prepared.plan.is_staged() {
+            let control = &self.prepared.control;
             match control.stage.load(Acquire) {
-                wire::SECOND => {
-                    let pid = control.command.load(Acquire) as i32;
-                    // It is our child, and nobody has collected it: the number is its own.
-                    let pidfd = pidfd_of(pid)?;
-                    self.first = Some(std::mem::replace(&mut self.pidfd, pidfd));
-                    self.pid = pid;
-                    return Ok(());
-                }
+                wire::SECOND => return self.take_over(),
                 wire::STUCK => return Err(self.failure()),
                 _ => {}
             }
@@ -328,10 +321,26 @@ impl Started {
                     return Err(self.stopped());
                 }
                 if self.has_ended() && control.stage.load(Acquire) == wire::FIRST {
-                    return Err(self.died());
+                    // It may have made the command, which has said nothing yet.
+                    return if self.made() != 0 { self.take_over() } else { Err(self.died()) };
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The number of the command that the first child has made, or 0. It is our child, and nobody has collected it: the number is its
+    /// own.
+    fn made(&self) -> i32 {
+        self.prepared.control.command.load(Acquire) as i32
+    }
+
+    /// From now on the command is the child.
+    fn take_over(&mut self) -> Result<(), Error> {
+        let pid = self.made();
+        let pidfd = pidfd_of(pid)?;
+        self.first = Some(std::mem::replace(&mut self.pidfd, pidfd));
+        self.pid = pid;
         Ok(())
     }
 
@@ -527,14 +536,14 @@ impl Started {
             gone &= ending::collect_soon(process.as_fd(), DYING);
         }
         // Made by the first child, and not taken over yet.
-        let made = self.prepared.control.command.load(Acquire) as i32;
+        let made = self.made();
         if gone && self.prepared.plan.is_staged() && self.first.is_none() && made != 0 {
             gone = match pidfd_of(made) {
                 Ok(second) => {
                     let _ = sys::pidfd_send_signal(second.as_fd(), libc::SIGKILL);
                     ending::collect_soon(second.as_fd(), DYING)
                 }
-                // No descriptor is to be had. Its number is its own as long as nobody has collected it.
+                // No descriptor is to be had.
                 Err(_) => {
                     sys::kill(made, libc::SIGKILL);
                     ending::collect_by_number(made, DYING)

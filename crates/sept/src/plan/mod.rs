@@ -213,7 +213,8 @@ impl Plan {
             keep.sort_unstable();
             keep.dedup();
             steps.push(Step::CloseOthers(keep));
-        } else if steps.iter().any(Step::narrows) {
+        } else if park || steps.iter().any(Step::narrows) {
+            // One that waits as long as it likes holds nobody's pipe open meanwhile.
             steps.push(Step::CloseMarked);
         }
         if command.init {

@@ -31,7 +31,9 @@ pub(super) fn steps(command: &Command, host: &Host, steps: &mut Vec<Step>) -> Re
     if !join::drops_groups_early(command, host) {
         steps.extend(command.groups.clone().map(Step::SetGroups));
     }
-    if command.drop_groups_if_allowed {
+    // Root's groups are no business of the user that its child becomes, says std, too.
+    let as_root = command.uid.is_some() && host.uid == 0 && !command.keep_groups;
+    if command.groups.is_none() && (command.drop_groups_if_allowed || as_root) {
         steps.push(Step::DropGroupsIfAllowed);
     }
     steps.extend(command.gid.map(Step::SetGid));
