@@ -193,6 +193,11 @@ pub fn apply(
 /// Puts the filters into the command; who answers what one of them asks.
 fn filters(request: &Request, command: &mut Command) -> Result<Option<Agent>, Failure> {
     let mut answering = None;
+    if request.seccomp.iter().any(|name| name == "off") && request.seccomp.iter().any(|name| name != "off") {
+        return Err(
+            Failure::usage("--seccomp off and a policy contradict each other").fix("leave out one of them")
+        );
+    }
     for name in request.seccomp.iter().filter(|name| *name != "off") {
         let (filter, agent) = policy::filter(name)?;
         if filter.notifies() {

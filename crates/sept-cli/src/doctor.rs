@@ -41,7 +41,7 @@ struct Finding {
 }
 
 pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
-    let mut as_json = false;
+    let (mut as_json, mut as_profile) = (false, false);
     while let Some(word) = words::next(parser, &options::DOCTOR)? {
         let opt = match word {
             Word::Option { opt, .. } => opt,
@@ -54,9 +54,16 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         match opt.id {
             Id::Help => return report::print(&options::help(&options::DOCTOR)).map(|()| 0),
             Id::Json => as_json = true,
-            Id::ApparmorProfile => return profile(),
+            Id::ApparmorProfile => as_profile = true,
             _ => {}
         }
+    }
+    if as_profile && as_json {
+        return Err(Failure::usage("--json and --apparmor-profile contradict each other")
+            .why("a profile is text for apparmor_parser(8)"));
+    }
+    if as_profile {
+        return profile();
     }
     let mut works = tried("sept run", "with its defaults".to_owned(), default_run(&[]).map(drop));
     let healthy = works.answer == Answer::Yes;

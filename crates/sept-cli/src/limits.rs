@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::num::{IntErrorKind, ParseIntError};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;
@@ -151,6 +152,9 @@ impl Limits {
             let standard = DEVICES.iter().filter_map(|rule| DeviceRule::parse(rule, true).ok());
             cgroup = cgroup.devices(standard.chain(self.devices.iter().copied()));
         }
+        if self.parent.as_ref().is_some_and(|parent| parent.as_os_str().is_empty()) {
+            return Err(Failure::usage("--cgroup-parent wants the path of a cgroup, and none stands there"));
+        }
         if let Some(parent) = &self.parent {
             cgroup = cgroup.parent(parent);
         }
@@ -206,7 +210,14 @@ fn cpus(text: &str) -> Result<u64, String> {
 }
 
 fn number(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|most| *most > 0).ok_or_else(|| "a number above 0 is wanted".to_owned())
+    let wrong = |error: &IntErrorKind| match error {
+        IntErrorKind::PosOverflow => format!("a number up to {} is wanted", u64::MAX),
+        _ => "a number above 0 is wanted".to_owned(),
+    };
+    match text.parse() {
+        Ok(0) => Err(wrong(&IntErrorKind::Zero)),
+        parsed => parsed.map_err(|error: ParseIntError| wrong(error.kind())),
+    }
 }
 
 /// The widest range: version 1 takes less.

@@ -211,6 +211,10 @@ fn no_command(written: &str) -> Failure {
 
 fn unknown_command(word: &OsStr) -> Failure {
     let shown = word.to_string_lossy();
+    if shown.is_empty() {
+        return Failure::usage("the name of a command is wanted, and none stands there")
+            .fix("`sept --help` lists the commands");
+    }
     let failure = Failure::usage(format!("there is no command {shown}"));
     let names = options::PAGES.into_iter().map(|page| page.name).chain(["help"]);
     let near = names.into_iter().find(|known| strsim::osa_distance(known, &shown) == 1);

@@ -161,7 +161,7 @@ impl Mount {
     }
 
     /// A file with what can be read from this descriptor, in memory of its own, on a file that is there; or one made as any
-    /// mount point. Nothing is written to the file below.
+    /// mount point. Nothing is written to the file below. It is read as by [`file`](Self::file).
     pub fn bind_data(fd: RawFd, target: impl AsRef<Path>, mode: u32, access: Access) -> Self {
         Self::new(MountKind::Data { fd, mode, access }, target.as_ref())
     }
@@ -217,6 +217,9 @@ impl Mount {
     }
 
     /// A file with what can be read from this descriptor, made in a tmpfs or overlay of the command's own.
+    ///
+    /// It is read to its end during set-up, and other starts that change ids wait so long. The child has a copy of what the caller has open
+    /// then: a pipe whose writing end the caller keeps has no end.
     pub fn file(fd: RawFd, target: impl AsRef<Path>, mode: u32) -> Self {
         Self::new(MountKind::File { fd, mode }, target.as_ref())
     }

@@ -65,8 +65,8 @@ pub(super) fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned> {
     let staged = prepared.plan.is_staged();
     let request = CloneRequest {
         namespaces: if staged { 0 } else { prepared.plan.clone_flags() },
-        // A PID 1 that stays, and a process that joins others, must not have the caller's memory: whoever is inside could
-        // reach for it.
+        // A PID 1 that stays, a process that joins others, or one that others could reach into by the child, must not have the
+        // caller's memory; nor one that may be killed for what it takes of it.
         share_memory: prepared.shares_memory(),
         life: &prepared.control.life,
         by_hand: &prepared.control.by_hand,

@@ -328,6 +328,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             format!("there is no {} inside", shown(at)),
             format!("see how it is written; if it need not be there: --mask-try {}", shown(at)),
         ),
+        Step::RemountReadOnly(at) if matches!(errno, libc::ENOENT | libc::ENOTDIR) => Advice::new(
+            format!("there is no {} inside", shown(at)),
+            "see how it is written; it is a path inside, from the root on",
+        ),
         Step::Mount { change, target, .. } if change.copy_up && errno == libc::ENOSPC => Advice::new(
             format!("the copy of {} is larger than the tmpfs may be", shown(target)),
             "allow more: size=, half of the memory without it",

@@ -65,8 +65,8 @@ fn group(host: &Host, wanted: impl Fn(&JoinFact) -> bool, steps: &mut Vec<Step>)
     }
 }
 
-/// Whether files of /proc/self are written after the join that a hidden process may not write. Never where a user namespace is joined:
-/// who has rights there could trace it.
+/// Whether files of /proc/self are written after the join that a hidden process may not write. Where a user namespace is joined neither is
+/// asked for, by `validate` and `steps`: who has rights there could trace it meanwhile.
 pub(super) fn hides_late(command: &Command, host: &Host) -> bool {
     (command.namespaces.contains(Namespace::User) || offsets(command)) && !host.may_write_hidden()
 }

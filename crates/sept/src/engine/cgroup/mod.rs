@@ -51,6 +51,10 @@ pub(crate) struct LateLimit {
 
 fn failed(what: String, error: &io::Error) -> Error {
     let advice = match error.raw_os_error() {
+        Some(libc::EROFS) if rustix::process::geteuid().is_root() => Advice::new(
+            "the cgroups are read-only here, as inside of a sandbox with limits, or of a container",
+            "set these limits outside, or have cgroups bound there that may be written: --bind /sys/fs/cgroup /sys/fs/cgroup",
+        ),
         Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
             Advice::new("this process may not change the cgroups here", "run as root")
                 .or("let systemd make one for this user: --cgroup-manager systemd")
