@@ -558,11 +558,6 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::CloseOthers(_) if errno == libc::EBADF => {
             Advice::new("a descriptor to be kept is not open", "open it in the shell: N<file or N>file")
         }
-        Step::OffsetClocks(_) if errno == libc::EACCES => Advice::new(
-            "this kernel puts a cloned process into its time namespace at once, and fixes the clocks of that (as Linux 6.1 does)",
-            "have a reaper make the namespace, and start the command in it: -p --init",
-        )
-        .or("use a newer kernel, or leave the offsets out"),
         Step::OffsetClocks(_) if errno == libc::ERANGE => {
             Advice::new("the clock would be negative, or too far in the future", "use a smaller offset")
         }
