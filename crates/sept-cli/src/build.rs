@@ -86,6 +86,9 @@ fn take_ids_inside(request: &Request, target: &Target, command: &mut Command) ->
     if request.groups.is_none() {
         command.drop_groups_if_allowed();
     }
+    if request.wd.is_none() && request.root.is_none() && crate::enter::is_others(target)? {
+        command.current_dir("/");
+    }
     Ok(())
 }
 

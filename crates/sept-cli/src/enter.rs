@@ -102,6 +102,22 @@ impl Joined {
             None => Ok(false),
         }
     }
+
+    /// Whether a user namespace is joined that somebody else has made.
+    fn is_others(&self) -> Result<bool, Failure> {
+        let user = self.kinds().find(|(_, kind)| *kind == Namespace::User);
+        user.map_or(Ok(false), |(target, _)| is_others(target))
+    }
+}
+
+/// Whether its user namespace is another than ours, and somebody else has made it.
+pub fn is_others(target: &Target) -> Result<bool, Failure> {
+    if !target.differs(Namespace::User)? {
+        return Ok(false);
+    }
+    let owner = target.namespace(Namespace::User)?.owner_uid();
+    let owner = owner.map_err(|error| Failure::io("cannot see whose user namespace it is", &error))?;
+    Ok(owner != Host::caller().uid)
 }
 
 fn joined(request: &Request, targets: Option<&Vec<Target>>) -> Result<Joined, Failure> {
@@ -183,7 +199,7 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
         command.join(target, kinds.iter());
     }
     ids(request, process, joined, &mut command)?;
-    directories(request, &needs, &mut command)?;
+    directories(request, &needs, joined, &mut command)?;
     if enter.follow_context {
         command.selinux_label(context(needs("follow-context")?)?);
     }
@@ -287,6 +303,7 @@ fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Fa
 fn directories<'a>(
     request: &Request,
     needs: &impl Fn(&str) -> Result<&'a Target, Failure>,
+    joined: &Joined,
     command: &mut Command,
 ) -> Result<(), Failure> {
     let enter = &request.enter;
@@ -317,7 +334,11 @@ fn directories<'a>(
         (None, Some(dir)) => {
             command.current_dir(dir);
         }
-        // With another root or mount namespace that is its top: a directory of outside would be a way out.
+        // With another root or mount namespace that is its top: a directory of outside would be a way out. And whose user namespace it
+        // is, may look into it.
+        (None, None) if enter.root.is_none() && joined.is_others()? => {
+            command.current_dir("/");
+        }
         (None, None) => {}
     }
     Ok(())

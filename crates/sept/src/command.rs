@@ -608,6 +608,11 @@ impl Command {
         self
     }
 
+    /// Whether all mounts are restricted.
+    pub(crate) fn restricts(&self) -> bool {
+        self.read_only || self.no_devices
+    }
+
     /// Puts the command into a process group of its own, in the foreground of the terminal on the caller's standard
     /// input, and the caller into it, too: both get what is typed.
     ///

@@ -7,10 +7,10 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
@@ -27,6 +27,9 @@ pub struct NamespaceId {
     /// The inode number: what `/proc/PID/ns/*` shows in brackets. The kernel uses it again later.
     pub inode: u64,
 }
+
+/// NSFS_MAGIC of statfs(2).
+const NSFS_MAGIC: u32 = 0x6e73_6673;
 
 /// An open namespace; it lives as long as this does. ioctl_nsfs(2), since Linux 4.9.
 #[derive(Debug)]
@@ -78,6 +81,10 @@ impl NamespaceFile {
 
     /// The namespace behind a descriptor, if it is one.
     pub fn from_fd(fd: OwnedFd) -> Option<Self> {
+        // Another file system may answer what it likes, or nothing at all.
+        if rustix::fs::fstatfs(&fd).ok()?.f_type as u32 != NSFS_MAGIC {
+            return None;
+        }
         let flags = sys::namespace_type(fd.as_fd()).ok()?;
         let kind = Namespace::ALL.into_iter().find(|kind| kind.flag() == u64::from(flags))?;
         Some(Self { fd, kind })
@@ -95,6 +102,10 @@ impl NamespaceFile {
     /// # Errors
     /// ENOTTY for what is no socket, EPERM without CAP_NET_ADMIN.
     pub fn of_socket(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        // As above.
+        if !FileType::from_raw_mode(rustix::fs::fstat(socket)?.st_mode).is_socket() {
+            return Err(Errno::NOTTY.into());
+        }
         Ok(Self { fd: sys::socket_namespace(socket)?, kind: Namespace::Net })
     }
 
@@ -163,8 +174,17 @@ pub struct Target {
 
 #[derive(Debug)]
 enum Held {
-    Process { pid: u32, pidfd: OwnedFd },
-    File { path: PathBuf, file: NamespaceFile },
+    Process {
+        pid: u32,
+        pidfd: OwnedFd,
+        /// Its user namespace when it was first looked at. A process that has entered another one can't come back, so what is found
+        /// before that is seen again goes together.
+        user: OnceLock<NamespaceId>,
+    },
+    File {
+        path: PathBuf,
+        file: NamespaceFile,
+    },
 }
 
 /// The number of a process in the proc that is mounted on /proc, which may be that of an outer pid namespace: then it is
@@ -186,6 +206,25 @@ pub fn find_in_proc(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
 /// The same, where a process that is not shown is as good as gone.
 fn number_in_proc(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
     find_in_proc(pidfd)?.ok_or(Errno::SRCH.into())
+}
+
+/// The namespace of a process: Linux 6.11 gives it by a pidfd. Before, it is found by its number, which is its own unless it has ended
+/// meanwhile.
+fn namespace_of(pidfd: BorrowedFd<'_>, kind: Namespace) -> io::Result<NamespaceFile> {
+    match sys::pidfd_namespace(pidfd, kind.flag()) {
+        Ok(fd) => Ok(NamespaceFile { fd, kind }),
+        Err(Errno::NOTTY | Errno::INVAL) => NamespaceFile::of(number_in_proc(pidfd)?, kind),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// None where the kernel has no user namespaces.
+fn user_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<NamespaceId>> {
+    match namespace_of(pidfd, Namespace::User) {
+        Ok(file) => file.id().map(Some),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether there is something at a path in this root, which no link leads out of. A file system in user space that does not answer
@@ -223,7 +262,7 @@ impl Target {
                 ),
                 errno => Error::duty(format!("open a pidfd of process {pid}"), errno, Advice::default()),
             })?;
-        Ok(Self { held: Arc::new(Held::Process { pid, pidfd }) })
+        Ok(Self { held: Arc::new(Held::Process { pid, pidfd, user: OnceLock::new() }) })
     }
 
     /// A namespace, by a file that it is bound to.
@@ -299,23 +338,18 @@ impl Target {
     /// [`Error::Invalid`] where it has none of this kind or has ended; [`Error::Duty`] where this process may not see it.
     pub fn namespace(&self, kind: Namespace) -> Result<NamespaceFile, Error> {
         match &*self.held {
-            Held::Process { pidfd, .. } => {
-                let direct = sys::pidfd_namespace(pidfd.as_fd(), kind.flag());
-                let found = match direct {
-                    Ok(fd) => Ok(NamespaceFile { fd, kind }),
-                    // Before Linux 6.11, by its number; `alive` then says that the number was still its own.
-                    Err(Errno::NOTTY | Errno::INVAL) => {
-                        number_in_proc(pidfd.as_fd()).and_then(|pid| NamespaceFile::of(pid, kind))
-                    }
-                    Err(errno) => Err(errno.into()),
+            Held::Process { pidfd, user, .. } => {
+                let refused = |error: io::Error| {
+                    let refused = self.refused(&format!("see the {kind} namespace of {self}"), &error);
+                    self.alive().err().unwrap_or(refused)
                 };
-                match found {
-                    Ok(file) => self.alive().map(|()| file),
-                    Err(error) => {
-                        self.alive()?;
-                        Err(self.refused(&format!("see the {kind} namespace of {self}"), &error))
-                    }
+                if user.get().is_none()
+                    && let Some(now) = user_of(pidfd.as_fd()).map_err(refused)?
+                {
+                    let _ = user.set(now);
                 }
+                let file = namespace_of(pidfd.as_fd(), kind).map_err(refused)?;
+                self.alive().map(|()| file)
             }
             Held::File { path, file } if file.kind == kind => {
                 let fd =
@@ -344,12 +378,25 @@ impl Target {
         Error::Duty { what: what.to_owned(), errno: error.raw_os_error(), advice, layer: None }
     }
 
-    /// Fails if it is a process that has ended.
+    /// Fails if it is a process that has ended, or has gone to another user namespace since it was first looked at.
     pub(crate) fn alive(&self) -> Result<(), Error> {
-        match self.has_ended() {
-            false => Ok(()),
-            true => Err(Error::invalid(format!("{self} has ended"))),
+        let Held::Process { pidfd, user, .. } = &*self.held else { return Ok(()) };
+        let goes_on = user.get().is_none_or(|before| {
+            user_of(pidfd.as_fd()).is_ok_and(|now| now.is_none_or(|now| now == *before))
+        });
+        if self.has_ended() {
+            return Err(Error::invalid(format!("{self} has ended")));
         }
+        if goes_on {
+            return Ok(());
+        }
+        Err(Error::invalid_with(
+            format!("{self} has gone to another user namespace meanwhile"),
+            Advice::new(
+                "what was decided by the one before does not hold for what it has now",
+                "look at it, and try again: sept ls PID",
+            ),
+        ))
     }
 
     /// Its number in /proc.

@@ -178,3 +178,30 @@ fn a_namespace_is_found_by_its_unique_number() {
     }
     assert!(sept::NamespaceFile::by_unique_id(u64::MAX / 2).is_err());
 }
+
+/// What was decided by the namespaces that it had would be done in those that it has.
+#[test]
+fn a_target_that_goes_elsewhere_meanwhile_is_refused() {
+    use std::io::Write;
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "read line; exec unshare -Urm cat"]).stdin(std::process::Stdio::piped());
+    let mut child = shell.spawn().expect("sh starts");
+    let link = || std::fs::read_link(format!("/proc/{}/ns/user", child.id())).expect("it is there");
+    let (target, before) = (Target::process(child.id()).expect("it is there"), link());
+    let mut command = Command::new("true");
+    command.join(&target, [Namespace::Mount]);
+    assert!(!target.differs(Namespace::User).expect("it can be seen"));
+    assert!(command.status().expect("there is nothing to be joined").success());
+    child.stdin.as_ref().expect("a pipe").write_all(b"go\n").expect("it can be written");
+    while link() == before {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let moved =
+        |error: sept::Error| error.to_string().contains("has gone to another user namespace meanwhile");
+    assert!(command.status().is_err_and(moved));
+    assert!(target.namespace(Namespace::Mount).is_err_and(moved));
+    assert!(target.read("environ").is_err_and(moved));
+    assert!(target.directory("root").is_err_and(moved));
+    drop(child.stdin.take());
+    child.wait().expect("it ends");
+}

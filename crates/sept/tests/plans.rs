@@ -4,11 +4,11 @@ use sept::host::JoinFact;
 use sept::{Access, Command, Host, Mount, Namespace, SubIds};
 
 fn user() -> Host {
-    Host { uid: 1000, gid: 1000, ..Host::default() }
+    Host { uid: 1000, gid: 1000, dir: Some("/work".into()), ..Host::default() }
 }
 
 fn root() -> Host {
-    Host { capabilities: sept::CapabilitySet::ALL, ..Host::default() }
+    Host { capabilities: sept::CapabilitySet::ALL, dir: Some("/work".into()), ..Host::default() }
 }
 
 fn printed(command: &Command, host: &Host) -> String {
@@ -81,7 +81,8 @@ fn a_tree_without_devices_is_restricted_before_those_that_work() {
         "clone: new user, mount\nparent: write 5 100000 9 to /proc/PID/uid_map\n 1. deny setgroups\n \
          2. map group ids: 0 0 1\n 3. wait for the parent to map ids\n 4. make files as user 5\n \
          5. make all mounts private\n 6. make all mounts read-only, nodev\n 7. mount tmpfs on /tmp\n \
-         8. refuse new cgroup namespaces\n 9. close descriptors that are close-on-exec\n10. execute sh\n"
+         8. change directory to /work, else /\n 9. refuse new cgroup namespaces\n\
+         10. close descriptors that are close-on-exec\n11. execute sh\n"
     );
 }
 
@@ -208,8 +209,12 @@ fn mounts_say_what_is_set_on_them() {
          4. bind /usr, users mapped 0 1000 10, groups 0 0 4294967295 on /b\n \
          5. mount tmpfs on /c (size=1M,nosuid)\n 6. remount /c (ro)\n \
          7. bind a file (0600) of what descriptor 0 has read-only on /d\n \
-         8. make character device 10:200 (0666, owner 0:0) on /e\n 9. close descriptors that are close-on-exec\n10. execute true\n"
+         8. make character device 10:200 (0666, owner 0:0) on /e\n 9. change directory to /work, else /\n\
+         10. close descriptors that are close-on-exec\n11. execute true\n"
     );
+    // One that has no name may be below what is covered.
+    let nowhere = Host { dir: None, ..root() };
+    assert!(printed(&command, &nowhere).contains(" 9. change directory to /\n"));
     command.unshare([Namespace::User]).map_root();
     assert!(printed(&command, &user()).contains("bind device /dev/net/tun on /e"));
 }

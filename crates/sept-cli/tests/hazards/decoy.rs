@@ -57,3 +57,27 @@ fn the_proc_of_a_root_is_a_real_one() {
     assert_eq!(kind(&[]), "proc");
     assert_ne!(kind(&["--no-proc"]), "proc");
 }
+
+/// overlayfs finds its directories by way of /proc.
+#[test]
+fn a_decoy_on_proc_leads_no_overlay_elsewhere() {
+    let scratch = Scratch::new();
+    let (decoy, secret) = (scratch.path("decoy"), scratch.path("secret"));
+    for dir in ["decoy/self/fd", "secret/upper", "secret/work", "one", "two"] {
+        std::fs::create_dir_all(scratch.path(dir)).expect("directories can be made");
+    }
+    std::fs::write(format!("{secret}/key"), "secret\n").expect("a file can be made");
+    for number in 3..40 {
+        std::os::unix::fs::symlink(&secret, format!("{decoy}/self/fd/{number}")).expect("a link can be made");
+    }
+    let (one, two) = (scratch.path("one"), scratch.path("two"));
+    let layers = ["--overlay-src", &one, "--overlay-src", &two];
+    for overlay in [["--ro-overlay", "/mnt"], ["--tmp-overlay", "/mnt"]] {
+        let script = "cat /mnt/key; echo x >/mnt/upper/new";
+        let bound = ["--bind", &decoy, "/proc"];
+        let output = run(&[bound.as_slice(), &layers, &overlay, &["sh", "-c", script]].concat());
+        let said = stderr(&output);
+        assert!(said.contains("what lies there is no proc file system"), "{overlay:?}: {said}");
+        assert_eq!(std::fs::read_dir(format!("{secret}/upper")).expect("it is there").count(), 0);
+    }
+}

@@ -54,6 +54,38 @@ fn what_lies_over_the_callers_directory_is_what_the_command_sees() {
     assert!(!fs::exists(format!("{dir}/sub/made")).expect("it can be seen"), "it is read-only");
 }
 
+/// One that is removed has no name that anything could be mounted on, and its parent has.
+#[test]
+fn a_directory_without_a_name_is_left_where_something_is_covered() {
+    let scratch = Scratch::new();
+    let dir = project(&scratch);
+    let above = scratch.path("");
+    let seen = |options: &str| {
+        let script = format!(
+            "mkdir {dir}/gone && cd {dir}/gone && rmdir {dir}/gone && {} run {options} sh -c 'cat ../key 2>/dev/null; pwd -P'",
+            path()
+        );
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh starts");
+        said(&output)
+    };
+    for options in ["--mask", "--tmpfs", "--ro-bind /usr"] {
+        assert_eq!(seen(&format!("{options} {above}")), "/\n", "{options}");
+    }
+    assert_eq!(seen("--read-only"), "/\n");
+    assert!(seen("").starts_with("secret"), "nothing is covered, and nobody is sent away");
+}
+
+#[test]
+fn a_mount_point_is_what_its_path_leads_to() {
+    let scratch = Scratch::new();
+    let dir = project(&scratch);
+    for up in ["/proc/..", "/sys/..", "/proc/self/../.."] {
+        let output =
+            run_in(&dir, &["--mask", &format!("{up}{dir}"), "sh", "-c", "cat key 2>/dev/null; echo end"]);
+        assert_eq!(said(&output), "end\n", "{up}: {}", stderr(&output));
+    }
+}
+
 /// A link that leads through a descriptor of sept's own, to the host's /proc, whose parent is the host's root.
 #[test]
 fn the_name_of_the_callers_directory_leads_through_no_link_of_procfs() {

@@ -362,6 +362,44 @@ fn nothing_of_proc_that_is_roots_alone_is_writable() {
 }
 
 /// A device file that was left in a root, or is on the host: its owner may open it, and that is root.
+/// What a script prints in a mount namespace whose mounts are shared, as systemd's are, and how many mounts it has left there.
+fn where_mounts_are_shared(script: &str) -> String {
+    let script = format!(
+        "mount --make-rshared / && before=$(wc -l </proc/self/mountinfo); {script}; \
+         echo left $(($(wc -l </proc/self/mountinfo) - before)); readlink /proc/self/ns/mnt | cut -c1-3"
+    );
+    let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output();
+    let output = output.expect("unshare starts");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn nothing_that_is_mounted_is_seen_outside() {
+    let test = "nothing_that_is_mounted_is_seen_outside";
+    if !need_root(test, "it takes the right to share mounts") {
+        return;
+    }
+    let (scratch, sept) = (Scratch::new(), path());
+    let dir = scratch.path("dir");
+    std::fs::create_dir_all(format!("{dir}/below")).expect("directories can be made");
+    let works =
+        where_mounts_are_shared(&format!("unshare -m --propagation unchanged mount -t tmpfs x {dir}"));
+    assert_eq!(works, "left 1\nmnt\n", "what is shared is seen outside");
+    let mapped = format!("--options X-mount.idmap=0:0:65536 --bind {dir} /mnt");
+    for line in [
+        format!("run --bind {dir} /mnt --tmpfs /mnt/below true"),
+        format!("run {mapped} --tmpfs /mnt/below true"),
+        format!("run --propagation slave {mapped} --tmpfs /mnt/below true"),
+        format!("run {mapped} --mask /mnt/below --tmpfs /not-there true 2>/dev/null"),
+        "unshare -mpf --propagation unchanged --mount-proc true".to_owned(),
+        "unshare -mpf --propagation shared --mount-proc true".to_owned(),
+        "run --share user --propagation unchanged true".to_owned(),
+        "run --share user --propagation shared true".to_owned(),
+    ] {
+        assert_eq!(where_mounts_are_shared(&format!("{sept} {line}")), "left 0\nmnt\n", "{line}");
+    }
+}
+
 #[test]
 fn no_device_of_the_tree_works() {
     let test = "no_device_of_the_tree_works";

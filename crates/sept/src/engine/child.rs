@@ -477,19 +477,16 @@ impl<'a> Child<'a> {
         sys::setns(namespace.as_fd(), Namespace::Time.flag())
     }
 
-    /// At once where the kernel takes a pidfd (Linux 5.8), else one after another.
+    /// One after another, by what was looked at when the plan was made: by its pidfd a process would give what it has by now.
     fn join(&self, kinds: Namespaces, from: usize) -> Result {
-        let joins = || self.prepared.joins.iter().filter(move |join| join.fact.from == from);
-        if let Some(pidfd) = joins().find_map(|join| join.target.pidfd()) {
-            match sys::setns(pidfd, kinds.flags()) {
-                // EBADF and EINVAL before Linux 5.8; EINVAL may also be the kernel's last word, which then is said again.
-                Err(Errno::INVAL | Errno::BADF) => {}
-                done => return done,
-            }
-        }
         // The user namespace is the first in the order of kinds.
-        for join in joins().filter(|join| kinds.contains(join.fact.kind)) {
+        let joins = self.prepared.joins.iter();
+        for join in joins.filter(|join| join.fact.from == from && kinds.contains(join.fact.kind)) {
             sys::setns(join.file.as_fd(), join.fact.kind.flag())?;
+            // What it had can be joined all the same; but nobody wants to be alone there.
+            if join.target.has_ended() {
+                return Err(Errno::SRCH);
+            }
         }
         Ok(())
     }

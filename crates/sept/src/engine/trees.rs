@@ -11,13 +11,19 @@ use super::parent::seen_in_proc;
 use super::prepare::{duty, open_proc};
 use crate::error::{Advice, Error};
 use crate::host::advice::write_map;
+use crate::mount::Propagation;
 use crate::plan::Plan;
 use crate::plan::step::{IdMapped, Source, Step, shown};
-use crate::sys::{self, Cloned, Reach};
+use crate::sys::{self, Attributes, Cloned, Reach};
 
 /// Those of the plan, in its order.
 pub(super) fn open(plan: &Plan) -> Result<Vec<OwnedFd>, Error> {
     let mut trees = Vec::new();
+    let apart = plan.steps.iter().find_map(|step| match step {
+        Step::Propagate(Propagation::Private) => Some(libc::MS_PRIVATE),
+        Step::Propagate(Propagation::Slave) => Some(libc::MS_SLAVE),
+        _ => None,
+    });
     // Many binds mostly have one map.
     let mut last: Option<(&IdMapped, OwnedFd)> = None;
     for step in &plan.steps {
@@ -32,6 +38,11 @@ pub(super) fn open(plan: &Plan) -> Result<Vec<OwnedFd>, Error> {
             Some((same, user)) if (&same.uids, &same.gids) == (&map.uids, &map.gids) => user,
             _ => user_namespace(map)?,
         };
+        // It is of the caller's mount namespace: what the host shares with others would be shared with the command.
+        if let Some(apart) = apart {
+            let propagation = Attributes { propagation: apart, ..Attributes::NONE };
+            sys::mount_setattr(tree.as_fd(), c"", propagation, Reach::Tree).map_err(failed)?;
+        }
         let reach = if map.recursive { Reach::Tree } else { Reach::One };
         sys::mount_idmap(tree.as_fd(), user.as_fd(), reach).map_err(failed)?;
         trees.push(tree);

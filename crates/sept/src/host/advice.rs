@@ -320,6 +320,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::Mount { source: Source::Overlay { .. }, .. } if errno == libc::ENODEV => {
             Advice::new("this kernel has no overlayfs", "sudo modprobe overlay")
         }
+        Step::Mount { source: Source::Overlay { .. }, .. } if errno == libc::EREMOTE => Advice::new(
+            "its directories are named by /proc, and what lies there is no proc file system",
+            "put the overlay before what is mounted on /proc",
+        ),
         Step::Mount { source: Source::Overlay { .. }, .. } if errno == libc::EINVAL => Advice::new(
             "perhaps the file system of the upper directory can't carry an overlay, or it and the work directory are on two",
             "dmesg says more; take directories on ext4, xfs, btrfs or tmpfs, or --tmp-overlay",

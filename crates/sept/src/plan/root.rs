@@ -1,7 +1,7 @@
 //! Mounts and the root: what is lowered to which steps.
 
 use std::ffi::{CStr, CString};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::command::{Chroot, Command};
 use crate::error::{Advice, Error};
@@ -104,6 +104,10 @@ pub(super) fn directory(command: &Command, host: &Host) -> Result<Option<(CStrin
         (None, Some(here)) if mounts && !at_top && (pivots(command) || may_cover(command, here)) => {
             to(here, true)
         }
+        // One that is removed, or nowhere in this mount namespace, is below what nothing here covers or restricts.
+        (None, None) if mounts && !at_top && (command.restricts() || may_cover(command, Path::new(""))) => {
+            to(Path::new("/"), false)
+        }
         (None, _) => Ok(None),
     }
 }
@@ -111,7 +115,10 @@ pub(super) fn directory(command: &Command, host: &Host) -> Result<Option<(CStrin
 /// Whether some mount may lie over a directory. The kernel's own file systems are where their names say; elsewhere a name can lead
 /// anywhere.
 fn may_cover(command: &Command, dir: &Path) -> bool {
-    let is_kernels = |path: &Path| path.starts_with("/proc") || path.starts_with("/sys");
+    let is_kernels = |path: &Path| {
+        let plain = !path.components().any(|part| part == Component::ParentDir);
+        plain && (path.starts_with("/proc") || path.starts_with("/sys"))
+    };
     is_kernels(dir) || !command.mounts.iter().all(|mount| is_kernels(&mount.target))
 }
 
@@ -123,8 +130,7 @@ fn own_root(command: &Command) -> Option<&Path> {
         MountKind::Overlay { upper, .. } => matches!(upper, Upper::Directory(..)),
         _ => false,
     };
-    let restricted = command.read_only || command.no_devices;
-    let cloned = restricted && command.chroot.is_none() && command.mounts.iter().any(writable);
+    let cloned = command.restricts() && command.chroot.is_none() && command.mounts.iter().any(writable);
     command.root.as_deref().or(cloned.then_some(Path::new("/")))
 }
 
@@ -183,6 +189,7 @@ fn lower(
         steps.push(step);
         return Ok(());
     }
+    steps.extend(kept_apart(command, mount)?);
     let source = match &mount.kind {
         MountKind::Bind { source, access } => {
             let reach = mount.options.as_ref().and_then(|options| options.reach);
@@ -316,6 +323,23 @@ fn overlay(
         },
         user: command.namespaces.contains(Namespace::User),
     })
+}
+
+/// A proc of this pid namespace, and what goes with it, is of no use outside, whatever else is to be seen there: as unshare(1), what it lies
+/// on is made private. In a new user namespace nothing is seen outside.
+fn kept_apart(command: &Command, mount: &Mount) -> Result<Option<Step>, Error> {
+    let seen_outside = matches!(command.propagation, Some(Propagation::Shared | Propagation::Unchanged))
+        && !command.namespaces.contains(Namespace::User)
+        && own_root(command).is_none();
+    if !seen_outside || !matches!(mount.kind, MountKind::Proc | MountKind::BinfmtMisc) {
+        return Ok(None);
+    }
+    let proc = Path::new("/proc");
+    let on = if mount.target.starts_with(proc) { proc } else { &mount.target };
+    let all = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::NONE };
+    let words = "rprivate".to_owned();
+    let change = Change { data: Vec::new(), all, top: Attributes::NONE, copy_up: false, words };
+    Ok(Some(Step::Remount { at: path("a mount point", on)?, change }))
 }
 
 /// proc shows the pid namespace of who mounts it; in a user namespace only one's own may be shown.

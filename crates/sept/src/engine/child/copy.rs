@@ -64,7 +64,7 @@ fn one(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, de
             rustix::fs::mkdirat(to, name, Mode::RWXU)?;
             let made = rustix::fs::openat(to, name, flags, Mode::empty())?;
             contents(owners, below.as_fd(), made.as_fd(), deepest)?;
-            dress(owners, made.as_fd(), &stat)
+            dress(owners, below.as_fd(), made.as_fd(), &stat)
         }
         FileType::RegularFile => file(owners, from, to, name),
         FileType::Symlink => link(owners, from, to, name, &stat),
@@ -97,7 +97,7 @@ fn file(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
     fill(&made, there.as_fd(), 0o600)?;
-    dress(owners, made.as_fd(), &stat)
+    dress(owners, there.as_fd(), made.as_fd(), &stat)
 }
 
 #[inline(never)]
@@ -113,9 +113,15 @@ fn link(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, s
 }
 
 /// Owner, mode, times: in this order, as a change of owner clears set-user-ID bits.
-fn dress(owners: Owners, made: BorrowedFd<'_>, stat: &Stat) -> Result {
+fn dress(owners: Owners, from: BorrowedFd<'_>, made: BorrowedFd<'_>, stat: &Stat) -> Result {
     own(rustix::fs::fchown(made, owners.user(stat), owners.group(stat)))?;
-    rustix::fs::fchmod(made, Mode::from_raw_mode(stat.st_mode))?;
+    let mut mode = Mode::from_raw_mode(stat.st_mode);
+    // With an access control list these bits are the most that it gives to anybody, and not what the group has.
+    let mut nothing: [u8; 0] = [];
+    if rustix::fs::fgetxattr(from, c"system.posix_acl_access", &mut nothing).is_ok_and(|size| size > 0) {
+        mode -= Mode::RWXG;
+    }
+    rustix::fs::fchmod(made, mode)?;
     rustix::fs::futimens(made, &times(stat))
 }
 

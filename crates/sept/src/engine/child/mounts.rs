@@ -14,6 +14,7 @@ use super::copy;
 use super::files::fill;
 use super::place::PATH_MAX;
 use super::{Child, Maker, Result};
+use crate::host::common::PROC_SUPER_MAGIC;
 use crate::mount::{Create, Device, DeviceType};
 use crate::plan::step::{Change, IdMapped, Source, UpperDir, is_of_descriptor};
 use crate::sys::{self, Attributes, Reach, attr};
@@ -209,6 +210,7 @@ impl Child<'_> {
         // mknod(2) heeds the umask. Where others have a hand in it, the name may lead to another file by now.
         let (mode, mut buffer) = (Mode::from_raw_mode(device.mode), [0_u8; 40]);
         if shared {
+            verify_proc()?;
             let link = descriptor_path(&mut buffer, node.as_fd(), b"")?;
             rustix::fs::chmodat(CWD, link, mode, AtFlags::empty())?;
         } else {
@@ -235,6 +237,7 @@ impl Child<'_> {
         change: &Change,
         target: &CStr,
     ) -> Result<OwnedFd> {
+        verify_proc()?;
         let fs = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let set = |key: &CStr, dir: &OwnedFd, below: &[u8]| {
             let mut buffer = [0_u8; 40];
@@ -457,6 +460,14 @@ fn in_one<'b, 'fd>(buffer: &'b mut [u8; 256], fds: impl Iterator<Item = &'fd Own
 pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, c"", target, c"", flags)
+}
+
+/// What is named by a descriptor is found by way of /proc: that must be procfs, and not what the line has bound over it.
+fn verify_proc() -> Result {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open(c"/proc", flags, Mode::empty())?;
+    let is = rustix::fs::fstatfs(&proc)?.f_type as u64 == PROC_SUPER_MAGIC;
+    if is { Ok(()) } else { Err(Errno::REMOTE) }
 }
 
 /// `/proc/self/fd/N` and what is below, written by hand: nothing here may allocate.
