@@ -60,7 +60,10 @@ pub fn way(child: &impl AsFd, signal: i32) -> Way {
     };
     match (is_in("SigIgn:") || is_in("SigCgt:"), is_in("SigBlk:")) {
         (true, _) => Way::Own,
+        (false, true) if takes(pid, bit) => Way::Own,
         (false, true) if is_in("ShdPnd:") || is_in("SigPnd:") => Way::Waiting,
+        // In vfork(2), until the program that it starts has begun: however long that takes, it unblocks all then.
+        (false, true) if status.lines().any(|line| line.starts_with("State:\tD")) => Way::Waiting,
         (false, true) => Way::Blocked,
         (false, false) => match call(pid) {
             Some(call) if call.trim_end() == "running" => Way::Running,
@@ -68,6 +71,30 @@ pub fn way(child: &impl AsFd, signal: i32) -> Way {
             None => Way::Default,
         },
     }
+}
+
+/// Whether a process that blocks a signal is about to take it in another way: by signalfd(2), or in a thread that sleeps in sigwaitinfo(2).
+/// Once it has, and lets the next one come, that looks as if the kernel had dropped the first.
+fn takes(pid: i32, bit: u64) -> bool {
+    let entries =
+        |dir: &str| fs::read_dir(format!("/proc/{pid}/{dir}")).into_iter().flatten().flatten().take(MOST);
+    let receives = |text: String| {
+        let mask = text.lines().find_map(|line| line.strip_prefix("sigmask:"));
+        mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|mask| mask & bit != 0)
+    };
+    let waits = |text: String| {
+        let number = text.split_ascii_whitespace().next().and_then(|number| number.parse().ok());
+        number.is_some_and(is_sigwait)
+    };
+    entries("fdinfo").any(|file| sept::host::read_text(file.path()).is_ok_and(receives))
+        || entries("task").any(|task| fs::read_to_string(task.path().join("syscall")).is_ok_and(waits))
+}
+
+/// So many descriptors and threads are looked at.
+const MOST: usize = 1024;
+
+fn is_sigwait(number: i64) -> bool {
+    number == libc::SYS_rt_sigtimedwait || OF_OTHERS.contains(&number)
 }
 
 /// Whether a signal that was sent is lost: the process sleeps as it did, and what it waits for would have woken it.
@@ -85,10 +112,14 @@ fn call(pid: i32) -> Option<String> {
 /// memory, which is not looked at: it may be a file of a file system of its own, and who reads it there could not be killed.
 fn sleep(pid: i32, call: &str) -> Option<Sleep> {
     let number: i64 = call.split_ascii_whitespace().next()?.parse().ok()?;
-    if number != libc::SYS_rt_sigtimedwait && !OF_OTHERS.contains(&number) {
+    if !is_sigwait(number) {
         return None;
     }
     let status = sept::host::read_text(format!("/proc/{pid}/status")).ok()?;
+    // One that has been woken, and has not run yet, still shows the call that it slept in.
+    if !status.lines().any(|line| line.starts_with("State:\tS")) {
+        return None;
+    }
     let slept = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:"))?;
     Some(Sleep(format!("{call}{slept}")))
 }

@@ -180,6 +180,11 @@ pub fn is_background_job() -> bool {
     foreground().is_some() && !has_terminal()
 }
 
+/// Whether the terminal on standard input is gone.
+pub fn is_hung_up() -> bool {
+    rustix::termios::tcgetpgrp(rustix::stdio::stdin()) == Err(rustix::io::Errno::IO)
+}
+
 /// Whether this process is in the foreground job of the terminal on standard input.
 pub fn has_terminal() -> bool {
     let own = own_group();

@@ -137,7 +137,7 @@ pub fn start_and_wait(
             .ended(&plan, command.missing(), &outcome, usage, account)
             .map_err(|failure| failure.why(format!("COMMAND itself has ended, with {}", outcome.code())))?;
     }
-    if outcome.is_interrupted(is_pid_1) {
+    if outcome.is_interrupted(is_pid_1, &watch) {
         watch.end_as_interrupted();
     }
     Ok(outcome.code())

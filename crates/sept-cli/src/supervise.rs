@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal};
 use sept::signal::{Received, Receiver};
 use sept::{Account, Child, State, Usage};
 
@@ -16,7 +16,7 @@ use crate::disposition::{
     SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
 };
 use crate::failure::Failure;
-use crate::job::{Background, has_terminal, inherit_terminal, own_group};
+use crate::job::{Background, has_terminal, inherit_terminal, is_hung_up, own_group};
 use crate::pending::Pending;
 use crate::report;
 use crate::rest;
@@ -42,8 +42,8 @@ impl Outcome {
 
     /// Whether SIGINT has ended it. A PID 1 that catches that, and then wants to end by it, does not: for it the kernel drops that, and
     /// it exits as a shell would say it.
-    pub fn is_interrupted(&self, is_pid_1: bool) -> bool {
-        let said = is_pid_1 && self.status.code() == Some(128 + SIGINT);
+    pub fn is_interrupted(&self, is_pid_1: bool, watch: &Watch) -> bool {
+        let said = is_pid_1 && self.status.code() == Some(128 + SIGINT) && watch.is_just_interrupted();
         !self.timed_out && (said || self.signal() == Some(SIGINT))
     }
 
@@ -71,8 +71,8 @@ pub struct Watch {
     kept: VecDeque<Received>,
     /// Whether somebody wanted an end of it.
     told: bool,
-    /// Whether Ctrl-C was typed.
-    interrupted: bool,
+    /// When Ctrl-C was typed last.
+    interrupted: Option<Instant>,
 }
 
 /// Why a start was given up.
@@ -101,7 +101,7 @@ impl Watch {
             early: None,
             kept: VecDeque::new(),
             told: false,
-            interrupted: false,
+            interrupted: None,
         })
     }
 
@@ -109,7 +109,7 @@ impl Watch {
     pub fn give_up(&mut self) -> bool {
         while let Ok(Some(received)) = self.signals.next() {
             if wants_an_end(received.signal) {
-                self.interrupted |= is_typed_interrupt(received);
+                self.note_interrupt(received);
                 self.early = Some(Early::Signal(received.signal));
             } else {
                 self.kept.push_back(received);
@@ -128,16 +128,27 @@ impl Watch {
     fn next_signal(&mut self) -> io::Result<Option<Received>> {
         let next = self.kept.pop_front().map_or_else(|| self.signals.next(), |kept| Ok(Some(kept)))?;
         self.told |= next.is_some_and(|next| wants_an_end(next.signal));
-        self.interrupted |= next.is_some_and(is_typed_interrupt);
+        next.into_iter().for_each(|next| self.note_interrupt(next));
         Ok(next)
     }
 
     /// The last act where Ctrl-C has ended the command. A shell ends a loop of its own only where that has ended what
     /// it waits for, and not where that exits with 130. Comes back where there is another end to be made.
     pub fn end_as_interrupted(&self) {
-        if self.interrupted {
+        if self.interrupted.is_some() {
             sept::signal::end_by(SIGINT);
         }
+    }
+
+    fn note_interrupt(&mut self, received: Received) {
+        if received == (Received { signal: SIGINT, by_kernel: true }) {
+            self.interrupted = Some(Instant::now());
+        }
+    }
+
+    /// Whether what has ended now has taken Ctrl-C for its end, and not outlived it.
+    pub fn is_just_interrupted(&self) -> bool {
+        self.interrupted.is_some_and(|at| at.elapsed() < JUST)
     }
 
     /// Whether a SIGCONT waits. What else has come is kept.
@@ -162,10 +173,6 @@ impl Watch {
 /// Not where the caller ignores it, as after nohup(1): then COMMAND does so, too.
 fn wants_an_end(signal: i32) -> bool {
     matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTERM) && !sept::signal::is_ignored(signal)
-}
-
-fn is_typed_interrupt(received: Received) -> bool {
-    received == Received { signal: SIGINT, by_kernel: true }
 }
 
 /// By pidfd: a parent-death signal would come when the *thread* that started us ends.
@@ -210,6 +217,8 @@ pub struct Supervisor<'a> {
     pub withheld: bool,
     /// Whether it has become another user's, and can't be signalled.
     pub refuses: bool,
+    /// Whether the terminal outside is gone, and it was told.
+    pub hung_up: bool,
     /// Whether it has a session of its own: what is typed on the shared terminal does not reach it.
     pub has_session: bool,
 }
@@ -225,6 +234,9 @@ const DYING: Duration = Duration::from_secs(10);
 
 /// Mostly it ends at once, and with it all of its pid namespace. After so long that is done from here, again and again.
 const ENDING: Duration = Duration::from_secs(1);
+
+/// For so long after Ctrl-C an exit is taken to come from it.
+const JUST: Duration = Duration::from_secs(2);
 
 /// How soon it is seen that this job has the terminal again: some shells send no signal with it.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -247,6 +259,7 @@ impl<'a> Supervisor<'a> {
             killed: None,
             withheld: false,
             refuses: false,
+            hung_up: false,
             has_session: false,
         }
     }
@@ -305,6 +318,11 @@ impl<'a> Supervisor<'a> {
         if self.background.is_some() && has_terminal() {
             self.come_forward();
         }
+        // As who goes away from a terminal of his own; a shell outside that is gone tells nobody.
+        if self.background.is_some() && self.relay.is_some() && !self.hung_up && is_hung_up() {
+            self.hung_up = true;
+            self.forward(SIGHUP)?;
+        }
         self.look_again()?;
         while let Some(received) = self.watch.next_signal()? {
             self.received(received)?;
@@ -313,9 +331,11 @@ impl<'a> Supervisor<'a> {
             && let Some(relay) = &mut self.relay
             && let Turn::Typed(signal) = relay.turn()?
         {
-            self.watch.interrupted |= signal == SIGINT && relay.is_typed();
             // A terminal's signal goes to the foreground job.
             let is_commands = relay.job().is_none_or(|job| job.as_raw_pid() as u32 == self.child.id());
+            if signal == SIGINT && relay.is_typed() && (is_commands || self.has_init) {
+                self.watch.interrupted = Some(Instant::now());
+            }
             if signal == SIGTSTP {
                 self.look_for_stop();
             }
@@ -432,13 +452,15 @@ impl<'a> Supervisor<'a> {
         let dying = self.killed.map(|at| (at + DYING).min(Instant::now() + ENDING));
         let deadline = self.watch.deadline.filter(|_| !self.timed_out).into_iter().chain(dying).min();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // What is in this very group has the terminal again by itself.
-        let looks = self.background.is_some() && (self.leads_job || self.relay.is_some());
+        // What is in this very group has the terminal again by itself. And what a reaper tells of stops wakes nobody.
+        let looks = self.background.is_some() && (self.leads_job || self.relay.is_some())
+            || self.has_init && crate::build::has_controlling_terminal();
         if looks { Some(left.map_or(GLANCE, |left| left.min(GLANCE))) } else { left }
     }
 
     fn received(&mut self, received: Received) -> io::Result<()> {
         let Received { signal, by_kernel } = received;
+        let typed = by_kernel;
         // Typed before it was seen that this job has the terminal again: the command's own has not got it.
         let by_kernel = by_kernel && !self.has_session && !(self.leads_job && self.background.is_some());
         match signal {
@@ -449,6 +471,14 @@ impl<'a> Supervisor<'a> {
                     return Ok(());
                 }
                 if by_kernel { Ok(()) } else { self.tell(signal) }
+            }
+            // All of the command's session, as they would be on a terminal of theirs.
+            SIGINT | SIGQUIT if typed && self.has_session && !self.has_init => {
+                if let Some(group) = Pid::from_raw(self.child.id() as i32) {
+                    // Where it fails none of them is left.
+                    let _ = rustix::process::kill_process_group(group, signal_of(signal));
+                }
+                self.carry_out(signal)
             }
             // Not passed on to all of the job, which this process may be in: it would be told again and again.
             SIGCONT => self.tell(SIGCONT),
@@ -477,6 +507,10 @@ impl<'a> Supervisor<'a> {
     fn look_for_stop(&mut self) {
         self.may_stop = self.has_init.then(Instant::now);
     }
+}
+
+fn signal_of(signal: i32) -> Signal {
+    if signal == SIGINT { Signal::INT } else { Signal::QUIT }
 }
 
 struct Ready {

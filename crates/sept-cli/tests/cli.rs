@@ -594,10 +594,10 @@ fn signals_that_a_pid_1_blocks_are_not_lost() {
     }
     let blocks = "use POSIX; $| = 1; my $set = POSIX::SigSet->new(SIGTERM, 23); sigprocmask(SIG_BLOCK, $set); \
                   print qq(ready\\n); ";
-    let lets_come = "select undef, undef, undef, .3; sigprocmask(SIG_UNBLOCK, $set); sleep 60";
-    // Unblocked at once, it would look like one that came; and a machine that has much to do looks seldom.
+    let lets_come = "select undef, undef, undef, .5; sigprocmask(SIG_UNBLOCK, $set); sleep 60";
+    // Unblocked at once, that looks like one that came: that somebody waits for it is seen before.
     let takes = format!(
-        "my $mask = pack 'Q', 1 << 14; my $got = syscall({}, $mask, 0, 0, 8); select undef, undef, undef, 1; \
+        "my $mask = pack 'Q', 1 << 14; my $got = syscall({}, $mask, 0, 0, 8); \
          sigprocmask(SIG_UNBLOCK, $set); select undef, undef, undef, .3; exit $got",
         libc::SYS_rt_sigtimedwait
     );
@@ -616,6 +616,8 @@ fn signals_that_a_pid_1_blocks_are_not_lost() {
         let mut child = child.spawn().expect("sept starts");
         let mut ready = [0; 6];
         child.stdout.as_mut().expect("output is piped").read_exact(&mut ready).expect("it is ready");
+        // Until it is in its call.
+        std::thread::sleep(std::time::Duration::from_millis(200));
         for signal in signals {
             host("kill", &[&format!("-{signal}"), &child.id().to_string()]);
         }

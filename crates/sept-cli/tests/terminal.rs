@@ -512,6 +512,27 @@ fn the_exit_code_of_a_shell_passes() {
     leave(child);
 }
 
+/// As editors do for Ctrl-Z, which they read as a character.
+#[test]
+fn a_command_that_stops_itself_is_seen_to() {
+    if !need("a_command_that_stops_itself_is_seen_to", &["script", "bash"]) {
+        return;
+    }
+    let mut child = interactive();
+    // A PID 1 is stopped by nobody inside.
+    for options in ["--init", "-t --init", "-t --share pid"] {
+        let script = "sleep 0.3; kill -STOP $$; echo go''es on";
+        let line = format!("{} run {options} sh -c \"{script}\"\n", path()).replace("$$", "\\$\\$");
+        type_in(&mut child, line.as_bytes());
+        read_until(&mut child, "Stopped");
+        read_until(&mut child, "prompt:");
+        type_in(&mut child, b"fg\n");
+        read_until(&mut child, "goes on");
+        read_until(&mut child, "prompt:");
+    }
+    leave(child);
+}
+
 /// What is typed reaches no other session by itself.
 #[test]
 fn ctrl_c_is_passed_on_to_a_session_of_its_own() {
@@ -526,6 +547,16 @@ fn ctrl_c_is_passed_on_to_a_session_of_its_own() {
         type_in(&mut child, b"\x03");
         read_until(&mut child, "code-9");
     }
+    // A shell waits for what it has started, which must be told as well.
+    let line = format!("{} run --new-session sh -c 'echo wait''ing; sleep 100; :'\n", path());
+    type_in(&mut child, line.as_bytes());
+    read_until(&mut child, "waiting");
+    // Until it does.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    type_in(&mut child, b"\x03");
+    read_until(&mut child, "prompt:");
+    type_in(&mut child, b"echo code-$?\n");
+    read_until(&mut child, "code-130");
     leave(child);
 }
 

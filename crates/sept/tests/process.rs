@@ -298,3 +298,62 @@ fn who_becomes_another_user_leaves_roots_groups_behind() {
     assert_eq!(groups(&|command| _ = command.groups([4])), "65534 4");
     assert_eq!(groups(&|command| _ = command.keep_groups()), "65534 4 27");
 }
+
+/// One that is alone in what it does is not for ever too late for that.
+#[test]
+fn who_changes_ids_gets_a_turn_among_many() {
+    use std::sync::atomic::AtomicBool;
+    static DONE: AtomicBool = AtomicBool::new(false);
+    let alone = || {
+        let mut command = Command::new("true");
+        command.unshare([Namespace::User]).map_root().gid(0);
+        command
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                while !DONE.load(Relaxed) {
+                    let kinds = [Namespace::User, Namespace::Mount, Namespace::Net];
+                    Command::new("true").unshare(kinds).map_root().loopback().status().expect("it runs");
+                }
+            });
+        }
+        let begun = std::time::Instant::now();
+        let given_up = (0..10).any(|_| {
+            let late = || begun.elapsed().as_secs() >= 20;
+            alone().spawn_unless(late).map(|mut child| child.wait()).is_err()
+        });
+        DONE.store(true, Relaxed);
+        assert!(!given_up, "ten starts take more than 20 seconds");
+    });
+}
+
+#[test]
+fn no_child_is_left_uncollected() {
+    // This test once more, by a process that has no children of others.
+    if std::env::var_os("OWN_CHILDREN").is_none() {
+        let mut again = std::process::Command::new(std::env::current_exe().expect("a test"));
+        again.args(["--exact", "no_child_is_left_uncollected"]).env("OWN_CHILDREN", "1");
+        let output = again.output().expect("the test starts");
+        assert!(output.status.success(), "{}", text(&output.stdout));
+        return;
+    }
+    let busy: [_; 4] = std::array::from_fn(|_| {
+        std::thread::spawn(|| {
+            for _ in 0..500 {
+                drop(Command::new("true").park().expect("it is parked"));
+                Command::new("/not-there").spawn().expect_err("there is no such program");
+            }
+        })
+    });
+    busy.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    let (all, options) = (
+        rustix::process::WaitId::All,
+        rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG,
+    );
+    assert_eq!(
+        rustix::process::waitid(all, options).err(),
+        Some(rustix::io::Errno::CHILD),
+        "a child is left"
+    );
+}

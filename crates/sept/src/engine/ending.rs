@@ -28,12 +28,14 @@ pub(crate) fn wait(
     loop {
         // Where it can't be asked for (no descriptor allowed any more), the end is waited for, withheld or not.
         let blind = block && held.0.is_none() && has_ended(child, true).is_err();
+        // In this order: one that ends in between is collected the next time, and withheld by nobody.
+        let had_ended = has_ended(child, false) == Ok(true);
         match sys::wait_pidfd(child, blind, stops) {
             Ok(Change::None) => {}
             Err(Errno::INTR) => continue,
             change => return Ok(change?),
         }
-        if has_ended(child, false) != Ok(true) {
+        if !had_ended {
             if block {
                 continue;
             }

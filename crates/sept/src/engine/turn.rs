@@ -1,6 +1,6 @@
 //! Whose turn it is: starts that change ids in shared memory go one by one.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
@@ -8,40 +8,20 @@ use rustix::process::DumpableBehavior;
 
 use crate::sys;
 
+/// How many are at work side by side, or that one is alone, and whether one waits to be that.
+///
 /// A child that changes its ids in shared memory makes that memory "not dumpable", and an undumpable process may
-/// not write its own id maps. So such a child is alone while it works; all others work side by side.
-static IDS: Count = Count(AtomicU64::new(0));
-
-/// How many are at work, or that one is alone; and for which process that holds. A fork copies what others are at just then, who
-/// are not there: that counts for nobody.
-struct Count(AtomicU64);
-
-const ALONE: u32 = u32::MAX;
-
-impl Count {
-    /// In the upper half the process, in the lower one how many.
-    fn of_now(word: u64, process: u32) -> u32 {
-        if (word >> 32) as u32 == process { word as u32 } else { 0 }
-    }
-
-    /// Changes the number for this process, if it may change so.
-    fn change(&self, to: impl Fn(u32) -> Option<u32>) -> bool {
-        let process = rustix::process::getpid().as_raw_pid() as u32;
-        let next = |word| Some(u64::from(process) << 32 | u64::from(to(Self::of_now(word, process))?));
-        self.0.fetch_update(Acquire, Relaxed, next).is_ok()
-    }
-
-    fn leave(&self) {
-        let process = rustix::process::getpid().as_raw_pid() as u32;
-        let one_less = |word| match Self::of_now(word, process) {
-            // A fork has been here since.
-            0 => None,
-            ALONE => Some(word & !u64::from(u32::MAX)),
-            _ => Some(word - 1),
-        };
-        let _ = self.0.fetch_update(Release, Relaxed, one_less);
-    }
+/// not write its own id maps. So such a child is alone while it works. A fork copies no turn: of those whose it is, none is there.
+fn word() -> &'static AtomicU32 {
+    &sys::unforked().turn
 }
+
+/// Nobody begins any more until the one who waits has had his turn: else there might always be somebody at work.
+const WAITS: u32 = 1 << 31;
+const ALONE: u32 = WAITS - 1;
+
+/// For so long others are at work: as long as their set-up takes.
+const PAUSE: Duration = Duration::from_micros(200);
 
 pub(super) struct Turn {
     /// Of one that is alone: how the memory was.
@@ -52,30 +32,38 @@ impl Turn {
     /// None if that was stopped.
     pub(super) fn take(changes_ids: bool, stop: &mut dyn FnMut() -> bool) -> Option<Self> {
         let mut tries = 0_u32;
-        loop {
-            let taken = if changes_ids {
-                IDS.change(|others| (others == 0).then_some(ALONE))
-            } else {
-                IDS.change(|others| others.checked_add(1).filter(|count| *count != ALONE))
-            };
-            if taken {
-                return Some(Self { before: changes_ids.then(sys::dumpable) });
-            }
-            // Others are at work for as long as their set-up takes.
-            std::thread::sleep(Duration::from_micros(200));
+        while !(if changes_ids { begin_alone() } else { begin() }) {
+            std::thread::sleep(PAUSE);
             tries += 1;
             if tries.is_multiple_of(100) && stop() {
+                // Others that wait say so again.
+                word().fetch_and(if changes_ids { !WAITS } else { u32::MAX }, Relaxed);
                 return None;
             }
         }
+        Some(Self { before: changes_ids.then(sys::dumpable) })
     }
+}
+
+fn begin() -> bool {
+    let one_more = |now| if now < ALONE - 1 { Some(now + 1) } else { None };
+    word().fetch_update(Acquire, Relaxed, one_more).is_ok()
+}
+
+fn begin_alone() -> bool {
+    let alone = |now| Some(if now & ALONE == 0 { ALONE } else { now | WAITS });
+    word().fetch_update(Acquire, Relaxed, alone).is_ok_and(|before| before & ALONE == 0)
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(before) = self.before {
+        let leave = if let Some(before) = self.before {
             sys::restore_dumpable(before);
-        }
-        IDS.leave();
+            |now: u32| Some(now & !ALONE)
+        } else {
+            // None where a fork has been here since.
+            |now: u32| (now & ALONE > 0).then(|| now - 1)
+        };
+        let _ = word().fetch_update(Release, Relaxed, leave);
     }
 }

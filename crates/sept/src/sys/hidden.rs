@@ -2,48 +2,38 @@
 //!
 //! The mark is the memory's, and so the caller's as well as the child's.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
 
-/// How many children share the memory of a caller that hides it for them, and what the mark was before. A lock of std's would be
-/// copied by a fork in the middle of a change, and never be free there.
-struct Hiding {
-    /// The process that is changing the rest, or 0.
-    changing: AtomicU32,
-    /// In the upper half the process that has these children.
-    children: AtomicU64,
-    before: AtomicU32,
-}
+use super::unforked;
 
-static HIDING: Hiding =
-    Hiding { changing: AtomicU32::new(0), children: AtomicU64::new(0), before: AtomicU32::new(UNKNOWN) };
+/// What the mark was before it was hidden for children. A fork copies that with the mark, and not the children.
+static BEFORE: AtomicU32 = AtomicU32::new(UNHIDDEN);
 
-const UNKNOWN: u32 = u32::MAX;
+const UNHIDDEN: u32 = u32::MAX;
+const UNKNOWN: u32 = u32::MAX - 1;
 
-impl Hiding {
-    /// Changes the number of children; `work` is told what it was, and the mark that was before these.
-    fn change(&self, by: i32, work: impl FnOnce(u32, Option<DumpableBehavior>)) {
-        let process = rustix::process::getpid().as_raw_pid() as u32;
-        loop {
-            let who = self.changing.load(Relaxed);
-            // Another number is that of a process of which this one is a fork.
-            if who != process && self.changing.compare_exchange(who, process, Acquire, Relaxed).is_ok() {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        let word = self.children.load(Relaxed);
-        let (whose, counted) = ((word >> 32) as u32, word as u32);
-        let before = if counted == 0 { now() } else { self.before.load(Relaxed) };
-        let children = if whose == process { counted } else { 0 };
-        self.before.store(before, Relaxed);
-        work(children, known(before));
-        let children = children.saturating_add_signed(by);
-        self.children.store(u64::from(process) << 32 | u64::from(children), Relaxed);
-        self.changing.store(0, Release);
+/// Changes how many children share the memory of a caller that hides it for them; `work` is told how many there were, and the mark that
+/// was before them. A lock of std's would be copied by a fork in the middle of a change, and never be free there.
+fn change(by: i32, work: impl FnOnce(u32, u32)) {
+    let words = unforked();
+    while words.changing.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+        std::thread::yield_now();
     }
+    let children = words.children.load(Relaxed);
+    let before = match BEFORE.load(Relaxed) {
+        UNHIDDEN => now(),
+        hidden => hidden,
+    };
+    work(children, before);
+    let after = children.saturating_add_signed(by);
+    if after != children {
+        BEFORE.store(if after == 0 { UNHIDDEN } else { before }, Relaxed);
+        words.children.store(after, Relaxed);
+    }
+    words.changing.store(0, Release);
 }
 
 fn now() -> u32 {
@@ -58,15 +48,16 @@ fn known(mark: u32) -> Option<DumpableBehavior> {
 /// The mark, without what hiding makes of it.
 pub(crate) fn dumpable() -> Option<DumpableBehavior> {
     let mut mark = None;
-    HIDING.change(0, |_, before| mark = before);
+    change(0, |_, before| mark = known(before));
     mark
 }
 
 /// Sets the mark to what it was, unless it is hidden for others.
 pub(crate) fn restore_dumpable(before: Option<DumpableBehavior>) {
-    HIDING.change(0, |children, _| {
+    change(0, |children, _| {
         if children == 0 {
             restore(before);
+            BEFORE.store(UNHIDDEN, Relaxed);
         }
     });
 }
@@ -84,7 +75,7 @@ pub(crate) struct Hidden(());
 
 impl Hidden {
     pub(crate) fn begin() -> Self {
-        HIDING.change(1, |children, _| {
+        change(1, |children, _| {
             if children == 0 {
                 let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
             }
@@ -95,9 +86,9 @@ impl Hidden {
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        HIDING.change(-1, |children, before| {
+        change(-1, |children, before| {
             if children == 1 {
-                restore(before);
+                restore(known(before));
             }
         });
     }

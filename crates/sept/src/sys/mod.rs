@@ -15,6 +15,7 @@ mod raw;
 mod robust;
 mod slot;
 mod timer;
+mod unforked;
 
 use std::ffi::{CStr, c_char};
 use std::mem::size_of;
@@ -37,6 +38,7 @@ use raw::{check, syscall};
 pub(crate) use robust::Robust;
 pub(crate) use slot::Slot;
 pub(crate) use timer::Timer;
+pub(crate) use unforked::words as unforked;
 
 /// execve(2). Returns only on failure.
 pub(crate) fn execve(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {
