@@ -23,6 +23,18 @@ pub struct Built {
     pub agent: Option<Agent>,
 }
 
+impl Built {
+    /// Whether its pid namespace is another one, in which our process group has no number.
+    pub fn has_other_pids(&self) -> bool {
+        self.joins_pid || self.namespaces.contains(Namespace::Pid)
+    }
+
+    /// Whether it is PID 1, for which the kernel drops signals that it leaves at their default.
+    pub fn is_pid_1(&self, request: &Request) -> bool {
+        self.namespaces.contains(Namespace::Pid) && !request.init
+    }
+}
+
 pub fn build(request: &Request) -> Result<Built, Failure> {
     let mut namespaces = namespaces(request)?;
     if (request.has_other_files() || request.limits.is_asked()) && !request.tty {

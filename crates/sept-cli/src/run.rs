@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use lexopt::Parser;
-use sept::{Command, Missing, Namespace, Namespaces, Stdio, Target};
+use sept::{Command, Missing, Namespace, Namespaces, Plan, Stdio, Target};
 
 use crate::build::{self, Built};
 use crate::degrade;
@@ -28,7 +28,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         own::restart_out_of_reach()?;
     }
     if let Some(format) = request.plan {
-        return print_plan(&request, &mut build::build(&request)?.command, format);
+        return print_plan(&request, build::build(&request)?, format);
     }
     let mut report = Report::open(&request)?;
     carry_out(&request, &mut report).map_err(|(failure, missing)| {
@@ -45,26 +45,45 @@ type Failed = (Failure, Vec<Missing>);
 
 fn carry_out(request: &Request, report: &mut Report) -> Result<u8, Failed> {
     let early = |failure: Failure| (failure, Vec::new());
-    let Built { mut command, namespaces, joins_pid, agent } = build::build(request).map_err(early)?;
+    let built = build::build(request).map_err(early)?;
+    let (other_pids, is_pid_1) = (built.has_other_pids(), built.is_pid_1(request));
+    let Built { mut command, agent, .. } = built;
     // Without a scope the library finds out itself that it may make no cgroup, and does without.
     if let Err(failure) = request.limits.place(request.is_reported(), &mut command)
         && !degrade::may_lack_limits(request)
     {
         return Err(early(failure));
     }
-    let other_pids = namespaces.contains(Namespace::Pid) || joins_pid;
-    let is_pid_1 = namespaces.contains(Namespace::Pid) && !request.init;
     let around = Around { is_pid_1, other_pids, agent: agent.as_ref() };
     start_and_wait(request, &mut command, around, report)
         .map_err(|failure| (failure, command.missing().to_vec()))
 }
 
-fn print_plan(request: &Request, command: &mut Command, format: PlanFormat) -> Result<u8, Failure> {
+fn print_plan(request: &Request, built: Built, format: PlanFormat) -> Result<u8, Failure> {
+    let other_pids = built.has_other_pids();
+    let Built { mut command, agent, .. } = built;
     if request.tty {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).controlling_terminal();
     }
-    let plan = command.plan().map_err(|error| degrade::explain(request, error))?;
-    crate::unshare::print_plan(&plan, format)
+    if leads_job(request, other_pids) {
+        command.foreground();
+    }
+    crate::unshare::print_plan(&plan(request, &command, agent.as_ref())?, format)
+}
+
+/// What is done for this command, which waits where others have to do with it before it begins.
+fn plan(request: &Request, command: &Command, agent: Option<&Agent>) -> Result<Plan, Failure> {
+    let plan = if is_parked(request, agent) { command.plan_parked() } else { command.plan() };
+    plan.map_err(|error| degrade::explain(request, error))
+}
+
+fn is_parked(request: &Request, agent: Option<&Agent>) -> bool {
+    request.pin.is_some() || agent.is_some()
+}
+
+/// Whether the command is to lead the job on the terminal. Without a pid namespace of its own it sees our group by its number.
+fn leads_job(request: &Request, other_pids: bool) -> bool {
+    other_pids && !request.tty && !request.new_session && job::may_be_led()
 }
 
 /// What the command is to the processes around it.
@@ -88,13 +107,11 @@ pub fn start_and_wait(
     let mut relay = if request.tty { Some(give_terminal(command)?) } else { None };
     let mut watch = Watch::new(request.timeout, request.die_with_parent)?;
     report.begins();
-    // Without a pid namespace the command sees our group by its number.
-    let leads_job = around.other_pids && !request.tty && !request.new_session && job::may_be_led();
+    let leads_job = leads_job(request, around.other_pids);
     if leads_job {
         command.foreground();
     }
-    let planned = report.is_wanted().then(|| command.plan()).transpose();
-    let mut plan = planned.map_err(|error| degrade::explain(request, error))?;
+    let mut planned = report.is_wanted().then(|| plan(request, command, around.agent)).transpose()?;
     let spawned = spawn(request, command, around.agent, &mut watch);
     degrade::tell(command.missing());
     let child = match spawned {
@@ -113,7 +130,7 @@ pub fn start_and_wait(
     };
     if !command.missing().is_empty() && report.is_wanted() {
         // That of the try that went well.
-        plan = command.plan().ok().or(plan);
+        planned = plan(request, command, around.agent).ok().or(planned);
     }
     // The command has its own copies; ours would keep the terminal open after its end.
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
@@ -132,7 +149,7 @@ pub fn start_and_wait(
     };
     let (outcome, usage, account) =
         supervisor.run().map_err(|error| Failure::io("cannot wait for the command", &error))?;
-    if let Some(plan) = plan {
+    if let Some(plan) = planned {
         report
             .ended(&plan, command.missing(), &outcome, usage, account)
             .map_err(|failure| failure.why(format!("COMMAND itself has ended, with {}", outcome.code())))?;
@@ -159,7 +176,7 @@ fn spawn(
     agent: Option<&Agent>,
     watch: &mut Watch,
 ) -> Result<sept::Child, Failure> {
-    if request.pin.is_none() && agent.is_none() {
+    if !is_parked(request, agent) {
         return command.spawn_unless(|| watch.give_up()).map_err(|error| degrade::explain(request, error));
     }
     request.pin.as_deref().map(pins::check_new).transpose()?;

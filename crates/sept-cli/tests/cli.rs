@@ -200,6 +200,8 @@ fn errors_can_be_json() {
 
 #[test]
 fn the_plan_is_printed_and_nothing_is_done() {
+    let pinned = stdout(&run(&["--plan", "--pin", "never-made", "true"]));
+    assert!(pinned.contains("wait to be started"), "{pinned}");
     let scratch = Scratch::new();
     let file = scratch.path("file");
     let text = stdout(&run(&["--plan", "--hostname", "x", "touch", &file]));

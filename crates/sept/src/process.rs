@@ -30,6 +30,14 @@ impl Command {
         Plan::lower(self, &Host::for_command(self)?.0, Way::Spawn, false)
     }
 
+    /// What [`park`](Self::park) would do, in order, and then [`Parked::start`].
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_parked(&self) -> Result<Plan, Error> {
+        Plan::lower(self, &Host::for_command(self)?.0, Way::Spawn, true)
+    }
+
     /// What would be done on a host with these facts.
     ///
     /// # Errors
