@@ -76,8 +76,15 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
 /// Whether another pid namespace is among them.
 fn joins(request: &Request, command: &mut Command) -> Result<bool, Failure> {
     let mut joins_pid = false;
+    // Held once, however many of its namespaces are named: what it has may change.
+    let mut found: Vec<(&OsString, Vec<Target>)> = Vec::new();
+    for (_, word) in &request.join {
+        if !found.iter().any(|(known, _)| *known == word) {
+            found.push((word, crate::pins::find(word)?));
+        }
+    }
     for (kind, word) in &request.join {
-        let targets = crate::pins::find(word)?;
+        let targets = found.iter().find(|(known, _)| *known == word).map_or(&[][..], |(_, targets)| targets);
         let target = targets.iter().find(|target| target.kind().is_none_or(|has| has == *kind));
         let target = target
             .ok_or_else(|| Failure::usage(format!("{} is no {kind} namespace", word.to_string_lossy())))?;
@@ -96,7 +103,7 @@ fn take_ids_inside(request: &Request, target: &Target, command: &mut Command) ->
     let (uid, gid) = crate::enter::ids_inside(request, process)?;
     command.uid(uid).gid(gid);
     if request.groups.is_none() {
-        command.drop_groups_if_allowed();
+        crate::enter::drop_groups(command);
     }
     if request.wd.is_none() && request.root.is_none() && crate::enter::is_others(target)? {
         command.current_dir("/");

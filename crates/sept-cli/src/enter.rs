@@ -96,6 +96,11 @@ impl Joined {
         self.0.iter().flat_map(|(target, kinds)| kinds.iter().map(move |kind| (target, kind)))
     }
 
+    /// Whether it is that of a process that is named, and not a file's.
+    fn is_processes(&self, wanted: Namespace) -> bool {
+        self.kinds().any(|(target, kind)| kind == wanted && target.pid().is_some())
+    }
+
     fn differs(&self, wanted: Namespace) -> Result<bool, Failure> {
         match self.kinds().find(|(_, kind)| *kind == wanted) {
             Some((target, kind)) => Ok(target.differs(kind)?),
@@ -110,14 +115,15 @@ impl Joined {
     }
 }
 
-/// Whether its user namespace is another than ours, and somebody else has made it.
+/// Whether its user namespace is another than ours, and somebody else has made it; or root, perhaps for somebody else.
 pub fn is_others(target: &Target) -> Result<bool, Failure> {
     if !target.differs(Namespace::User)? {
         return Ok(false);
     }
     let owner = target.namespace(Namespace::User)?.owner_uid();
     let owner = owner.map_err(|error| Failure::io("cannot see whose user namespace it is", &error))?;
-    Ok(owner != Host::caller().uid)
+    let own = Host::caller().uid;
+    Ok(own == 0 || owner != own)
 }
 
 fn joined(request: &Request, targets: Option<&Vec<Target>>) -> Result<Joined, Failure> {
@@ -181,6 +187,12 @@ fn socket(target: &Target, fd: i32) -> Result<Target, Failure> {
             .why("it takes CAP_NET_ADMIN, and the right to look into the process, and the descriptor must be a socket")
     };
     let pidfd = target.to_pidfd().map_err(failed)?;
+    // A file of a file system in user space would be asked when it is closed again, and need not answer.
+    let pid = sept::host::find_in_proc(pidfd.as_fd()).map_err(failed)?.unwrap_or_default();
+    let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).map_err(failed)?;
+    if !link.as_os_str().as_bytes().starts_with(b"socket:[") {
+        return Err(failed(std::io::Error::from_raw_os_error(libc::ENOTSOCK)));
+    }
     let copy = rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())
         .map_err(|errno| failed(errno.into()))?;
     let file = NamespaceFile::of_socket(copy.as_fd()).map_err(failed)?;
@@ -208,7 +220,9 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
     }
     if enter.env {
         let target = needs("env")?;
-        if !joined.differs(Namespace::Mount)? && enter.root.is_none() {
+        let own_files = joined.is_processes(Namespace::Mount) && joined.differs(Namespace::Mount)?
+            || matches!(enter.root, Some(OfTarget::Own));
+        if !own_files {
             trust_environment(target)?;
         }
         environment(&target.read("environ")?, &mut command);
@@ -237,6 +251,8 @@ fn ids(
     command: &mut Command,
 ) -> Result<(), Failure> {
     let enters_user = joined.differs(Namespace::User)?;
+    // The map of another than the one that is joined says nothing.
+    let process = process.filter(|_| joined.is_processes(Namespace::User));
     let (mut uid, mut gid) = (request.uid, request.gid);
     if enters_user && !request.enter.preserve_credentials {
         let inside = ids_inside(request, process)?;
@@ -248,17 +264,20 @@ fn ids(
     }
     if let Some(gid) = gid {
         command.gid(gid);
-        // The groups of outside are no business of a process inside. An unprivileged caller can drop them only where
-        // the namespace lets it, as those inside could.
-        let denied =
-            std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|policy| policy.trim() == "deny");
-        if Host::caller().can_map_gids() && !denied {
-            command.groups([]);
-        } else {
-            command.drop_groups_if_allowed();
-        }
+        drop_groups(command);
     }
     Ok(())
+}
+
+/// The groups of outside are no business of a process inside. An unprivileged caller can drop them only where
+/// the namespace lets it, as those inside could.
+pub fn drop_groups(command: &mut Command) {
+    let denied = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|policy| policy.trim() == "deny");
+    if Host::caller().can_map_gids() && !denied {
+        command.groups([]);
+    } else {
+        command.drop_groups_if_allowed();
+    }
 }
 
 /// The ids to take in a user namespace that is joined: those asked for, else such as are mapped there.
@@ -348,12 +367,16 @@ fn directories<'a>(
 fn trust_environment(target: &Target) -> Result<(), Failure> {
     let own = Host::caller().uid;
     let others = status_ids(target, "Uid:")?.into_iter().find(|id| *id != own);
-    others.map_or(Ok(()), |user| {
-        Err(Failure::usage(format!("--env takes the environment of {target}, which belongs to user {user}"))
-            .why("it would choose which of this side's programs and libraries are run, with this side's rights")
-            .fix("join the mounts of TARGET, too: --mount, if it has its own")
-            .fix("leave it out, and set what is needed: env NAME=VALUE before sept"))
-    })
+    let whose = match others {
+        Some(user) => format!("which belongs to user {user}"),
+        // Whoever has started a program with the set-user-ID bit has made its environment, and a confined one has made its own.
+        None if own == 0 => "which may be another's, whatever its ids".to_owned(),
+        None => return Ok(()),
+    };
+    Err(Failure::usage(format!("--env takes the environment of {target}, {whose}"))
+        .why("it would choose which of this side's programs and libraries are run, with this side's rights")
+        .fix("join the mounts of TARGET, too: --mount, if it has its own; or take its root: --root")
+        .fix("leave it out, and set what is needed: env NAME=VALUE before sept"))
 }
 
 fn environment(environ: &[u8], command: &mut Command) {

@@ -88,7 +88,7 @@ fn where_0_is_not_mapped_it_runs_as_the_target_does() {
 
 #[test]
 fn the_targets_environment_is_taken_when_asked() {
-    let target = Waiting::new(&["-Ur", "--env", "WHERE=inside"]);
+    let target = Waiting::new(&["-Urm", "--env", "WHERE=inside"]);
     let pid = target.inside().to_string();
     let script = ["sh", "-c", "echo ${WHERE-outside}"];
     assert_eq!(stdout(&enter(&[[pid.as_str()].as_slice(), &script].concat())), "outside");
@@ -108,6 +108,18 @@ fn the_environment_of_somebody_else_comes_with_its_mounts_only() {
     let output = enter(&[["-t", &pid, "-u", "-e"].as_slice(), &script].concat());
     assert_eq!(output.status.code(), Some(125));
     assert!(stderr(&output).contains("belongs to user 1234"), "{}", stderr(&output));
+    // Another's mounts, or a root of ours, are not its files. And ids say nothing of who has made an environment.
+    let (own, roots) = (format!("-m=/proc/{pid}/ns/mnt"), Waiting::new(&["-Urmn", "--env", "WHERE=inside"]));
+    let roots = roots.inside().to_string();
+    for line in [
+        ["-t", &pid, "-e", &own].as_slice(),
+        &["-t", &pid, "-u", "-e", "-r=/"],
+        &["-t", &roots, "-n", "-e"],
+        &["-t", &roots, "-n", "-e", "-r=/"],
+    ] {
+        let output = enter(&[line, &script].concat());
+        assert!(stderr(&output).contains("--env takes the environment of"), "{line:?}: {}", stderr(&output));
+    }
     assert_eq!(stdout(&enter(&[["-e", pid.as_str()].as_slice(), &script].concat())), "inside");
 }
 

@@ -338,17 +338,9 @@ impl Target {
     /// [`Error::Invalid`] where it has none of this kind or has ended; [`Error::Duty`] where this process may not see it.
     pub fn namespace(&self, kind: Namespace) -> Result<NamespaceFile, Error> {
         match &*self.held {
-            Held::Process { pidfd, user, .. } => {
-                let refused = |error: io::Error| {
-                    let refused = self.refused(&format!("see the {kind} namespace of {self}"), &error);
-                    self.alive().err().unwrap_or(refused)
-                };
-                if user.get().is_none()
-                    && let Some(now) = user_of(pidfd.as_fd()).map_err(refused)?
-                {
-                    let _ = user.set(now);
-                }
-                let file = namespace_of(pidfd.as_fd(), kind).map_err(refused)?;
+            Held::Process { pidfd, .. } => {
+                self.note_user()?;
+                let file = namespace_of(pidfd.as_fd(), kind).map_err(|error| self.unseen(kind, &error))?;
                 self.alive().map(|()| file)
             }
             Held::File { path, file } if file.kind == kind => {
@@ -361,6 +353,32 @@ impl Target {
                 Advice { why: vec![], fix: vec![format!("join it as what it is: {}", file.kind)] },
             )),
         }
+    }
+
+    /// Notes the user namespace of a process at the first look.
+    pub(crate) fn note_user(&self) -> Result<(), Error> {
+        if let Held::Process { pidfd, user, .. } = &*self.held
+            && user.get().is_none()
+            && let Some(now) = user_of(pidfd.as_fd()).map_err(|error| self.unseen(Namespace::User, &error))?
+        {
+            let _ = user.set(now);
+        }
+        Ok(())
+    }
+
+    /// Whether two that are one process were first looked at in the same user namespace.
+    pub(crate) fn goes_with(&self, other: &Self) -> bool {
+        match (&*self.held, &*other.held) {
+            (Held::Process { pid: one, user, .. }, Held::Process { pid: same, user: others, .. }) => {
+                one != same || user.get() == others.get()
+            }
+            _ => true,
+        }
+    }
+
+    fn unseen(&self, kind: Namespace, error: &io::Error) -> Error {
+        let refused = self.refused(&format!("see the {kind} namespace of {self}"), error);
+        self.alive().err().unwrap_or(refused)
     }
 
     fn refused(&self, what: &str, error: &io::Error) -> Error {
@@ -387,16 +405,17 @@ impl Target {
         if self.has_ended() {
             return Err(Error::invalid(format!("{self} has ended")));
         }
-        if goes_on {
-            return Ok(());
-        }
-        Err(Error::invalid_with(
+        if goes_on { Ok(()) } else { Err(self.moved()) }
+    }
+
+    pub(crate) fn moved(&self) -> Error {
+        Error::invalid_with(
             format!("{self} has gone to another user namespace meanwhile"),
             Advice::new(
                 "what was decided by the one before does not hold for what it has now",
                 "look at it, and try again: sept ls PID",
             ),
-        ))
+        )
     }
 
     /// Its number in /proc.

@@ -199,6 +199,11 @@ fn a_target_that_goes_elsewhere_meanwhile_is_refused() {
     let moved =
         |error: sept::Error| error.to_string().contains("has gone to another user namespace meanwhile");
     assert!(command.status().is_err_and(moved));
+    // Held once more, by who decided nothing by what it had.
+    let late = Target::process(child.id()).expect("it is there");
+    assert!(late.differs(Namespace::User).expect("it can be seen"));
+    let mut both = Command::new("true");
+    assert!(both.join(&late, [Namespace::Mount]).join(&target, [Namespace::User]).status().is_err_and(moved));
     assert!(target.namespace(Namespace::Mount).is_err_and(moved));
     assert!(target.read("environ").is_err_and(moved));
     assert!(target.directory("root").is_err_and(moved));

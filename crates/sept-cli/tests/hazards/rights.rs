@@ -202,6 +202,12 @@ fn who_joins_a_user_namespace_has_ids_of_that() {
         assert_eq!(ids(kinds, &[]), "0 0 0", "{kinds:?}");
     }
     assert_eq!(ids(&["user", "mount", "pid"], &["-S", "5", "-G", "5"]), "5 5 5");
+    // Where groups are denied inside, they are dropped before.
+    let denying = Waiting::new(&["-Ur", "--setgroups", "deny"]);
+    let mut with_groups = std::process::Command::new("setpriv");
+    with_groups.args(["--groups", "4,27", &path(), "run", "--share", "mount,pid", "--join"]);
+    let output = with_groups.args([&format!("user={}", denying.inside()), "id", "-G"]).output();
+    assert_eq!(stdout(&output.expect("setpriv starts")), "0");
 }
 
 /// Links in a mount namespace that is joined are of whoever is in there.

@@ -29,6 +29,8 @@ pub(crate) struct OpenJoin {
 
 /// Opens all namespaces that `command` joins, but those that this process is in.
 pub(crate) fn open(command: &Command) -> Result<Vec<OpenJoin>, Error> {
+    // Before all others, whatever is joined: it says what the rest is worth.
+    command.joins.iter().try_for_each(|join| join.target.note_user())?;
     let mut opened: Vec<OpenJoin> = Vec::new();
     for (from, join) in command.joins.iter().enumerate() {
         for kind in join.kinds.iter() {
@@ -48,6 +50,13 @@ pub(crate) fn open(command: &Command) -> Result<Vec<OpenJoin>, Error> {
         }
     }
     mark_owned(&mut opened)?;
+    // What one look found is to go together with what all others did.
+    for (n, join) in command.joins.iter().enumerate() {
+        join.target.alive()?;
+        if command.joins[..n].iter().any(|other| !other.target.goes_with(&join.target)) {
+            return Err(join.target.moved());
+        }
+    }
     Ok(opened)
 }
 

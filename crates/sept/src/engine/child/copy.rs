@@ -63,6 +63,8 @@ fn one(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, de
             let below = rustix::fs::openat(from, name, flags, Mode::empty())?;
             rustix::fs::mkdirat(to, name, Mode::RWXU)?;
             let made = rustix::fs::openat(to, name, flags, Mode::empty())?;
+            // Of what was opened: another may have its name by now.
+            let stat = rustix::fs::fstat(&below)?;
             contents(owners, below.as_fd(), made.as_fd(), deepest)?;
             dress(owners, below.as_fd(), made.as_fd(), &stat)
         }
@@ -113,13 +115,15 @@ fn link(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, s
 }
 
 /// Owner, mode, times: in this order, as a change of owner clears set-user-ID bits.
-fn dress(owners: Owners, from: BorrowedFd<'_>, made: BorrowedFd<'_>, stat: &Stat) -> Result {
+pub(super) fn dress(owners: Owners, from: BorrowedFd<'_>, made: BorrowedFd<'_>, stat: &Stat) -> Result {
     own(rustix::fs::fchown(made, owners.user(stat), owners.group(stat)))?;
     let mut mode = Mode::from_raw_mode(stat.st_mode);
-    // With an access control list these bits are the most that it gives to anybody, and not what the group has.
-    let mut nothing: [u8; 0] = [];
-    if rustix::fs::fgetxattr(from, c"system.posix_acl_access", &mut nothing).is_ok_and(|size| size > 0) {
-        mode -= Mode::RWXG;
+    // With an access control list the group's bits are the most that it gives to anybody, and others' are not those of whom it denies. It
+    // is not copied: only the owner has the copy. What is longer than this has one, too.
+    let mut list = [0_u8; 4];
+    let listed = rustix::fs::fgetxattr(from, c"system.posix_acl_access", &mut list);
+    if matches!(listed, Ok(1..) | Err(Errno::RANGE)) {
+        mode -= Mode::RWXG | Mode::RWXO;
     }
     rustix::fs::fchmod(made, mode)?;
     rustix::fs::futimens(made, &times(stat))

@@ -139,8 +139,14 @@ impl Child<'_> {
                 Err(Errno::NOENT) => return Ok(()),
                 from => from?,
             };
-            let to = rustix::fs::openat(mount, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-            copy::contents(owners, from.as_fd(), to.as_fd(), copy::DEEPEST)
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let to = rustix::fs::openat(mount, c".", flags, Mode::empty())?;
+            copy::contents(owners, from.as_fd(), to.as_fd(), copy::DEEPEST)?;
+            // Whoever has not said another one means that of the directory.
+            match rustix::fs::fstat(&to)?.st_mode & 0o7777 {
+                0o755 => copy::dress(owners, from.as_fd(), to.as_fd(), &rustix::fs::fstat(&from)?),
+                _ => Ok(()),
+            }
         })
     }
 
