@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use sept::{
-    Capabilities, CapabilitySet, Command, Host, Landlock, Namespace, Namespaces, PathAccess, PortAccess,
-    Resource, Rlimit, Scope,
+    Capabilities, CapabilitySet, Command, Host, Landlock, Layer, Namespace, Namespaces, PathAccess,
+    PortAccess, Resource, Rlimit, Scope,
 };
 
 use crate::failure::Failure;
@@ -154,9 +154,10 @@ pub fn apply(
     if holds(request, set) {
         let left = changed(request, CapabilitySet::ALL.without(UNDOES_MOUNTS));
         command.limit_capabilities(left);
-        // In one of its own it could mount the host's cgroups anew. Both policies of that name refuse namespaces, too; and with
-        // this right it could mount them without.
-        let refused = request.seccomp.iter().any(|name| matches!(name.to_str(), Some("default" | "strict")));
+        // In one of its own it could mount the host's cgroups anew. Both policies of that name refuse namespaces, too, unless they may be
+        // given up, which is to be said then; and with this right it could mount them without.
+        let refused = !request.if_possible.contains(&Layer::Seccomp)
+            && request.seccomp.iter().any(|name| matches!(name.to_str(), Some("default" | "strict")));
         if !refused && !left.contains(CapabilitySet::SYS_ADMIN) {
             command.refuse_cgroup_namespaces();
         }
@@ -235,6 +236,9 @@ pub fn has_admin(set: Namespaces, host: &Host) -> bool {
     set.contains(Namespace::User) || host.capabilities.contains(CapabilitySet::SYS_ADMIN)
 }
 
+/// SECBIT_NOROOT, capabilities(7).
+const NOROOT: u32 = 1;
+
 /// From all that the user namespace gives, or that the caller has, by the changes in their order.
 fn capabilities(request: &Request, set: Namespaces, host: &Host) -> Capabilities {
     let new_user = set.contains(Namespace::User);
@@ -243,7 +247,9 @@ fn capabilities(request: &Request, set: Namespaces, host: &Host) -> Capabilities
         start = start.without(UNDOES_MOUNTS);
     }
     let most = changed(request, start);
-    if user_inside(request, new_user, host) == Some(0) {
+    // With `noroot` exec gives user 0 no more than others.
+    let is_root = request.securebits.is_none_or(|bits| bits & NOROOT == 0);
+    if is_root && user_inside(request, new_user, host) == Some(0) {
         return Capabilities::for_root(most);
     }
     // At exec another user than root has none: to take some away from these, or to add one, gives no others.

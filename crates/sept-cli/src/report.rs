@@ -48,7 +48,9 @@ fn enforced(plan: &Plan) -> Value {
     });
     json["landlock_abi"] = json!(landlock);
     json["seccomp"] = filters.collect::<Vec<_>>().into();
-    json["no_new_privs"] = json!(plan.steps.contains(&Step::NoNewPrivs));
+    // It is inherited, too.
+    let inherited = rustix::thread::no_new_privs().unwrap_or(false);
+    json["no_new_privs"] = json!(inherited || plan.steps.contains(&Step::NoNewPrivs));
     json
 }
 

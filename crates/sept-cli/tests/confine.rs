@@ -65,6 +65,10 @@ fn without_a_user_namespace_rights_can_only_go() {
 
 #[test]
 fn securebits_are_set() {
+    // By exec, which gives root nothing then.
+    let added = ["-r", "--cap-drop", "all", "--cap-add", "net_raw", "--securebits", "noroot"];
+    let [_, permitted, effective, ..] = sets(&added);
+    assert_eq!((permitted, effective), (1 << 13, 1 << 13));
     let [_, permitted, effective, ..] = sets(&["--securebits", "noroot"]);
     assert_eq!((permitted, effective), (0, 0), "user 0 is nobody special");
 }

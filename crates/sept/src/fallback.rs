@@ -76,7 +76,7 @@ impl Command {
         }
     }
 
-    /// One kind at a time: the next try finds the next. All of them only where they stand or fall together.
+    /// One kind at a time: the next try finds the next. All of them where there is no other.
     fn blame_kinds(&self, error: Error) -> Error {
         let (culprits, together) = self.culprits();
         let can = |kind: &Namespace| self.may_lack(Layer::Kind(*kind)) && !self.needs(*kind);
@@ -97,8 +97,7 @@ impl Command {
         }
     }
 
-    /// The kinds that can't be made, found by trying each alone: the kernel does not say which. And whether they can be made only
-    /// together.
+    /// The kinds that can't be made, found by trying each alone: the kernel does not say which. And whether there are no others.
     fn culprits(&self) -> (Namespaces, bool) {
         let mut all = self.namespaces;
         self.joins.iter().flat_map(|join| join.kinds.iter()).for_each(|kind| all.remove(kind));
@@ -113,7 +112,7 @@ impl Command {
             .iter()
             .filter(|kind| *kind != Namespace::User && refused(base.into_iter().chain([*kind])))
             .collect();
-        if alone.is_empty() { (all, true) } else { (alone, false) }
+        if alone.is_empty() || alone == all { (all, true) } else { (alone, false) }
     }
 
     fn lacks(&self, layer: Layer) -> bool {
@@ -186,16 +185,25 @@ impl Command {
         if kinds.is_empty() || !kinds.iter().all(can) {
             return false;
         }
+        // What kept the command from the files of cgroups goes with the mounts.
+        let guards = self.mounts.iter().any(|mount| mount.kind == MountKind::ReadOnly);
+        let lifts = kinds.contains(Namespace::Mount) && self.own_cgroup.is_some() && guards;
+        let instead = |layer: Layer| match layer {
+            Layer::Namespaces | Layer::Kind(Namespace::Mount) if lifts => {
+                format!("{}; who may write to cgroups can lift the limits", layer.without())
+            }
+            layer => layer.without().to_owned(),
+        };
         for kind in kinds.iter() {
             self.namespaces.remove(kind);
             self.remove_with(kind);
         }
         if kinds.iter().nth(1).is_some() && self.namespaces.is_empty() {
-            self.record(Layer::Namespaces, why.to_owned(), Layer::Namespaces.without());
+            self.record(Layer::Namespaces, why.to_owned(), &instead(Layer::Namespaces));
         } else {
             for kind in kinds.iter() {
                 let layer = Layer::Kind(kind);
-                self.record(layer, why.to_owned(), layer.without());
+                self.record(layer, why.to_owned(), &instead(layer));
             }
         }
         kinds.iter().for_each(|kind| self.ask_instead(Layer::Kind(kind)));
