@@ -115,7 +115,8 @@ impl Joined {
     }
 }
 
-/// Whether its user namespace is another than ours, and somebody else has made it; or root, perhaps for somebody else.
+/// Whether its user namespace is another than ours, and others than this user may be in there: somebody else has made it, or root, who
+/// makes them for others, unless nobody but root has a number there.
 pub fn is_others(target: &Target) -> Result<bool, Failure> {
     if !target.differs(Namespace::User)? {
         return Ok(false);
@@ -123,7 +124,12 @@ pub fn is_others(target: &Target) -> Result<bool, Failure> {
     let owner = target.namespace(Namespace::User)?.owner_uid();
     let owner = owner.map_err(|error| Failure::io("cannot see whose user namespace it is", &error))?;
     let own = Host::caller().uid;
-    Ok(own == 0 || owner != own)
+    let alone = || {
+        let map = target.read("uid_map").unwrap_or_default();
+        let map = String::from_utf8_lossy(&map).into_owned();
+        map.split_ascii_whitespace().skip(1).eq([own.to_string().as_str(), "1"])
+    };
+    Ok(owner != own || own == 0 && !alone())
 }
 
 fn joined(request: &Request, targets: Option<&Vec<Target>>) -> Result<Joined, Failure> {
