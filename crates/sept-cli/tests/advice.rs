@@ -110,7 +110,12 @@ fn plain_clone_does_where_clone3_is_refused() {
         assert!(text.starts_with("1\n"), "{errno}: {text} {}", stderr(&output));
     }
     let output = tampered("clone3:error=ENOSYS", &["-UT", "true"]);
-    assert!(stderr(&output).contains("no flag for time namespaces"), "{}", stderr(&output));
+    // Before, the child makes it itself, in a copy of the memory.
+    if sept::host::probe::is_since(6, 3) {
+        assert!(stderr(&output).contains("no flag for time namespaces"), "{}", stderr(&output));
+    } else {
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
 }
 
 #[test]
