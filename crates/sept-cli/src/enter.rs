@@ -125,9 +125,8 @@ pub fn is_others(target: &Target) -> Result<bool, Failure> {
     let owner = owner.map_err(|error| Failure::io("cannot see whose user namespace it is", &error))?;
     let own = Host::caller().uid;
     let alone = || {
-        let map = target.read("uid_map").unwrap_or_default();
-        let map = String::from_utf8_lossy(&map).into_owned();
-        map.split_ascii_whitespace().skip(1).eq([own.to_string().as_str(), "1"])
+        let ranges = ranges(target, "uid_map").unwrap_or_default();
+        matches!(ranges.as_slice(), [[_, outside, 1]] if *outside == own)
     };
     Ok(owner != own || own == 0 && !alone())
 }
@@ -299,17 +298,20 @@ fn status_ids(process: &Target, field: &str) -> Result<Vec<u32>, Failure> {
     Ok(line.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect())
 }
 
+/// A map of its user namespace: first number inside, first as seen from here, how many.
+fn ranges(process: &Target, map: &str) -> Result<Vec<[u32; 3]>, Failure> {
+    let map = String::from_utf8_lossy(&process.read(map)?).into_owned();
+    let range = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
+        Some([numbers.next()??, numbers.next()??, numbers.next()??])
+    };
+    Ok(map.lines().filter_map(range).collect())
+}
+
 /// 0 if it is mapped; else the target's own id, by the map as it is seen from here.
 fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Failure> {
     let Some(process) = process else { return Ok(0) };
-    let map = String::from_utf8_lossy(&process.read(map)?).into_owned();
-    let ranges: Vec<[u32; 3]> = map
-        .lines()
-        .filter_map(|line| {
-            let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
-            Some([numbers.next()??, numbers.next()??, numbers.next()??])
-        })
-        .collect();
+    let ranges = ranges(process, map)?;
     if ranges.iter().any(|[inside, _, _]| *inside == 0) {
         return Ok(0);
     }

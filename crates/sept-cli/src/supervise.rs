@@ -207,8 +207,6 @@ pub struct Supervisor<'a> {
     pub background: Option<Background>,
     /// Signals for a PID 1 of which it is not clear yet what becomes of them.
     pub undecided: Vec<Pending>,
-    /// Since when the command may be about to stop below a reaper.
-    pub may_stop: Option<Instant>,
     pub timed_out: bool,
     pub carried_out: Option<i32>,
     /// When it was killed from here.
@@ -225,9 +223,6 @@ pub struct Supervisor<'a> {
 
 /// For so long a signal is looked at all the time whose way is not clear, and then after each.
 pub const MOMENT: Duration = Duration::from_millis(20);
-
-/// For so long a command below a reaper is looked at that may be about to stop: who catches the signal has something to do first.
-const STOPPING: Duration = Duration::from_secs(2);
 
 /// For how long a command that was killed may take to end: freeing much memory takes its time, and a thread may hang in the kernel.
 const DYING: Duration = Duration::from_secs(10);
@@ -253,7 +248,6 @@ impl<'a> Supervisor<'a> {
             leads_job: false,
             background: None,
             undecided: Vec::new(),
-            may_stop: None,
             timed_out: false,
             carried_out: None,
             killed: None,
@@ -336,9 +330,6 @@ impl<'a> Supervisor<'a> {
             if signal == SIGINT && relay.is_typed() && (is_commands || self.has_init) {
                 self.watch.interrupted = Some(Instant::now());
             }
-            if signal == SIGTSTP {
-                self.look_for_stop();
-            }
             if is_commands {
                 self.carry_out(signal)?;
             }
@@ -362,7 +353,6 @@ impl<'a> Supervisor<'a> {
             State::Ended(status) => Ok(Some(status)),
             // Without a terminal there is no shell that waits for it, and who stops itself would stop the time, too.
             State::Stopped(_) => {
-                self.may_stop = None;
                 if crate::build::has_controlling_terminal() {
                     self.suspend()?;
                 }
@@ -442,8 +432,7 @@ impl<'a> Supervisor<'a> {
         if !self.watch.kept.is_empty() {
             return Some(Duration::ZERO);
         }
-        let may_stop = self.may_stop.filter(|since| since.elapsed() < STOPPING);
-        if let Some(since) = self.undecided.iter().map(|pending| pending.since).chain(may_stop).max() {
+        if let Some(since) = self.undecided.iter().map(|pending| pending.since).max() {
             return Some(if since.elapsed() < MOMENT { Duration::from_millis(1) } else { MOMENT });
         }
         if self.withheld {
@@ -474,9 +463,10 @@ impl<'a> Supervisor<'a> {
             }
             // All of the command's session, as they would be on a terminal of theirs.
             SIGINT | SIGQUIT if typed && self.has_session && !self.has_init => {
-                if let Some(group) = Pid::from_raw(self.child.id() as i32) {
+                let group = Pid::from_raw(self.child.id() as i32);
+                if let (Some(group), Some(signal)) = (group, Signal::from_named_raw(signal)) {
                     // Where it fails none of them is left.
-                    let _ = rustix::process::kill_process_group(group, signal_of(signal));
+                    let _ = rustix::process::kill_process_group(group, signal);
                 }
                 self.carry_out(signal)
             }
@@ -491,26 +481,10 @@ impl<'a> Supervisor<'a> {
                 }
                 self.go_on()
             }
-            SIGTSTP | SIGTTIN | SIGTTOU if by_kernel && self.relay.is_none() => {
-                self.look_for_stop();
-                self.carry_out(signal)
-            }
-            SIGTSTP | SIGTTIN | SIGTTOU => {
-                self.look_for_stop();
-                self.forward(signal)
-            }
+            SIGTSTP | SIGTTIN | SIGTTOU if by_kernel && self.relay.is_none() => self.carry_out(signal),
             _ => self.forward(signal),
         }
     }
-
-    /// What a reaper tells wakes nobody.
-    fn look_for_stop(&mut self) {
-        self.may_stop = self.has_init.then(Instant::now);
-    }
-}
-
-fn signal_of(signal: i32) -> Signal {
-    if signal == SIGINT { Signal::INT } else { Signal::QUIT }
 }
 
 struct Ready {

@@ -266,7 +266,7 @@ fn the_network_of_a_socket_is_joined() {
     refused(&["-t", &own, "-N", "9999", "true"], "cannot get descriptor 9999");
 }
 
-/// Before Linux 5.8 setns takes no pidfd; before 5.3, and under old filters, there is no clone3.
+/// Before Linux 5.3, and under old filters, there is no clone3.
 #[test]
 fn older_kernels_clone_plainly() {
     if !need("older_kernels_clone_plainly", &["strace"]) {

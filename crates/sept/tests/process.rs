@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use sept::{Command, Error, Namespace, Stdio};
 
 mod common;
@@ -218,55 +220,72 @@ fn a_parked_child_holds_nobodys_pipe_open() {
     }
 }
 
-/// What other threads were at when a process was forked is not copied with them.
-#[test]
-#[expect(unsafe_code, reason = "fork")]
-fn a_fork_of_a_busy_process_can_start_commands() {
-    use std::sync::atomic::AtomicBool;
-    static DONE: AtomicBool = AtomicBool::new(false);
-    // Changes ids in shared memory, for which it is alone; where there is no right to that, it starts like all.
-    let command = || {
-        let mut command = Command::new("true");
-        command.unshare([Namespace::User]).map_root().uid(0);
-        command
-    };
+/// What comes of this, while so many other threads start commands all the time.
+fn beside<T>(others: usize, start: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..3 {
+        for _ in 0..others {
             scope.spawn(|| {
-                while !DONE.load(Relaxed) {
-                    command().status().expect("it runs");
+                while !done.load(Relaxed) {
+                    start();
                 }
             });
         }
-        for _ in 0..60 {
-            // SAFETY: the child starts a command, as programs do after fork, and ends without what runs at exit.
-            let pid = unsafe { libc::fork() };
-            if pid == 0 {
-                let ran = command().status().is_ok_and(|status| status.success());
-                // SAFETY: no more than a number.
-                unsafe { libc::_exit(if ran { 7 } else { 8 }) };
-            }
-            let child = rustix::process::Pid::from_raw(pid).expect("a fork");
-            let begun = std::time::Instant::now();
-            let ended = loop {
-                let ended = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::NOHANG);
-                if let Some((_, ended)) = ended.expect("it is a child") {
-                    break ended.exit_status();
-                }
-                if begun.elapsed().as_secs() >= 10 {
-                    rustix::process::kill_process(child, rustix::process::Signal::KILL)
-                        .expect("it is a child");
-                    rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty())
-                        .expect("it ends");
-                    break None;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            };
-            DONE.fetch_or(ended != Some(7), Relaxed);
-            assert_eq!(ended, Some(7), "a fork stands still");
+        let result = work();
+        done.store(true, Relaxed);
+        result
+    })
+}
+
+/// Whether this is the test of that name in a process of its own, started by these words. If not, runs it there.
+fn is_once_more(test: &str, by: &[&str]) -> bool {
+    if std::env::var_os("ONCE_MORE").is_some() {
+        return true;
+    }
+    let own = std::env::current_exe().expect("a test");
+    let words = by.iter().map(std::ffi::OsStr::new).chain([own.as_os_str()]).collect::<Vec<_>>();
+    let mut again = std::process::Command::new(words[0]);
+    let output = again.args(&words[1..]).args(["--exact", test]).env("ONCE_MORE", "1").output();
+    let output = output.expect("it starts");
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    false
+}
+
+/// The exit code of a fork of this process that starts a command, as programs do after fork. None where it stands still.
+#[expect(unsafe_code, reason = "fork")]
+fn forked(start: impl Fn() -> bool) -> Option<i32> {
+    // SAFETY: the child starts a command, and ends without what runs at exit.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: no more than a number.
+        unsafe { libc::_exit(if start() { 7 } else { 8 }) };
+    }
+    let child = Pid::from_raw(pid).expect("a fork");
+    let begun = Instant::now();
+    loop {
+        let ended = rustix::process::waitpid(Some(child), WaitOptions::NOHANG).expect("it is a child");
+        if let Some((_, ended)) = ended {
+            return ended.exit_status();
         }
-        DONE.store(true, Relaxed);
-    });
+        if begun.elapsed().as_secs() >= 10 {
+            rustix::process::kill_process(child, Signal::KILL).expect("it is a child");
+            rustix::process::waitpid(Some(child), WaitOptions::empty()).expect("it ends");
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What other threads were at when a process was forked is not copied with them.
+#[test]
+fn a_fork_of_a_busy_process_can_start_commands() {
+    // Changes ids in shared memory, for which it is alone; where there is no right to that, it starts like all.
+    let start = || Command::new("true").unshare([Namespace::User]).map_root().uid(0).status();
+    let work = || {
+        (0..60).map(|_| forked(|| start().is_ok_and(|status| status.success()))).find(|code| *code != Some(7))
+    };
+    let odd = beside(3, || assert!(start().is_ok()), work);
+    assert_eq!(odd, None, "a fork stands still, or can't start a command");
 }
 
 /// As std does.
@@ -277,15 +296,7 @@ fn who_becomes_another_user_leaves_roots_groups_behind() {
         common::skip(test, "nobody else has groups to give away");
         return;
     }
-    // This test once more, by a process that has groups.
-    if std::env::var_os("WITH_GROUPS").is_none() {
-        let mut again = std::process::Command::new("setpriv");
-        again
-            .args(["--groups", "4,27"])
-            .arg(std::env::current_exe().expect("a test"))
-            .args(["--exact", test]);
-        let output = again.env("WITH_GROUPS", "1").output().expect("setpriv starts");
-        assert!(output.status.success(), "{}", text(&output.stdout));
+    if !is_once_more(test, &["setpriv", "--groups", "4,27"]) {
         return;
     }
     let groups = |change: &dyn Fn(&mut Command)| {
@@ -302,40 +313,20 @@ fn who_becomes_another_user_leaves_roots_groups_behind() {
 /// One that is alone in what it does is not for ever too late for that.
 #[test]
 fn who_changes_ids_gets_a_turn_among_many() {
-    use std::sync::atomic::AtomicBool;
-    static DONE: AtomicBool = AtomicBool::new(false);
-    let alone = || {
-        let mut command = Command::new("true");
-        command.unshare([Namespace::User]).map_root().gid(0);
-        command
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..12 {
-            scope.spawn(|| {
-                while !DONE.load(Relaxed) {
-                    let kinds = [Namespace::User, Namespace::Mount, Namespace::Net];
-                    Command::new("true").unshare(kinds).map_root().loopback().status().expect("it runs");
-                }
-            });
-        }
-        let begun = std::time::Instant::now();
-        let given_up = (0..10).any(|_| {
-            let late = || begun.elapsed().as_secs() >= 20;
-            alone().spawn_unless(late).map(|mut child| child.wait()).is_err()
-        });
-        DONE.store(true, Relaxed);
-        assert!(!given_up, "ten starts take more than 20 seconds");
-    });
+    let kinds = [Namespace::User, Namespace::Mount, Namespace::Net];
+    let other = || Command::new("true").unshare(kinds).map_root().loopback().status();
+    let begun = Instant::now();
+    let late = || begun.elapsed().as_secs() >= 20;
+    let alone = || Command::new("true").unshare([Namespace::User]).map_root().gid(0).spawn_unless(late);
+    let work = || (0..10).any(|_| alone().map(|mut child| child.wait()).is_err());
+    let given_up = beside(12, || assert!(other().is_ok()), work);
+    assert!(!given_up, "ten starts take more than 20 seconds");
 }
 
 #[test]
 fn no_child_is_left_uncollected() {
-    // This test once more, by a process that has no children of others.
-    if std::env::var_os("OWN_CHILDREN").is_none() {
-        let mut again = std::process::Command::new(std::env::current_exe().expect("a test"));
-        again.args(["--exact", "no_child_is_left_uncollected"]).env("OWN_CHILDREN", "1");
-        let output = again.output().expect("the test starts");
-        assert!(output.status.success(), "{}", text(&output.stdout));
+    // By a process that has no children of others.
+    if !is_once_more("no_child_is_left_uncollected", &[]) {
         return;
     }
     let busy: [_; 4] = std::array::from_fn(|_| {
@@ -347,13 +338,6 @@ fn no_child_is_left_uncollected() {
         })
     });
     busy.into_iter().for_each(|thread| thread.join().expect("no panic"));
-    let (all, options) = (
-        rustix::process::WaitId::All,
-        rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOHANG,
-    );
-    assert_eq!(
-        rustix::process::waitid(all, options).err(),
-        Some(rustix::io::Errno::CHILD),
-        "a child is left"
-    );
+    let left = rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    assert_eq!(left.err(), Some(rustix::io::Errno::CHILD), "a child is left");
 }

@@ -5,14 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use crate::common::{Scratch, is_root, need_root, path, run, sept, skip, stderr, stdout};
-use crate::root_of;
+use crate::{printed, root_of};
 
 fn run_in(dir: &str, args: &[&str]) -> Output {
     sept().current_dir(dir).arg("run").args(args).output().expect("sept starts")
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A directory with a file `key`, and one `sub` with another.
@@ -43,14 +39,14 @@ fn what_lies_over_the_callers_directory_is_what_the_command_sees() {
     for cover in covers {
         for place in [[].as_slice(), &["-w", "."], &["-w", "sub"], &["-w", "sub/.."], &["-w", &dir]] {
             let output = run_in(&dir, &[cover, place, &["sh", "-c", script]].concat());
-            assert!(!said(&output).contains("secret"), "{cover:?} {place:?}: {}", said(&output));
+            assert!(!printed(&output).contains("secret"), "{cover:?} {place:?}: {}", printed(&output));
             for made in ["made", "sub/made"] {
                 assert!(!fs::exists(format!("{dir}/{made}")).expect("it can be seen"), "{cover:?} {place:?}");
             }
         }
     }
     let output = run_in(&dir, &["--ro-bind", &dir, &dir, "-w", "sub", "sh", "-c", script]);
-    assert_eq!(said(&output), "secret\nend\n");
+    assert_eq!(printed(&output), "secret\nend\n");
     assert!(!fs::exists(format!("{dir}/sub/made")).expect("it can be seen"), "it is read-only");
 }
 
@@ -66,7 +62,7 @@ fn a_directory_without_a_name_is_left_where_something_is_covered() {
             path()
         );
         let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh starts");
-        said(&output)
+        printed(&output)
     };
     for options in ["--mask", "--tmpfs", "--ro-bind /usr"] {
         assert_eq!(seen(&format!("{options} {above}")), "/\n", "{options}");
@@ -82,7 +78,7 @@ fn a_mount_point_is_what_its_path_leads_to() {
     for up in ["/proc/..", "/sys/..", "/proc/self/../.."] {
         let output =
             run_in(&dir, &["--mask", &format!("{up}{dir}"), "sh", "-c", "cat key 2>/dev/null; echo end"]);
-        assert_eq!(said(&output), "end\n", "{up}: {}", stderr(&output));
+        assert_eq!(printed(&output), "end\n", "{up}: {}", stderr(&output));
     }
 }
 
@@ -112,7 +108,7 @@ fn the_name_of_the_callers_directory_leads_through_no_link_of_procfs() {
             for place in [[].as_slice(), &["-w", "."]] {
                 let options = [base, &["--ro-bind", "/usr", "/usr"], place];
                 let output = run_in(&here, &[&options.concat(), ["sh", "-c", &script].as_slice()].concat());
-                assert!(!said(&output).contains("canary"), "{number} {options:?}");
+                assert!(!printed(&output).contains("canary"), "{number} {options:?}");
                 let code = output.status.code();
                 assert_eq!(code, Some(if place.is_empty() { 0 } else { 125 }), "{}", stderr(&output));
             }
@@ -164,7 +160,7 @@ fn a_relative_path_for_landlock_begins_where_the_caller_is() {
     for kinds in [[].as_slice(), &["--namespaces", "none"]] {
         let rules = ["--landlock-exec", "/usr", "--landlock-rw", ".", "sh", "-c", script];
         let output = run_in(&dir, &[kinds, &rules].concat());
-        assert_eq!(said(&output), "inside\n", "{kinds:?}: {}", stderr(&output));
+        assert_eq!(printed(&output), "inside\n", "{kinds:?}: {}", stderr(&output));
     }
     let root = root_of(&scratch);
     let output = run_in(&dir, &["--root", &root, "--landlock-rw", ".", "true"]);
@@ -186,7 +182,7 @@ fn limits_stay_where_the_caller_stands_among_the_cgroups() {
     let places: [(&str, &[&str]); 3] = [(&hierarchy, &[]), (&hierarchy, &["-w", "."]), (base, &["-w", name])];
     for (dir, place) in places {
         let output = run_in(dir, &[&["--pids", "20"], place, &["sh", "-c", script]].concat());
-        assert_eq!(said(&output), "end\n", "{dir} {place:?}");
+        assert_eq!(printed(&output), "end\n", "{dir} {place:?}");
     }
 }
 
@@ -208,34 +204,5 @@ fn the_hosts_device_files_keep_their_mode() {
     fs::set_permissions("/dev/full", before.clone()).expect("it can be set back");
     std::os::unix::fs::chown("/dev/full", Some(0), Some(0)).expect("it can be set back");
     assert_eq!(before.mode(), after.mode());
-    assert_eq!([said(&output), said(&shown)], ["works\n", "works\n"], "{}", stderr(&shown));
-}
-
-/// Not the caller itself any more: a terminal is typed into by whom `unshare` has become, too.
-#[test]
-fn a_user_that_unshare_becomes_types_nothing() {
-    let test = "a_user_that_unshare_becomes_types_nothing";
-    if !need_root(test, "nobody else can become another user")
-        || !crate::common::need(test, &["script", "perl"])
-    {
-        return;
-    }
-    if !crate::common::has_tiocsti() {
-        skip(test, "this kernel has no TIOCSTI");
-        return;
-    }
-    let scratch = Scratch::new();
-    let file = scratch.path("attack.pl");
-    let ioctl = if cfg!(target_arch = "x86_64") { 16 } else { 29 };
-    let attack = format!("my $c = 'x'; exit(syscall({ioctl}, 0, 0x5412, $c) == 0 ? 7 : 8)");
-    fs::write(&file, attack).expect("the file can be made");
-    fs::set_permissions(scratch.path(""), fs::Permissions::from_mode(0o755)).expect("its mode can be set");
-    let code = |words: &str| {
-        let output = crate::common::on_terminal(&format!("{words} perl {file}")).output();
-        output.expect("script starts").status.code()
-    };
-    assert_eq!(code(""), Some(7), "it works");
-    for options in ["-S 65534 -G 65534", "--root / -S 65534", ""] {
-        assert_eq!(code(&format!("{} unshare {options}", path())), Some(8), "{options}");
-    }
+    assert_eq!([printed(&output), printed(&shown)], ["works\n", "works\n"], "{}", stderr(&shown));
 }

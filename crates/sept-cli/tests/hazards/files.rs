@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::{Scratch, host, need, need_root, path, run, skip, stderr, stdout};
-use crate::root_of;
+use crate::{printed, root_of};
 
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
 
@@ -370,7 +370,7 @@ fn where_mounts_are_shared(script: &str) -> String {
     );
     let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output();
     let output = output.expect("unshare starts");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    printed(&output)
 }
 
 #[test]

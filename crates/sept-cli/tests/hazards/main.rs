@@ -12,7 +12,7 @@
 //! | links that lead through what the line itself mounts, or from one mount into another; mounts that are moved meanwhile | `through` |
 //! | races on the sources of masks and terminals (CVE-2025-31133, CVE-2025-52565) | `files`: a_mask_comes_from_no_false_device; `terminal`: a_terminal_of_its_own_comes_from_no_false_pts |
 //! | a file system on /proc that is none of processes (CVE-2019-16884, CVE-2025-52881) | `decoy` |
-//! | terminal injection (CVE-2017-5226, CVE-2019-10063) | `terminal`; `directory`: a_user_that_unshare_becomes_types_nothing |
+//! | terminal injection (CVE-2017-5226, CVE-2019-10063) | `terminal` |
 //! | groups dropped in a user namespace (CVE-2014-8989, CVE-2018-7169) | `rights`: a_group_that_is_denied_stays_denied |
 //! | wrong capability sets (CVE-2022-29162, CVE-2022-27650, CVE-2026-30892) | `rights`: capability_sets_are_empty_where…; confine.rs, parity.rs |
 //! | cgroup escape (CVE-2022-0492, CVE-2023-25809) | `cgroups` |
@@ -45,6 +45,11 @@ mod terminal;
 mod through;
 
 use common::Scratch;
+
+/// What it printed, however it ended.
+fn printed(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
 
 /// A directory that is a root once `/usr` is bound into it.
 fn root_of(scratch: &Scratch) -> String {

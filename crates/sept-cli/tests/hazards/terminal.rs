@@ -1,7 +1,10 @@
 //! The terminal that is shared, and the one that is not.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::common::{
-    EXIT_WITH_ERRNO, Scratch, Waiting, has_tiocsti, need, on_terminal, path, program, run, skip, stderr,
+    EXIT_WITH_ERRNO, Scratch, Waiting, has_tiocsti, need, need_root, on_terminal, path, program, run, skip,
+    stderr,
 };
 
 fn no_tiocsti(test: &str) -> bool {
@@ -62,6 +65,33 @@ fn nothing_is_typed_into_a_shared_terminal() {
         assert!(said.contains("said no no no"), "{words}: {said}");
         let said = says_by_name(&words);
         assert!(said.contains("said no no no"), "{words}, by name: {said}");
+    }
+}
+
+/// Not the caller itself any more: a terminal is typed into by whom `unshare` has become, too.
+#[test]
+fn a_user_that_unshare_becomes_types_nothing() {
+    let test = "a_user_that_unshare_becomes_types_nothing";
+    if !need_root(test, "nobody else can become another user")
+        || !need(test, &["script", "perl"])
+        || no_tiocsti(test)
+    {
+        return;
+    }
+    let scratch = Scratch::new();
+    let file = scratch.path("attack.pl");
+    let ioctl = if cfg!(target_arch = "x86_64") { 16 } else { 29 };
+    let attack = format!("my $c = 'x'; exit(syscall({ioctl}, 0, 0x5412, $c) == 0 ? 7 : 8)");
+    std::fs::write(&file, attack).expect("the file can be made");
+    let all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(scratch.path(""), all).expect("its mode can be set");
+    let code = |words: &str| {
+        let output = on_terminal(&format!("{words} perl {file}")).output();
+        output.expect("script starts").status.code()
+    };
+    assert_eq!(code(""), Some(7), "it works");
+    for options in ["-S 65534 -G 65534", "--root / -S 65534", ""] {
+        assert_eq!(code(&format!("{} unshare {options}", path())), Some(8), "{options}");
     }
 }
 

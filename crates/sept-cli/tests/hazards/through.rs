@@ -1,7 +1,7 @@
 //! Links in a root that lead through what is mounted: `place -> NAME/x/..` is NAME until something lies on NAME.
 
 use crate::common::{Scratch, need, need_root, path, run, skip, stderr, stdout};
-use crate::root_of;
+use crate::{printed, root_of};
 
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
 
@@ -96,7 +96,7 @@ fn a_rule_of_landlock_is_for_what_was_bound() {
         let script = "cat /target/own/file; ls /usr >/dev/null 2>&1 && echo all";
         let options = [["--bind", &data, "/data"].as_slice(), &rules, rule].concat();
         let output = run(&[&["--root", &root], USR.as_slice(), &options, &["sh", "-c", script]].concat());
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        printed(&output)
     };
     assert_eq!(seen(&[]), "", "without a rule");
     assert_eq!(seen(&["--landlock-ro", "/data"]), "own\n");
@@ -106,12 +106,8 @@ fn refused(root: &str, options: &[&str]) {
     let line = [&["--root", root], USR.as_slice(), options, &["sh", "-c", "echo ran"]].concat();
     let output = run(&line);
     let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(125), "{options:?}: {}", stdout_of(&output));
+    assert_eq!(output.status.code(), Some(125), "{options:?}: {}", printed(&output));
     assert!(said.contains("a link on the way leads out of what was mounted before, or into it"), "{said}");
-}
-
-fn stdout_of(output: &std::process::Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A link that leads out of a bind would be followed by names of the root.
@@ -246,7 +242,7 @@ fn a_rule_by_a_link_covers_nothing_that_is_mounted() {
         let rules = ["--landlock-exec", "/usr", "--landlock-rw", "/data"];
         let line = ["--root", &root, "--ro-bind", "/usr", "/usr", "--ro-bind", &outside, "/in/secret"];
         let output = run(&[&line[..], &rules, &["cat", "/in/secret/file"]].concat());
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+        (output.status.code(), printed(&output), stderr(&output))
     };
     assert_eq!(read(None).1, "");
     for to in ["/", "in", "/in", "own/..", "own/../in"] {

@@ -26,16 +26,17 @@ pub(crate) fn wait(
     held: &mut Withheld,
 ) -> io::Result<Change> {
     loop {
-        // Where it can't be asked for (no descriptor allowed any more), the end is waited for, withheld or not.
-        let blind = block && held.0.is_none() && has_ended(child, true).is_err();
         // In this order: one that ends in between is collected the next time, and withheld by nobody.
-        let had_ended = has_ended(child, false) == Ok(true);
+        let until_then = block && held.0.is_none();
+        let ended = has_ended(child, until_then);
+        // Where it can't be asked for (no descriptor allowed any more), the end is waited for, withheld or not.
+        let blind = until_then && ended.is_err();
         match sys::wait_pidfd(child, blind, stops) {
             Ok(Change::None) => {}
             Err(Errno::INTR) => continue,
             change => return Ok(change?),
         }
-        if !had_ended {
+        if ended != Ok(true) {
             if block {
                 continue;
             }

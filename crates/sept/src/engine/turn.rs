@@ -36,8 +36,10 @@ impl Turn {
             std::thread::sleep(PAUSE);
             tries += 1;
             if tries.is_multiple_of(100) && stop() {
-                // Others that wait say so again.
-                word().fetch_and(if changes_ids { !WAITS } else { u32::MAX }, Relaxed);
+                if changes_ids {
+                    // Others that wait say so again.
+                    word().fetch_and(!WAITS, Relaxed);
+                }
                 return None;
             }
         }

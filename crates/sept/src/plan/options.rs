@@ -19,7 +19,7 @@ pub(super) fn change(command: &Command, mount: &Mount, base: Attributes) -> Resu
         ));
     }
     let Some(options) = &mount.options else {
-        return Ok(Change { all: base, ..Change::default() });
+        return Ok(Change::of(base));
     };
     check(command, mount, options)?;
     let remount = mount.is_remount();

@@ -337,8 +337,7 @@ fn kept_apart(command: &Command, mount: &Mount) -> Result<Option<Step>, Error> {
     let proc = Path::new("/proc");
     let on = if mount.target.starts_with(proc) { proc } else { &mount.target };
     let all = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::NONE };
-    let words = "rprivate".to_owned();
-    let change = Change { data: Vec::new(), all, top: Attributes::NONE, copy_up: false, words };
+    let change = Change { words: "rprivate".to_owned(), ..Change::of(all) };
     Ok(Some(Step::Remount { at: path("a mount point", on)?, change }))
 }
 
@@ -377,12 +376,11 @@ fn dev(
 ) -> Result<(), Error> {
     // It covers itself.
     sources.cover(base);
-    let with = |all| Change { all, ..Change::default() };
     let (source, create) = (tmpfs(0o755, None)?, command.create);
-    steps.push(Step::Mount { source, change: with(Attributes::set(NOSUID | NODEV)), target, create });
+    steps.push(Step::Mount { source, change: Change::of(Attributes::set(NOSUID | NODEV)), target, create });
     let mut mount = |source, all, name: &str| -> Result<(), Error> {
         let target = path("a mount point", &below(base, name))?;
-        steps.push(Step::Mount { source, change: with(all), target, create: Create::Own });
+        steps.push(Step::Mount { source, change: Change::of(all), target, create: Create::Own });
         Ok(())
     };
     for (name, (major, minor)) in DEVICES {

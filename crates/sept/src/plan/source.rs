@@ -22,6 +22,13 @@ pub struct Change {
     pub words: String,
 }
 
+impl Change {
+    /// These attributes, of all mounts, and nothing else.
+    pub(crate) const fn of(all: Attributes) -> Self {
+        Self { data: Vec::new(), all, top: Attributes::NONE, copy_up: false, words: String::new() }
+    }
+}
+
 /// Whether a source is named by a descriptor, or lies below one.
 pub(crate) fn is_of_descriptor(path: &CStr) -> bool {
     [b"/proc/self/fd/".as_slice(), b"/dev/fd/"].iter().any(|dir| path.to_bytes().starts_with(dir))

@@ -288,7 +288,7 @@ pub(crate) fn socket_namespace(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno>
     ioctl_fd(socket, 0x894c)
 }
 
-/// setns(2): by a namespace's file, or by a pidfd (Linux 5.8).
+/// setns(2), by a namespace's file.
 pub(crate) fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
     // SAFETY: numbers only.
     let answer = unsafe { syscall(libc::SYS_setns, [fd.as_raw_fd() as usize, flags as usize, 0, 0, 0, 0]) };
@@ -571,21 +571,18 @@ pub(crate) enum Change {
 
 /// wait4(2) for one child, whatever its exit signal. One that is gone already is fine.
 pub(crate) fn collect(pid: i32) {
-    loop {
-        // SAFETY: the addresses are null, for which the kernel writes nothing.
-        let answer = unsafe { syscall(libc::SYS_wait4, [pid as usize, 0, libc::__WALL as usize, 0, 0, 0]) };
-        if check(answer) != Err(Errno::INTR) {
-            return;
-        }
-    }
+    while wait4(pid, 0) == Err(Errno::INTR) {}
 }
 
 /// The same, if that child has ended. False if not.
 pub(crate) fn try_collect(pid: i32) -> bool {
-    let options = libc::__WALL | libc::WNOHANG;
+    !matches!(wait4(pid, libc::WNOHANG), Ok(0) | Err(Errno::INTR))
+}
+
+fn wait4(pid: i32, options: i32) -> Result<usize, Errno> {
+    let options = libc::__WALL | options;
     // SAFETY: the addresses are null, for which the kernel writes nothing.
-    let answer = unsafe { syscall(libc::SYS_wait4, [pid as usize, 0, options as usize, 0, 0, 0]) };
-    !matches!(check(answer), Ok(0) | Err(Errno::INTR))
+    check(unsafe { syscall(libc::SYS_wait4, [pid as usize, 0, options as usize, 0, 0, 0]) })
 }
 
 /// waitid(2) on a pidfd (Linux 5.4), whatever its exit signal, with the usage of wait4(2).

@@ -21,16 +21,15 @@ const EMPTY: Change = only(attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::RDO
 const READ_ONLY: Change = only(attr::RDONLY);
 /// Where no device file of the tree works, this one does.
 const DEVICE: Change = only(attr::NOSUID | attr::NOEXEC | attr::RDONLY);
-const WORKING_DEVICE: Change =
-    with(Attributes { set: attr::NOSUID | attr::NOEXEC | attr::RDONLY, clear: attr::NODEV, propagation: 0 });
+const WORKING_DEVICE: Change = Change::of(Attributes {
+    set: attr::NOSUID | attr::NOEXEC | attr::RDONLY,
+    clear: attr::NODEV,
+    propagation: 0,
+});
 const NULL: Device = Device { kind: DeviceType::Character, major: 1, minor: 3, mode: 0o666, uid: 0, gid: 0 };
 
 const fn only(set: u64) -> Change {
-    with(Attributes::set(set))
-}
-
-const fn with(all: Attributes) -> Change {
-    Change { data: Vec::new(), all, top: Attributes::NONE, copy_up: false, words: String::new() }
+    Change::of(Attributes::set(set))
 }
 
 impl Child<'_> {

@@ -14,19 +14,13 @@ use super::copy;
 use super::files::fill;
 use super::place::PATH_MAX;
 use super::{Child, Maker, Result};
-use crate::host::common::PROC_SUPER_MAGIC;
+use crate::host::common::has_proc;
 use crate::mount::{Create, Device, DeviceType};
 use crate::plan::step::{Change, IdMapped, Source, UpperDir, is_of_descriptor};
 use crate::sys::{self, Attributes, Reach, attr};
 
 /// What a tmpfs has that only holds files for another mount.
-const PLAIN: Change = Change {
-    data: Vec::new(),
-    all: Attributes::set(attr::NOSUID | attr::NODEV),
-    top: Attributes::NONE,
-    copy_up: false,
-    words: String::new(),
-};
+const PLAIN: Change = Change::of(Attributes::set(attr::NOSUID | attr::NODEV));
 
 impl Child<'_> {
     /// `from` is the descriptor of a [`Source::Data`].
@@ -470,10 +464,7 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
 
 /// What is named by a descriptor is found by way of /proc: that must be procfs, and not what the line has bound over it.
 fn verify_proc() -> Result {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::open(c"/proc", flags, Mode::empty())?;
-    let is = rustix::fs::fstatfs(&proc)?.f_type as u64 == PROC_SUPER_MAGIC;
-    if is { Ok(()) } else { Err(Errno::REMOTE) }
+    if has_proc() { Ok(()) } else { Err(Errno::REMOTE) }
 }
 
 /// `/proc/self/fd/N` and what is below, written by hand: nothing here may allocate.
