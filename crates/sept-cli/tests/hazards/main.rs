@@ -6,6 +6,7 @@
 //! | the runtime overwritten through /proc/self/exe (CVE-2019-5736) | `executable`: the_executable_cannot_be_overwritten…, who_starts_a_program_of_another_root…; enter.rs: nobody_inside_can_open_who_enters |
 //! | leaked descriptors, working directories of outside (CVE-2024-21626, CVE-2016-9962) | `descriptors`; cli.rs: only_asked_for_descriptors_stay_open |
 //! | the caller's directory, below what is mounted or by a name that leads elsewhere; the old root above the new one | `directory` |
+//! | a guard for what a later mount covers | `through`: nothing_guards_what_is_covered, cgroups_below_a_new_root… |
 //! | the memory of a root caller in the hands of the user that its child becomes | crates/sept/tests/process.rs: who_becomes_another_user… |
 //! | ptrace during set-up, copies with rights (CVE-2016-9962, CVE-2026-41163) | `executable`: who_comes_in_is_not_to_be_traced, copies_with_rights_of_their_own_refuse; `end` |
 //! | links for mount points, their parents, /proc, /dev, /sys, swapped meanwhile (CVE-2021-30465 and its kin) | `files`: links_in_a_root…, mount_points_that_turn_into_links…, a_mode_is_changed_through_no_link |

@@ -366,3 +366,84 @@ fn a_mount_that_was_moved_takes_nothing_that_is_meant_for_the_root() {
     assert_eq!(came, 0, "what was meant for the root is in what is bound");
     assert!(!outcomes.contains(&0), "both happened: {outcomes:?}");
 }
+
+/// What is done to a mount that a later one covers guards nothing, and must not be taken for done.
+#[test]
+fn nothing_guards_what_is_covered() {
+    let scratch = Scratch::new();
+    let (one, two, at) = (scratch.path("one"), scratch.path("two"), scratch.path("at"));
+    for dir in [&one, &two, &at, &format!("{one}/deep"), &format!("{two}/deep")] {
+        std::fs::create_dir(dir).expect("a directory can be made");
+    }
+    for file in [&format!("{one}/secret"), &format!("{two}/secret"), &format!("{at}/secret")] {
+        std::fs::write(file, format!("{file}\n")).expect("a file can be made");
+    }
+    std::os::unix::fs::symlink(&at, scratch.path("link")).expect("a link can be made");
+    let secret = format!("{at}/secret");
+    let seen = |options: &[&str]| {
+        let output =
+            run(&[options, &["sh", "-c", &format!("cat {secret}; touch {at}/new && rm {at}/new")]].concat());
+        (output.status.code(), printed(&output), stderr(&output))
+    };
+    for alias in [format!("{one}/../at"), scratch.path("link")] {
+        let covered = ["--bind", &one, &at, "--bind", &two, &alias];
+        assert_eq!(seen(&covered).1, format!("{two}/secret\n"), "{alias}: the later one is seen");
+        for guard in [
+            ["--mask", &secret].as_slice(),
+            &["--mask-try", &secret],
+            &["--remount-ro", &at],
+            &["--ro-bind", "/dev/null", &secret],
+            &["--tmpfs", &format!("{at}/deep")],
+        ] {
+            let (code, shown, said) = seen(&[covered.as_slice(), guard].concat());
+            assert_eq!((code, shown.as_str()), (Some(125), ""), "{alias} {guard:?}: {said}");
+            assert!(said.contains("a later mount covers that"), "{said}");
+        }
+    }
+    // A new root covers all: what stands after it is for that.
+    let rooted = ["--bind", &one, &at, "--bind", "/", "/"];
+    assert_eq!(seen(&rooted).1, format!("{secret}\n"));
+    let (_, shown, said) = seen(&[rooted.as_slice(), &["--mask", &secret]].concat());
+    assert_eq!(shown, "", "{said}");
+    let (code, _, said) = seen(&[rooted.as_slice(), &["--remount-ro", &at]].concat());
+    assert_eq!(code, Some(125), "it is no mount point there: {said}");
+    assert!(said.contains("is no mount point"), "{said}");
+}
+
+/// The cgroups are guarded where they are seen.
+#[test]
+fn cgroups_below_a_new_root_are_guarded() {
+    let test = "cgroups_below_a_new_root_are_guarded";
+    if !need_root(test, "it takes the right to make cgroups") {
+        return;
+    }
+    let script = "find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs | while read file; do
+        test -w $file && echo writable; done | sort -u; test -d /sys/fs/cgroup && echo there";
+    let covered = ["--tmpfs", "/sys", "--dev-bind", "/", "/"];
+    let seen =
+        |options: &[&str]| stdout(&run(&[covered.as_slice(), options, &["sh", "-c", script]].concat()));
+    assert_eq!(seen(&[]), "writable\nthere", "without limits it is as it was bound");
+    assert_eq!(seen(&["--pids", "50"]), "there");
+}
+
+/// A link in what is bound, left there by an earlier command.
+#[test]
+fn a_link_leads_out_of_no_bind() {
+    let scratch = Scratch::new();
+    let (bound, other) = (scratch.path("bound"), scratch.path("other"));
+    for dir in [&bound, &other] {
+        std::fs::create_dir(dir).expect("a directory can be made");
+    }
+    std::fs::write(format!("{other}/file"), "other\n").expect("a file can be made");
+    std::os::unix::fs::symlink(&other, format!("{bound}/out")).expect("a link can be made");
+    let out = format!("{bound}/out");
+    let line = |options: &[&str]| {
+        run(&[&["--bind", &bound, &bound], options, &["cat", &format!("{other}/file")]].concat())
+    };
+    assert_eq!(stdout(&line(&[])), "other");
+    for options in [["--tmpfs", &out].as_slice(), &["--bind", &bound, &out], &["--mask", &out]] {
+        let output = line(options);
+        assert_eq!(output.status.code(), Some(125), "{options:?}: {}", printed(&output));
+        assert!(stderr(&output).contains("a link on the way leads out"), "{}", stderr(&output));
+    }
+}

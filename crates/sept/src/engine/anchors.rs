@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, AtomicU32};
 
 use crate::plan::Plan;
 use crate::plan::step::{Source, Step, UpperDir};
@@ -26,6 +26,8 @@ pub(crate) struct Anchors {
     of_rule: Vec<Option<Anchor>>,
     /// For each step the descriptor of what it has mounted, once it has.
     mounts: Vec<AtomicI32>,
+    /// And after how many mounts that may cover it it was last seen at its path.
+    seen: Vec<AtomicU32>,
     /// Whether the root may be somebody's who has laid links in it.
     pub(super) foreign_root: bool,
 }
@@ -41,19 +43,25 @@ impl Anchors {
             let Some(path) = place(step) else { continue };
             of_step[at] = mounted.last_above(as_path(path));
             if matches!(step, Step::Mount { .. }) {
-                mounted.steps.insert(as_path(path), at);
+                mounted.add(as_path(path), at);
             }
         }
         let mut mounts: Vec<_> = plan.steps.iter().map(|_| AtomicI32::new(UNWANTED)).collect();
         for (mount, _) in of_step.iter().chain(&of_rule).flatten() {
             mounts[*mount] = AtomicI32::new(WANTED);
         }
-        Self { of_step, of_rule, mounts, foreign_root: plan.steps.iter().any(brings_a_root) }
+        let seen = plan.steps.iter().map(|_| AtomicU32::new(0)).collect();
+        Self { of_step, of_rule, mounts, seen, foreign_root: plan.steps.iter().any(brings_a_root) }
     }
 
     /// Where the descriptor of what a step mounts is kept.
     pub(super) fn of_mount(&self, step: usize) -> Option<&AtomicI32> {
         self.mounts.get(step)
+    }
+
+    /// After how many such mounts what a step has mounted was last seen at its path.
+    pub(super) fn seen(&self, step: usize) -> Option<&AtomicU32> {
+        self.seen.get(step)
     }
 
     pub(super) fn of_step(&self, step: usize) -> Option<Anchor> {
@@ -113,6 +121,15 @@ struct Mounted<'p> {
 }
 
 impl<'p> Mounted<'p> {
+    fn add(&mut self, path: &'p Path, at: usize) {
+        // A new root covers all.
+        if path.parent().is_none() {
+            *self = Self::default();
+        } else {
+            self.steps.insert(path, at);
+        }
+    }
+
     /// What was mounted last at or above a path, but on the root.
     fn last_above(&mut self, path: &'p Path) -> Option<Anchor> {
         let parent = path.parent()?;
@@ -153,7 +170,7 @@ mod tests {
         let mut mounted = Mounted::default();
         let mut after = |at: usize, path: &'static str| {
             let found = mounted.last_above(Path::new(path));
-            mounted.steps.insert(Path::new(path), at);
+            mounted.add(Path::new(path), at);
             found
         };
         assert_eq!(after(1, "/a"), None);
@@ -165,5 +182,7 @@ mod tests {
         assert_eq!(after(7, "/ab"), None, "a name that begins alike");
         assert_eq!(after(8, "/a//d/"), Some((5, 2)));
         assert_eq!(after(9, "/"), None);
+        assert_eq!(after(10, "/a/b/z"), None, "a new root covers all");
+        assert_eq!(after(11, "/a/b/z/w"), Some((10, 6)));
     }
 }

@@ -4,6 +4,7 @@
 //! the memory is the caller's. `errno` is the caller's, too: rustix and `sys` leave it alone.
 #![allow(unsafe_code)]
 
+mod anchored;
 mod copy;
 mod files;
 mod filters;
@@ -27,7 +28,6 @@ use rustix::process::{DumpableBehavior, WaitOptions};
 use rustix::thread::futex;
 use rustix::thread::{Gid, Uid};
 
-use crate::engine::anchors::{Anchor, WANTED};
 use crate::engine::cgroup;
 use crate::engine::listener::Passage;
 use crate::engine::net::{self, NetMaker};
@@ -50,6 +50,8 @@ struct Child<'a> {
     root: Option<OwnedFd>,
     /// The directory of the last mount point.
     near: Option<place::Near>,
+    /// How many mounts were placed where they may cover an earlier one.
+    by_name: u32,
     /// The device numbers of tmpfs that this child mounted.
     own: [u64; MOST_OWN],
     own_count: usize,
@@ -180,6 +182,7 @@ impl<'a> Child<'a> {
             maker,
             root: None,
             near: None,
+            by_name: 0,
             own: [0; MOST_OWN],
             own_count: 0,
             at_root: false,
@@ -444,23 +447,6 @@ impl<'a> Child<'a> {
     /// The number of this step.
     fn at(&self) -> usize {
         self.prepared.control.step.load(Acquire) as usize
-    }
-
-    /// What an earlier step has mounted, and what of a path is below it.
-    fn anchored<'p>(&self, anchor: Anchor, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
-        let (mount, rest) = self.prepared.anchors.below(anchor, path)?;
-        let fd = mount.load(Acquire);
-        // SAFETY: `keep` gave it up, and nothing closes it but exec.
-        (fd >= 0).then(|| (unsafe { BorrowedFd::borrow_raw(fd) }, rest))
-    }
-
-    /// Keeps what this step has mounted, if a later one works below it.
-    fn keep(&self, mount: OwnedFd) {
-        if let Some(kept) = self.prepared.anchors.of_mount(self.at())
-            && kept.load(Acquire) == WANTED
-        {
-            kept.store(mount.into_raw_fd(), Release);
-        }
     }
 
     fn write_proc(&self, file: &CStr, content: &[u8]) -> Result {

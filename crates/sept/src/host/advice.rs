@@ -332,6 +332,10 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             format!("there is no {} inside", shown(at)),
             format!("see how it is written; if it need not be there: --mask-try {}", shown(at)),
         ),
+        Step::RemountReadOnly(at) if errno == libc::EINVAL => Advice::new(
+            format!("{} is no mount point", shown(at)),
+            format!("make it one that can only be read: --ro-bind {0} {0}", shown(at)),
+        ),
         Step::RemountReadOnly(at) if matches!(errno, libc::ENOENT | libc::ENOTDIR) => Advice::new(
             format!("there is no {} inside", shown(at)),
             "see how it is written; it is a path inside, from the root on",
@@ -531,8 +535,8 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             if errno == libc::EXDEV =>
         {
             Advice::new(
-                "a link on the way leads out of what was mounted before, or into it; in a root of another's it is not followed there",
-                "name the place itself, without the link",
+                "a link on the way leads out of what was mounted before, or into it, and is not followed there; or a later mount covers that",
+                "name the place itself, without the link; and mount what covers another first",
             )
         }
         Step::Mask { at, .. } if errno == libc::EINVAL => Advice::new(

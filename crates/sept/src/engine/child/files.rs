@@ -10,7 +10,6 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use super::mounts::{attach, new_fs, open_tree_at};
 use super::place::{PATH_MAX, or_root, split};
 use super::{Child, Result};
-use crate::engine::anchors::Anchor;
 use crate::mount::{Create, Device, DeviceType, Propagation};
 use crate::plan;
 use crate::plan::step::{Change, Restriction, Step};
@@ -113,6 +112,7 @@ impl Child<'_> {
             found => found?,
         };
         let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
+        self.placed(at);
         self.near = None;
         // By a link: what is mounted there is gone with the old root.
         if self.is_root(place.as_fd())? {
@@ -131,11 +131,11 @@ impl Child<'_> {
     }
 
     pub(super) fn read_only(&mut self, at: &CStr) -> Result {
-        let found = self.open_below(self.anchor(), at, OFlags::PATH).unwrap_or_else(|| self.resolve(at));
-        let place = match found {
+        let place = match self.resolve(at) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             found => found?,
         };
+        self.placed(at);
         self.near = None;
         let tree = self.open_changed(place.as_fd(), c"", &READ_ONLY, Reach::Tree)?;
         attach(tree.as_fd(), place.as_fd())?;
@@ -162,28 +162,9 @@ impl Child<'_> {
         self.open_anchored(self.anchor(), path, flags)
     }
 
-    /// The same, from what an earlier step has mounted above it.
-    pub(super) fn open_anchored(
-        &mut self,
-        anchor: Option<Anchor>,
-        path: &CStr,
-        flags: OFlags,
-    ) -> Result<OwnedFd> {
-        let foreign = self.prepared.anchors.foreign_root;
-        match self.open_below(anchor, path, flags) {
-            // A link leads out of that mount, and in a root of the caller's own to where it says.
-            Some(Err(Errno::XDEV)) if !foreign => {
-                open_under(self.root()?, path, flags, ResolveFlags::IN_ROOT)
-            }
-            Some(answer) => answer,
-            None if foreign => self.open_in_foreign_root(path, flags),
-            None => open_under(self.root()?, path, flags, ResolveFlags::IN_ROOT),
-        }
-    }
-
     /// By links on the mount of the root alone, or by mounts and no link: by both at once a path could lead into what the line has
     /// mounted elsewhere, and what is meant for the root would be done there.
-    fn open_in_foreign_root(&mut self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    pub(super) fn open_in_foreign_root(&mut self, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
         let root = self.root()?;
         match open_under(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_XDEV) {
             Err(Errno::XDEV) => {
@@ -237,21 +218,6 @@ impl Child<'_> {
             }
         }
         Ok(false)
-    }
-
-    /// That of this step's path.
-    pub(super) fn anchor(&self) -> Option<Anchor> {
-        self.prepared.anchors.of_step(self.at())
-    }
-
-    /// In what an earlier step has mounted above it, if one has, and nowhere else.
-    fn open_below(&self, anchor: Option<Anchor>, path: &CStr, flags: OFlags) -> Option<Result<OwnedFd>> {
-        let (mount, rest) = self.anchored(anchor?, path)?;
-        // Of a file there is no `.`.
-        if rest == c"." && flags == OFlags::PATH {
-            return Some(rustix::io::fcntl_dupfd_cloexec(mount, 0));
-        }
-        Some(open_under(mount, rest, flags, ResolveFlags::BENEATH))
     }
 
     pub(super) fn load_interpreter(&mut self, file: &CStr, line: &CStr) -> Result {
@@ -314,7 +280,12 @@ fn go_to(dir: &CStr) -> Result {
 }
 
 /// EAGAIN comes from renames meanwhile.
-fn open_under(from: BorrowedFd<'_>, path: &CStr, flags: OFlags, within: ResolveFlags) -> Result<OwnedFd> {
+pub(super) fn open_under(
+    from: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    within: ResolveFlags,
+) -> Result<OwnedFd> {
     let resolve = within | ResolveFlags::NO_MAGICLINKS;
     for _ in 0..64 {
         match rustix::fs::openat2(from, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {

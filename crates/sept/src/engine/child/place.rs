@@ -63,6 +63,7 @@ impl Child<'_> {
     /// Attaches a mount at a path inside; its mount point is made if it is missing, and may be.
     pub(super) fn put(&mut self, mount: BorrowedFd<'_>, target: &CStr, create: Create) -> Result {
         let (path, name) = split(target)?;
+        self.placed(target);
         // Over an earlier mount, and nowhere else.
         let over = self
             .anchor()
