@@ -1,10 +1,14 @@
 //! The options that take rights away: capabilities, Landlock, limits.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
 use sept::{
-    Capabilities, CapabilitySet, Command, Host, Landlock, Layer, Namespace, Namespaces, PathAccess,
-    PortAccess, Resource, Rlimit, Scope,
+    Below, Capabilities, CapabilitySet, Command, Host, Landlock, Layer, Mount, Namespace, Namespaces,
+    PathAccess, PortAccess, Resource, Rlimit, Scope,
 };
 
 use crate::failure::Failure;
@@ -159,7 +163,12 @@ pub fn apply(
         let refused = !request.if_possible.contains(&Layer::Seccomp)
             && request.seccomp.iter().any(|name| matches!(name.to_str(), Some("default" | "strict")));
         if !refused && !left.contains(CapabilitySet::SYS_ADMIN) {
-            command.refuse_cgroup_namespaces();
+            // Without a user namespace of its own nobody there can make any other.
+            if can_move_mounts(request, host) {
+                command.refuse_user_namespaces();
+            } else {
+                command.refuse_cgroup_namespaces();
+            }
         }
     }
     if !request.capabilities.is_empty() {
@@ -229,6 +238,51 @@ fn holds(request: &Request, set: Namespaces) -> bool {
     let arranged = request.arranges_files() || request.limits.is_asked();
     let joined = request.join.iter().any(|(kind, _)| *kind == Namespace::User);
     arranged && (set.contains(Namespace::User) || joined)
+}
+
+/// Whether the command could move aside what hides something from it, or keeps it from writing. Landlock lets nobody mount that it keeps
+/// from files.
+fn can_move_mounts(request: &Request, host: &Host) -> bool {
+    if !request.landlock.paths.is_empty() && !request.if_possible.contains(&Layer::Landlock) {
+        return false;
+    }
+    let below = match &request.root {
+        _ if request.read_only => Below::ReadOnly,
+        Some(dir) if dir != Path::new("/") => Below::Image,
+        _ => Below::Host,
+    };
+    // Whose files are whose is not asked for each of them.
+    let is_many = host.uid == 0 || request.map_auto || !request.map_users.is_empty();
+    // Many lie side by side.
+    let mut resolved = Last::default();
+    let resolve = |dir: &Path| match below {
+        Below::Image => dir.to_owned(),
+        _ => resolved.or(dir, |dir| fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned())),
+    };
+    let mut asked = Last::default();
+    let may_write = |dir: &Path| is_many || asked.or(dir, |dir| may_write(dir, host.uid));
+    Mount::can_be_moved_aside(&request.mounts, below, resolve, may_write)
+}
+
+/// What was found for the directory that was asked about last.
+#[derive(Default)]
+struct Last<T>(Option<(PathBuf, T)>);
+
+impl<T: Clone> Last<T> {
+    fn or(&mut self, dir: &Path, find: impl FnOnce(&Path) -> T) -> T {
+        match &self.0 {
+            Some((known, found)) if known == dir => found.clone(),
+            _ => self.0.insert((dir.to_owned(), find(dir))).1.clone(),
+        }
+    }
+}
+
+/// Whether this user can, or may allow itself to; what is not there can be made by nobody else.
+fn may_write(dir: &Path, user: u32) -> bool {
+    match fs::metadata(dir) {
+        Ok(there) => there.uid() == user || rustix::fs::access(dir, Access::WRITE_OK).is_ok(),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
 }
 
 /// Whether set-up has CAP_SYS_ADMIN where the command will be.

@@ -288,8 +288,10 @@ fn propagation_is_set_for_one_mount_or_all_below() {
     let tags = |words: &str, propagation: &str| {
         // Shared in the namespace around, whatever the host has.
         let sept = common::path();
-        let line = ["--propagation", "shared", "--tmpfs", &inner, &sept, "run", "--propagation", propagation];
-        let line = [line.as_slice(), &["--options", words, "--bind", &outer, "/mnt"]].concat();
+        // And with the right to mount: else who hides what may be renamed refuses namespaces.
+        let around = ["--propagation", "shared", "--tmpfs", &inner, "--cap-add", "sys_admin", &sept, "run"];
+        let within = ["--propagation", propagation, "--options", words, "--bind", &outer, "/mnt"];
+        let line = [around.as_slice(), &within].concat();
         let of = |point| {
             let tags = mountinfo(&line, point).pop().expect("it is mounted")[1].clone();
             tags.split(' ').filter_map(|tag| tag.split(':').next()).collect::<Vec<_>>().join(" ")

@@ -129,6 +129,7 @@ pub struct Command {
     pub(crate) no_new_privs: bool,
     pub(crate) refuse_terminal_injection: bool,
     pub(crate) refuse_cgroup_namespaces: bool,
+    pub(crate) refuse_user_namespaces: bool,
     /// Whether filters refuse what goes around Landlock: until filters are given up.
     pub(crate) guards_landlock: bool,
     pub(crate) keep: Option<Vec<RawFd>>,
@@ -202,6 +203,7 @@ impl Command {
             no_new_privs: false,
             refuse_terminal_injection: false,
             refuse_cgroup_namespaces: false,
+            refuse_user_namespaces: false,
             guards_landlock: true,
             keep: None,
             init: false,
@@ -640,6 +642,13 @@ impl Command {
     /// [`no_new_privs`](Self::no_new_privs) or CAP_SYS_ADMIN, as a new user namespace gives it.
     pub fn refuse_cgroup_namespaces(&mut self) -> &mut Self {
         self.refuse_cgroup_namespaces = true;
+        self
+    }
+
+    /// Refuses new user namespaces to the command, by a filter as above: in one of its own, with a mount namespace, it could rename
+    /// what is a mount point here, and get at what that hides ([`Mount::can_be_moved_aside`]).
+    pub fn refuse_user_namespaces(&mut self) -> &mut Self {
+        self.refuse_user_namespaces = true;
         self
     }
 

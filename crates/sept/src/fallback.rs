@@ -124,9 +124,13 @@ impl Command {
         match layer {
             Layer::Landlock => self.landlock.is_empty(),
             Layer::Seccomp => {
-                let small =
-                    self.guards_landlock || self.refuse_terminal_injection || self.refuse_cgroup_namespaces;
-                self.filters.is_empty() && !small
+                let small = [
+                    self.guards_landlock,
+                    self.refuse_terminal_injection,
+                    self.refuse_cgroup_namespaces,
+                    self.refuse_user_namespaces,
+                ];
+                self.filters.is_empty() && !small.contains(&true)
             }
             Layer::Keyring => !self.new_keyring,
             Layer::CoreScheduling => !self.core_scheduling,
@@ -164,7 +168,8 @@ impl Command {
             Layer::Seccomp => {
                 let instead = self.without_filters();
                 self.filters.clear();
-                (self.refuse_terminal_injection, self.refuse_cgroup_namespaces) = (false, false);
+                self.refuse_terminal_injection = false;
+                (self.refuse_cgroup_namespaces, self.refuse_user_namespaces) = (false, false);
                 self.guards_landlock = false;
                 self.record(layer, why, &instead)
             }

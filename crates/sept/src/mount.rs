@@ -1,5 +1,6 @@
 //! What can be mounted inside: pure data, in the words of mount(8).
 
+mod aside;
 mod options;
 
 use std::ffi::{OsStr, OsString};
@@ -9,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::id_map::IdRange;
 
+pub use aside::Below;
 pub use options::MountOptions;
 pub(crate) use options::{Bind, IdMap, Ids};
 

@@ -17,7 +17,7 @@
 //! | groups dropped in a user namespace (CVE-2014-8989, CVE-2018-7169) | `rights`: a_group_that_is_denied_stays_denied |
 //! | wrong capability sets (CVE-2022-29162, CVE-2022-27650, CVE-2026-30892) | `rights`: capability_sets_are_empty_where…; confine.rs, parity.rs |
 //! | cgroup escape (CVE-2022-0492, CVE-2023-25809) | `cgroups` |
-//! | a read-only bind that is not recursive; one that can be undone | `files`: a_read_only_bind_is…, what_is_read_only_or_masked_stays_so; `rights`: who_enters_is_not_taken_over… |
+//! | a read-only bind that is not recursive; one that can be undone | `files`: a_read_only_bind_is…, what_is_read_only_or_masked_stays_so, what_hides_a_file_can_not_be_left_behind; `rights`: who_enters_is_not_taken_over… |
 //! | a window between bind and remount (CVE-2026-53612) | `files`: no_mount_is_made_first_and_restricted_afterwards |
 //! | seccomp: other ABIs, high halves, io_uring | `filters`; seccomp.rs: other_abis_are_no_way_around |
 //! | argument injection (CVE-2024-32462), helpers of the caller's PATH | `arguments` |

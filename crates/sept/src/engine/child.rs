@@ -28,6 +28,7 @@ use rustix::process::{DumpableBehavior, WaitOptions};
 use rustix::thread::futex;
 use rustix::thread::{Gid, Uid};
 
+use crate::engine::anchors::Anchor;
 use crate::engine::cgroup;
 use crate::engine::listener::Passage;
 use crate::engine::net::{self, NetMaker};
@@ -447,6 +448,14 @@ impl<'a> Child<'a> {
     /// The number of this step.
     fn at(&self) -> usize {
         self.prepared.control.step.load(Acquire) as usize
+    }
+
+    /// What an earlier step has mounted, and what of a path is below it.
+    fn anchored<'p>(&self, anchor: Anchor, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
+        let (mount, rest) = self.prepared.anchors.below(anchor, path)?;
+        let fd = mount.load(Acquire);
+        // SAFETY: `keep` gave it up, and nothing closes it but exec.
+        (fd >= 0).then(|| (unsafe { BorrowedFd::borrow_raw(fd) }, rest))
     }
 
     fn write_proc(&self, file: &CStr, content: &[u8]) -> Result {

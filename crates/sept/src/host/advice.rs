@@ -107,9 +107,11 @@ fn user_namespace_refused() -> Advice {
         .is_ok_and(|status| status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2')));
     if filtered {
         return Advice::new(
-            "a seccomp filter is on this process, and it perhaps refuses new namespaces (as container engines' do)",
+            "a seccomp filter is on this process, and it perhaps refuses new namespaces, as container engines' do, and sept's where it hides \
+             files that could be renamed",
             "start the outer container with a seccomp profile that allows clone and unshare, or with more rights",
-        );
+        )
+        .or("let the sept around it give the right to mount: sept run --cap-add sys_admin …");
     }
     Advice {
         why: vec![

@@ -114,6 +114,7 @@ pub(crate) fn guards(command: &Command, landlock: &Landlock) -> impl Iterator<It
         (command.guards_landlock && landlock.confines_ports(), Guard::UnseenPorts),
         (command.refuse_terminal_injection, Guard::TerminalInjection),
         (command.refuse_cgroup_namespaces, Guard::CgroupNamespaces),
+        (command.refuse_user_namespaces, Guard::UserNamespaces),
     ];
     guards.into_iter().filter_map(|(is, guard)| is.then_some(guard))
 }

@@ -251,6 +251,8 @@ pub enum Guard {
     TerminalInjection,
     /// New cgroup namespaces.
     CgroupNamespaces,
+    /// New user namespaces.
+    UserNamespaces,
     /// The ways to a TCP port that Landlock does not see: MPTCP, SMC, TCP Fast Open, and io_uring, whose calls no filter sees.
     UnseenPorts,
     /// Setting the limits of other processes, prlimit(2), which can end them.
@@ -262,6 +264,7 @@ impl fmt::Display for Guard {
         f.write_str(match self {
             Self::TerminalInjection => "terminal injection (TIOCSTI)",
             Self::CgroupNamespaces => "new cgroup namespaces",
+            Self::UserNamespaces => "new user namespaces",
             Self::OthersLimits => "setting limits of other processes",
             Self::UnseenPorts => "what Landlock does not see of TCP (MPTCP, SMC, Fast Open, io_uring)",
         })

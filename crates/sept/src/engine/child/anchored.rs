@@ -1,7 +1,7 @@
 //! Work below what an earlier step has mounted: from that mount, and only where that is what the command will see there.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use rustix::fs::{OFlags, ResolveFlags};
@@ -17,14 +17,6 @@ impl Child<'_> {
     /// That of this step's path.
     pub(super) fn anchor(&self) -> Option<Anchor> {
         self.prepared.anchors.of_step(self.at())
-    }
-
-    /// What an earlier step has mounted, and what of a path is below it.
-    pub(super) fn anchored<'p>(&self, anchor: Anchor, path: &'p CStr) -> Option<(BorrowedFd<'_>, &'p CStr)> {
-        let (mount, rest) = self.prepared.anchors.below(anchor, path)?;
-        let fd = mount.load(Acquire);
-        // SAFETY: `keep` gave it up, and nothing closes it but exec.
-        (fd >= 0).then(|| (unsafe { BorrowedFd::borrow_raw(fd) }, rest))
     }
 
     /// Keeps what this step has mounted, if a later one works below it.

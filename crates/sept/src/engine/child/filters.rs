@@ -7,6 +7,7 @@ pub(super) fn of(guard: Guard) -> &'static [Instruction] {
     match guard {
         Guard::TerminalInjection => &TERMINAL,
         Guard::CgroupNamespaces => &CGROUPS,
+        Guard::UserNamespaces => &USERS,
         Guard::UnseenPorts => &PORTS,
         Guard::OthersLimits => &LIMITS,
     }
@@ -144,34 +145,38 @@ const CLONE3: u32 = libc::SYS_clone3 as u32;
 /// x32 has the numbers of x86_64, and this bit.
 const X32: u32 = 0x4000_0000;
 
-/// Refuses new cgroup namespaces: clone and unshare with CLONE_NEWCGROUP by EPERM; and by ENOSYS clone3, whose flags a
-/// filter can't see, so that callers fall back to clone.
-static CGROUPS: [Instruction; length(CGROUP_LINES)] = assemble(CGROUP_LINES);
-const CGROUP_LINES: &[Line] = &[
-    Load(ABI),
-    IfEqual(OWN_ABI, Label::Look),
-    // Every other ABI.
-    Load(NUMBER),
-    IfEqual(CLONE3, Label::NoCall),
-    IfEqual(OTHER_CLONE, Label::Flags),
-    IfEqual(OTHER_UNSHARE, Label::Flags),
-    Allow,
-    Here(Label::Look),
-    Load(NUMBER),
-    And(!X32),
-    IfEqual(CLONE3, Label::NoCall),
-    IfEqual(libc::SYS_clone as u32, Label::Flags),
-    IfEqual(libc::SYS_unshare as u32, Label::Flags),
-    Allow,
-    Here(Label::Flags),
-    Load(FIRST_ARGUMENT),
-    IfAnyOf(libc::CLONE_NEWCGROUP as u32, Label::Refuse),
-    Allow,
-    Here(Label::Refuse),
-    Fail(libc::EPERM),
-    Here(Label::NoCall),
-    Fail(libc::ENOSYS),
-];
+/// Refuse new cgroup namespaces, or user namespaces: clone and unshare with that flag by EPERM; and by ENOSYS clone3, whose
+/// flags a filter can't see, so that callers fall back to clone.
+static CGROUPS: [Instruction; NAMESPACE_LENGTH] = assemble(&namespace_lines(libc::CLONE_NEWCGROUP));
+static USERS: [Instruction; NAMESPACE_LENGTH] = assemble(&namespace_lines(libc::CLONE_NEWUSER));
+const NAMESPACE_LENGTH: usize = length(&namespace_lines(0));
+const fn namespace_lines(flag: i32) -> [Line; 22] {
+    [
+        Load(ABI),
+        IfEqual(OWN_ABI, Label::Look),
+        // Every other ABI.
+        Load(NUMBER),
+        IfEqual(CLONE3, Label::NoCall),
+        IfEqual(OTHER_CLONE, Label::Flags),
+        IfEqual(OTHER_UNSHARE, Label::Flags),
+        Allow,
+        Here(Label::Look),
+        Load(NUMBER),
+        And(!X32),
+        IfEqual(CLONE3, Label::NoCall),
+        IfEqual(libc::SYS_clone as u32, Label::Flags),
+        IfEqual(libc::SYS_unshare as u32, Label::Flags),
+        Allow,
+        Here(Label::Flags),
+        Load(FIRST_ARGUMENT),
+        IfAnyOf(flag as u32, Label::Refuse),
+        Allow,
+        Here(Label::Refuse),
+        Fail(libc::EPERM),
+        Here(Label::NoCall),
+        Fail(libc::ENOSYS),
+    ]
+}
 
 /// prlimit64 of the 32-bit ABI.
 const OTHER_PRLIMIT: u32 = if cfg!(target_arch = "x86_64") { 340 } else { 369 };
