@@ -1,12 +1,12 @@
 //! `sept enter`: joins what is there.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::process::PidfdGetfdFlags;
 use sept::{Command, Host, Namespace, NamespaceFile, Namespaces, Target};
 
@@ -216,7 +216,7 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
         command.join(target, kinds.iter());
     }
     ids(request, process, joined, &mut command)?;
-    directories(request, &needs, joined, &mut command)?;
+    let other_root = directories(request, &needs, joined, &mut command)?;
     if enter.follow_context {
         command.selinux_label(context(needs("follow-context")?)?);
     }
@@ -225,12 +225,14 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
     }
     if enter.env {
         let target = needs("env")?;
-        let own_files = joined.is_processes(Namespace::Mount) && joined.differs(Namespace::Mount)?
-            || matches!(enter.root, Some(OfTarget::Own));
-        if !own_files {
-            trust_environment(target)?;
-        }
-        environment(&target.read("environ")?, &mut command);
+        // Looked at afterwards: who is confined by then can't have been so less before, and come back.
+        let environ = target.read("environ")?;
+        let own_files = match &enter.root {
+            Some(_) => other_root,
+            None => joined.is_processes(Namespace::Mount) && joined.differs(Namespace::Mount)?,
+        };
+        trust_environment(target, joined, own_files)?;
+        environment(&environ, &mut command);
     }
     if enter.cgroup {
         command.join_cgroup(cgroup(needs("join-cgroup")?)?);
@@ -291,8 +293,8 @@ pub fn ids_inside(request: &Request, process: Option<&Target>) -> Result<(u32, u
     Ok((or_inside(request.uid, "uid_map", "Uid:")?, or_inside(request.gid, "gid_map", "Gid:")?))
 }
 
-/// The real, effective, saved and file system's id of a process, as seen from here.
-fn status_ids(process: &Target, field: &str) -> Result<Vec<u32>, Failure> {
+/// The numbers of a field of its status: the real, effective, saved and file system's id, say, as seen from here.
+fn status_numbers(process: &Target, field: &str) -> Result<Vec<u32>, Failure> {
     let status = String::from_utf8_lossy(&process.read("status")?).into_owned();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
     Ok(line.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect())
@@ -315,7 +317,7 @@ fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Fa
     if ranges.iter().any(|[inside, _, _]| *inside == 0) {
         return Ok(0);
     }
-    let own = status_ids(process, field)?.first().copied();
+    let own = status_numbers(process, field)?.first().copied();
     let inside = own.and_then(|own: u32| {
         ranges.iter().find_map(|[inside, outside, count]| {
             own.checked_sub(*outside).filter(|offset| offset < count).map(|offset| inside + offset)
@@ -327,22 +329,26 @@ fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Fa
     })
 }
 
+/// Whether the command gets TARGET's root, and that is not ours.
 fn directories<'a>(
     request: &Request,
     needs: &impl Fn(&str) -> Result<&'a Target, Failure>,
     joined: &Joined,
     command: &mut Command,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let enter = &request.enter;
     let open = |path: &Path| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty())
             .map_err(|errno| Failure::io(format!("cannot open {}", path.display()), &errno.into()))
     };
+    let mut other_root = false;
     match &enter.root {
         Some(OfTarget::Own) => {
             let target = needs("root")?;
-            command.chroot_to(target.directory("root")?, format!("that of {target}"));
+            let dir = target.directory("root")?;
+            other_root = is_other_root(dir.as_fd())?;
+            command.chroot_to(dir, format!("that of {target}"));
         }
         Some(OfTarget::Dir(dir)) => {
             command.chroot_to(open(dir)?, dir.display().to_string());
@@ -368,23 +374,55 @@ fn directories<'a>(
         }
         (None, None) => {}
     }
-    Ok(())
+    Ok(other_root)
 }
 
-/// The environment names programs and libraries (PATH, LD_PRELOAD), and they would be files of this side.
-fn trust_environment(target: &Target) -> Result<(), Failure> {
-    let own = Host::caller().uid;
-    let others = status_ids(target, "Uid:")?.into_iter().find(|id| *id != own);
-    let whose = match others {
-        Some(user) => format!("which belongs to user {user}"),
-        // Whoever has started a program with the set-user-ID bit has made its environment, and a confined one has made its own.
-        None if own == 0 => "which may be another's, whatever its ids".to_owned(),
-        None => return Ok(()),
+/// The environment names programs and libraries (PATH, LD_PRELOAD). Where they would be files of this side, or be run with rights of this
+/// side, it must be the caller's own.
+fn trust_environment(target: &Target, joined: &Joined, own_files: bool) -> Result<(), Failure> {
+    let (other_user, other_mounts) = (target.differs(Namespace::User)?, target.differs(Namespace::Mount)?);
+    let joins_user = joined.is_processes(Namespace::User);
+    if own_files && (joins_user || !other_user) {
+        return Ok(());
+    }
+    let whose = match (own_files, whose_environment(target, other_user || other_mounts)?) {
+        (true, _) => "which its user namespace is to confine".to_owned(),
+        (false, Some(whose)) => whose,
+        (false, None) => return Ok(()),
     };
     Err(Failure::usage(format!("--env takes the environment of {target}, {whose}"))
-        .why("it would choose which of this side's programs and libraries are run, with this side's rights")
-        .fix("join the mounts of TARGET, too: --mount, if it has its own; or take its root: --root")
+        .why("it would choose which programs and libraries are run, with this side's files or rights")
+        .fix("join all that TARGET has, its mounts and its user namespace among them: name no kinds, and no root of this side")
         .fix("leave it out, and set what is needed: env NAME=VALUE before sept"))
+}
+
+/// Who may have made it, if that may be another than the caller, or confined.
+fn whose_environment(target: &Target, apart: bool) -> Result<Option<String>, Failure> {
+    let own = Host::caller().uid;
+    if let Some(user) = status_numbers(target, "Uid:")?.into_iter().find(|id| *id != own) {
+        return Ok(Some(format!("which belongs to user {user}")));
+    }
+    // Whoever has started a program with the set-user-ID bit has made its environment.
+    if own == 0 {
+        return Ok(Some("which may be another's, whatever its ids".to_owned()));
+    }
+    let confined = ["NoNewPrivs:", "Seccomp:"].map(|field| status_numbers(target, field));
+    let is_confined = confined.into_iter().collect::<Result<Vec<_>, _>>()?.concat().iter().any(|is| *is != 0);
+    Ok((apart || is_confined).then(|| "which is confined, and has made it itself, perhaps".to_owned()))
+}
+
+/// Whether it is another directory than our root, or the same in another mount.
+fn is_other_root(dir: BorrowedFd<'_>) -> Result<bool, Failure> {
+    let failed = |errno: rustix::io::Errno| Failure::io("cannot look at the root of TARGET", &errno.into());
+    let place = |dir: BorrowedFd<'_>| {
+        let found = rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID);
+        found
+            .map(|found| (found.stx_dev_major, found.stx_dev_minor, found.stx_ino, found.stx_mnt_id))
+            .map_err(failed)
+    };
+    let own = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed)?;
+    Ok(place(dir)? != place(own.as_fd())?)
 }
 
 fn environment(environ: &[u8], command: &mut Command) {

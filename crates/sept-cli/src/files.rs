@@ -1,6 +1,7 @@
 //! The options of the files group: what each adds to the request, in the order of the line.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -27,7 +28,7 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
             let (source, target) = (values.os()?, values.os()?);
             let only_if_there = matches!(id, Id::BindTry | Id::RoBindTry | Id::DevBindTry);
             // A mount point that is none is a mistake also where nothing is mounted.
-            if only_if_there && !Path::new(&source).exists() && Path::new(&target).is_absolute() {
+            if only_if_there && is_missing(Path::new(&source)) && Path::new(&target).is_absolute() {
                 request.options = None;
                 return Ok(());
             }
@@ -105,6 +106,12 @@ pub fn apply(id: Id, values: &mut Values<'_>, request: &mut Request) -> Result<(
         _ => {}
     }
     Ok(())
+}
+
+/// What can't be looked at is there, perhaps: whoever closes a directory must not have a bind left out.
+fn is_missing(path: &Path) -> bool {
+    let error = path.metadata().err();
+    error.is_some_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 impl Request {

@@ -97,8 +97,8 @@ fn the_targets_environment_is_taken_when_asked() {
 
 /// It names the programs and libraries that are run, and those of outside would be run with the caller's rights.
 #[test]
-fn the_environment_of_somebody_else_comes_with_its_mounts_only() {
-    let test = "the_environment_of_somebody_else_comes_with_its_mounts_only";
+fn the_environment_of_somebody_else_comes_with_all_that_is_its_own_only() {
+    let test = "the_environment_of_somebody_else_comes_with_all_that_is_its_own_only";
     if !need_root(test, "only root may enter what belongs to others") {
         return;
     }
@@ -111,8 +111,23 @@ fn the_environment_of_somebody_else_comes_with_its_mounts_only() {
     // Another's mounts, or a root of ours, are not its files. And ids say nothing of who has made an environment.
     let (own, roots) = (format!("-m=/proc/{pid}/ns/mnt"), Waiting::new(&["-Urmn", "--env", "WHERE=inside"]));
     let roots = roots.inside().to_string();
+    // Neither is a root that is ours, too, nor what its user namespace does not confine.
+    let plain = std::process::Command::new("sh")
+        .args(["-c", "exec setpriv --reuid 1234 --regid 1234 --clear-groups env WHERE=inside cat"])
+        .stdin(std::process::Stdio::piped())
+        .spawn();
+    let mut plain = plain.expect("sh starts");
+    let plain_id = plain.id().to_string();
+    common::soon("it is cat", || {
+        std::fs::read_to_string(format!("/proc/{plain_id}/comm")).is_ok_and(|name| name == "cat\n")
+    });
     for line in [
-        ["-t", &pid, "-e", &own].as_slice(),
+        ["-t", &plain_id, "-r", "-e"].as_slice(),
+        &["-t", &plain_id, "-r", "-m", "-e"],
+        &["-t", &pid, "-m", "-e"],
+        &["-t", &pid, "-u", "-r", "-e"],
+        &["-t", &pid, "-m", "-U", "-r=/", "-e"],
+        &["-t", &pid, "-e", &own],
         &["-t", &pid, "-u", "-e", "-r=/"],
         &["-t", &roots, "-n", "-e"],
         &["-t", &roots, "-n", "-e", "-r=/"],
@@ -120,7 +135,29 @@ fn the_environment_of_somebody_else_comes_with_its_mounts_only() {
         let output = enter(&[line, &script].concat());
         assert!(stderr(&output).contains("--env takes the environment of"), "{line:?}: {}", stderr(&output));
     }
+    drop(plain.stdin.take());
+    plain.wait().expect("cat ends");
     assert_eq!(stdout(&enter(&[["-e", pid.as_str()].as_slice(), &script].concat())), "inside");
+    assert_eq!(
+        stdout(&enter(&[["-t", &pid, "-m", "-U", "-r", "-e"].as_slice(), &script].concat())),
+        "inside"
+    );
+}
+
+/// What is confined has the same user's number, and would be free by what it names in its environment.
+#[test]
+fn a_confined_environment_comes_with_the_files_that_it_is_confined_to() {
+    let script = ["sh", "-c", "echo ${WHERE-outside}"];
+    let apart = Waiting::new(&["-Umn", "-c", "--env", "WHERE=inside"]);
+    let here = Waiting::new(&["--namespaces", "none", "--no-new-privs", "--env", "WHERE=inside"]);
+    for (pid, kinds) in
+        [(apart.inside(), ["-U", "-n"].as_slice()), (apart.inside(), &["-n"]), (here.inside(), &[])]
+    {
+        let pid = pid.to_string();
+        let output = enter(&[["-t", &pid, "-e"].as_slice(), kinds, &script].concat());
+        assert_eq!(output.status.code(), Some(125), "{kinds:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("--env takes the environment of"), "{kinds:?}: {}", stderr(&output));
+    }
 }
 
 #[test]

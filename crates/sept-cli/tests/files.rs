@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use common::{Scratch, path, run, sept, stderr, stdout};
@@ -211,6 +212,17 @@ fn a_source_that_is_missing_may_be_passed_over() {
         ["--bind-try", "/no/such/source", "/mnt", "--ro-bind-try", "/etc", "/mnt", "ls", "/mnt/passwd"];
     assert_eq!(stdout(&run(&line)), "/mnt/passwd");
     refused(&["--bind", "/no/such/source", "/mnt"], "cannot bind /no/such/source");
+    // One that can't be looked at is not missing: who closes a directory must not have its guard left out.
+    let scratch = common::Scratch::new();
+    let (dir, round) = (scratch.path("closed"), scratch.path("round"));
+    std::fs::create_dir_all(format!("{dir}/deep")).expect("directories can be made");
+    std::os::unix::fs::symlink(&round, &round).expect("a link can be made");
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o000)).expect("the mode can be set");
+    refused(&["--ro-bind-try", &round, "/mnt", "true"], "cannot bind");
+    if !common::is_root() {
+        refused(&["--ro-bind-try", &format!("{dir}/deep"), "/mnt", "true"], "permission denied");
+    }
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).expect("the mode can be set");
 }
 
 #[test]
