@@ -77,6 +77,9 @@ fn calls(abi: &Abi) -> &'static [(&'static str, u32)] {
 /// The first rule that fits decides.
 fn evaluated(policy: &Policy, audit: u32, number: u32, arguments: [u64; 6]) -> Action {
     let Some(abi) = abis().iter().find(|abi| abi.audit == audit) else { return policy.other_abi };
+    if !policy.compat_abi && abi.audit != abis()[0].audit {
+        return policy.other_abi;
+    }
     if abi.name == "x86_64" && number >= 0x4000_0000 {
         return policy.other_abi;
     }
@@ -145,6 +148,7 @@ pub fn compiler(random: &mut Random, input: &mut String) {
         default: action(random),
         unknown: action(random),
         other_abi: action(random),
+        compat_abi: !random.one_in(4),
         rules: (0..random.below(12)).map(|_| rule(random, calls)).collect(),
     };
     *input = format!("{policy:?}");

@@ -20,6 +20,7 @@ fn filter(action: Action, flags: Flags) -> Filter {
         default: Action::Allow,
         unknown: Action::Allow,
         other_abi: Action::KillProcess,
+        compat_abi: true,
         flags,
         rules: vec![Rule { calls: vec!["chdir".into()], conditions: vec![], action }],
     };

@@ -61,6 +61,7 @@ fn policy() -> Policy {
         default: Action::Errno(1),
         unknown: Action::Errno(38),
         other_abi: Action::KillThread,
+        compat_abi: true,
         flags: Flags::NONE,
         rules,
     }

@@ -27,6 +27,7 @@ fn asking(calls: &[&'static str], flags: Flags) -> Filter {
         default: Action::Allow,
         unknown: Action::Allow,
         other_abi: Action::KillProcess,
+        compat_abi: true,
         flags,
         rules: vec![rule(calls, vec![], Action::Notify)],
     };

@@ -117,6 +117,7 @@ fn policy(default: Action, rules: Vec<Rule>) -> Policy {
         default,
         unknown: Action::Errno(38),
         other_abi: Action::KillProcess,
+        compat_abi: true,
         flags: Flags::NONE,
         rules,
     }

@@ -31,7 +31,9 @@ pub fn policy(profile: &Profile) -> String {
     let mut say = |what: String, words: &str| text.push_str(&format!("  {what}: {words}\n"));
     say(action(policy.default), "every other call");
     say(action(policy.unknown), "calls that this version does not know");
-    say(action(policy.other_abi), "calls of other ABIs");
+    let others =
+        if policy.compat_abi { "calls of other ABIs" } else { "calls of other ABIs, of 32 bits, too" };
+    say(action(policy.other_abi), others);
     if policy.flags != Flags::NONE {
         say("flags".to_owned(), &policy.flags.to_string());
     }

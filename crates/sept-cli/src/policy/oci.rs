@@ -1,6 +1,6 @@
 //! Policies in the JSON of the OCI runtime specification: its `linux.seccomp`.
 
-use sept::seccomp::{Action, Compare, Condition, Flags, Policy, Rule};
+use sept::seccomp::{Action, Compare, Condition, Flags, Policy, Rule, with_multiplexed};
 use serde_json::Value;
 
 use super::{Agent, Profile};
@@ -23,9 +23,27 @@ pub fn read(name: &str, json: &Value) -> Result<Profile, String> {
     // that ends or allows whatever it does not name means that for those, too.
     let unknown =
         if matches!(default, Action::Errno(_)) { Action::Errno(libc::ENOSYS as u16) } else { default };
-    let policy =
-        Policy { name: name.to_owned(), default, unknown, other_abi: Action::KillProcess, flags, rules };
+    let policy = Policy {
+        name: name.to_owned(),
+        default,
+        unknown,
+        other_abi: Action::KillProcess,
+        compat_abi: names_compat_abi(object.get("architectures"))?,
+        flags,
+        rules: with_multiplexed(rules),
+    };
     Ok(Profile { policy, agent: agent(object)? })
+}
+
+/// Whether it is for the 32-bit ABI of this processor, too. Its own is always meant, and x32 refused.
+fn names_compat_abi(architectures: Option<&Value>) -> Result<bool, String> {
+    let compat = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86" } else { "SCMP_ARCH_ARM" };
+    let mut named = false;
+    for architecture in list(architectures, "architectures")? {
+        let name = architecture.as_str().filter(|name| name.starts_with("SCMP_ARCH_"));
+        named |= name.ok_or_else(|| format!("there is no architecture {architecture}"))? == compat;
+    }
+    Ok(named)
 }
 
 /// Who answers SCMP_ACT_NOTIFY.

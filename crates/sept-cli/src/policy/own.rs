@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use sept::seccomp::{Action, Condition, Flags, Policy, Rule, abis, groups, is_known};
+use sept::seccomp::{Action, Condition, Flags, Policy, Rule, abis, groups, is_known, with_multiplexed};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -66,6 +66,7 @@ impl Place<'_> {
             }
         }
         // In front: the first that fits decides.
+        let mut rules = with_multiplexed(rules);
         rules.append(&mut policy.rules);
         policy.rules = rules;
         Ok(policy)
@@ -83,6 +84,7 @@ impl Place<'_> {
                     default: default.ok_or_else(|| self.error(0..0, missing))?,
                     unknown: Action::Errno(libc::ENOSYS as u16),
                     other_abi: Action::KillProcess,
+                    compat_abi: true,
                     flags: Flags::NONE,
                     rules: Vec::new(),
                 }

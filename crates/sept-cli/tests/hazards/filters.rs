@@ -192,3 +192,51 @@ fn what_landlock_does_not_see_of_tcp_is_refused() {
     let written = ["--landlock-exec", "/", "--landlock-rw", "/dev"];
     assert!(tried(&written).contains("sendto done"), "files are another matter");
 }
+
+/// socketcall and ipc of i386 are all of them in one; and a profile is for the ABIs that it names.
+#[test]
+fn what_a_policy_refuses_is_refused_as_a_part_of_another_call() {
+    let test = "what_a_policy_refuses_is_refused_as_a_part_of_another_call";
+    if !cfg!(target_arch = "x86_64") {
+        skip(test, "the programs are for x86_64");
+        return;
+    }
+    let scratch = Scratch::new();
+    let i386 = |name: &str, number: u8, which: u32| {
+        let mut code = vec![0xb8, number, 0, 0, 0, 0xbb];
+        code.extend(which.to_le_bytes());
+        code.extend([0x31, 0xc9, 0x31, 0xd2, 0xcd, 0x80]);
+        code.extend(EXIT_WITH_ERRNO);
+        program(&scratch, name, &code)
+    };
+    let (socket, bind) = (i386("socket", 102, 1), i386("bind", 102, 2));
+    // Its number is the low half; the upper one is a version.
+    let (shmget, newer) = (i386("shmget", 117, 23), i386("newer", 117, 0x1_0017));
+    let policy = |name: &str, text: &str| {
+        let file = scratch.path(name);
+        std::fs::write(&file, text).expect("the file can be made");
+        file
+    };
+    let open = policy("open.toml", "default = \"allow\"\n");
+    let calls = "calls = [\"socket\", \"shmget\"]\nerrno = \"EACCES\"\n";
+    let own = policy("own.toml", &format!("default = \"allow\"\n[[rules]]\n{calls}"));
+    let based = policy("based.toml", &format!("base = \"default\"\n[[rules]]\n{calls}"));
+    let entry = r#""syscalls":[{"names":["socket","shmget"],"action":"SCMP_ACT_ERRNO","errnoRet":13,
+        "args":[{"index":2,"value":9,"op":"SCMP_CMP_NE"}]}]"#;
+    let profile = |names: &str| format!("{{\"defaultAction\":\"SCMP_ACT_ALLOW\",{names}{entry}}}");
+    let both = r#""architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_X86","SCMP_ARCH_X32"],"#;
+    let (oci, native) = (policy("oci.json", &profile(both)), policy("native.json", &profile("")));
+    let code = |policy: &str, program: &str| run(&["--seccomp", policy, program]).status.code();
+    for program in [&socket, &shmget, &newer] {
+        assert_ne!(code(&open, program), Some(libc::EACCES), "{program} by itself");
+        for policy in [&own, &based, &oci] {
+            assert_eq!(code(policy, program), Some(libc::EACCES), "{policy} {program}");
+        }
+        assert_eq!(
+            code(&native, program),
+            Some(128 + libc::SIGSYS),
+            "{program}: it is for its own ABI alone"
+        );
+    }
+    assert_eq!(code(&own, &bind), Some(libc::EFAULT), "what is not refused goes on");
+}

@@ -140,6 +140,7 @@ pub(super) fn container() -> Policy {
         default: Action::Allow,
         unknown: ABSENT,
         other_abi: Action::KillProcess,
+        compat_abi: true,
         flags: Flags::NONE,
         rules,
     }

@@ -68,7 +68,7 @@ pub(super) fn compile(policy: &Policy) -> Result<Filter, String> {
     let index = Index::new(&rules);
     let mut program = Vec::with_capacity(1024);
     program.push(op(LOAD, ARCH));
-    for abi in abis() {
+    for abi in abis().iter().take(if policy.compat_abi { abis().len() } else { 1 }) {
         let ranges = ranges(policy, abi, &rules, &index);
         let long = 1 + if abi.has_x32() { 2 } else { 0 } + length(policy, &ranges);
         // Where it is another one, past this body.

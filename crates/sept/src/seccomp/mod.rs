@@ -8,6 +8,7 @@ mod compile;
 mod flags;
 mod groups;
 mod listener;
+mod multiplex;
 mod ready;
 mod table;
 
@@ -16,6 +17,7 @@ pub use compile::{Filter, Verdict};
 pub use flags::Flags;
 pub use groups::{Group, group, groups};
 pub use listener::{AddFd, Listener, Notification, Response};
+pub use multiplex::with_multiplexed;
 pub use table::{Abi, abis};
 
 /// What the kernel does with a call; seccomp(2).
@@ -120,6 +122,8 @@ pub struct Policy {
     pub unknown: Action,
     /// What happens with a call of another ABI, x32 among them.
     pub other_abi: Action,
+    /// Whether calls of this processor's 32-bit ABI go by the rules; else that is another ABI.
+    pub compat_abi: bool,
     /// What else the kernel is asked for.
     pub flags: Flags,
     /// The rules, in order.
