@@ -520,3 +520,41 @@ fn what_goes_with_the_filters_is_named() {
     assert_eq!(stdout(&without), "ran");
     assert!(stderr(&without).contains("nothing refuses new cgroup namespaces"), "{without:?}");
 }
+
+/// Whoever has written to a directory, or owns a root, would decide what confines the next command.
+#[test]
+fn nothing_is_given_up_for_what_others_can_bring_about() {
+    let test = "nothing_is_given_up_for_what_others_can_bring_about";
+    if sept::host::probe::landlock_abi().is_err() {
+        skip(test, "this kernel has no Landlock");
+        return;
+    }
+    let lab = Lab::new();
+    symlink("/", lab.tree.path("loop")).expect("a link can be made");
+    symlink("round", lab.tree.path("round")).expect("a link can be made");
+    let refused = |output: &Output| {
+        assert_eq!(output.status.code(), Some(125), "{}", stderr(output));
+        assert!(!stderr(output).contains("sept: without"), "{}", stderr(output));
+    };
+    // A rule whose path leads into what is mounted, and one that leads nowhere.
+    for rule in ["/loop", "/round"] {
+        refused(&lab.run(&["--landlock-ro", rule, "--if-possible", "landlock"], &["true"]));
+    }
+    if !is_root() {
+        let closed = lab.tree.path("opt");
+        let line =
+            ["--namespaces", "none", "--landlock-exec", "/usr", "--landlock-rw", &format!("{closed}/x")];
+        std::fs::create_dir(format!("{closed}/x")).expect("a directory can be made");
+        let mode = |mode| std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&closed, mode(0o000)).expect("the mode can be set");
+        let output = run(&[line.as_slice(), &["--if-possible", "landlock", "true"]].concat());
+        std::fs::set_permissions(&closed, mode(0o755)).expect("the mode can be set");
+        refused(&output);
+    }
+    // A proc that can be mounted nowhere costs no pid namespace.
+    std::fs::remove_dir(lab.tree.path("proc")).expect("it is empty");
+    symlink("/", lab.tree.path("proc")).expect("a link can be made");
+    let output = lab.run(&["--if-possible", "proc"], &["true"]);
+    assert_eq!(output.status.code(), Some(125), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("pid namespace of the caller"), "{}", stderr(&output));
+}

@@ -61,10 +61,12 @@ impl Command {
     /// The error, with the layer that can't be had where only a further look can tell. It must be the last thing tried.
     pub(crate) fn blame(&self, error: Error, plan: Option<&Plan>) -> Error {
         match &error {
-            Error::Clone { layer: None, errno, .. } if layers::is_refusal(*errno) => self.blame_kinds(error),
+            Error::Clone { layer: None, errno, .. } if layers::is_refused(*errno, self.namespaces) => {
+                self.blame_kinds(error)
+            }
             Error::Step { layer: None, step, errno, .. } => {
                 let step = plan.and_then(|plan| plan.steps.get(step - 1));
-                if matches!(step, Some(Step::Fork(_))) && layers::is_refusal(*errno) {
+                if matches!(step, Some(Step::Fork(_))) && layers::is_refused(*errno, self.namespaces) {
                     return self.blame_kinds(error);
                 }
                 match step.and_then(layers::of_substitute).filter(|layer| self.lacks(*layer)) {
@@ -278,7 +280,8 @@ impl Command {
             return self.record(Layer::Proc, why, Layer::Proc.without());
         }
         // A command in a pid namespace of its own with no proc at all would be worse off than one in the caller's.
-        if self.needs(Namespace::Pid) {
+        // And that is to be had only where it was named, too: whoever owns a root may see to it that nothing can be mounted there.
+        if self.needs(Namespace::Pid) || !self.may_lack(Layer::Kind(Namespace::Pid)) {
             return false;
         }
         let bound =
@@ -399,7 +402,8 @@ impl Command {
 fn refused(kinds: impl IntoIterator<Item = Namespace>) -> bool {
     let mut command = Command::new("/");
     command.unshare(kinds);
-    matches!(command.start_once(false, &mut || false, &mut None), Err(Error::Clone { errno, .. }) if layers::is_refusal(errno))
+    let failed = command.start_once(false, &mut || false, &mut None);
+    matches!(failed, Err(Error::Clone { errno, .. }) if layers::is_refused(errno, command.namespaces))
 }
 
 /// Whether the failed try can't be made twice: what a descriptor had is in a file that is gone with it, or a namespace of

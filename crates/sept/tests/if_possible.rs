@@ -55,14 +55,21 @@ fn a_layer_that_fails_is_given_up_and_on_record() {
 
 #[test]
 fn below_the_present_proc_there_is_no_pid_namespace() {
-    let mut elsewhere = Command::new("true");
-    elsewhere
-        .unshare([Namespace::User, Namespace::Mount, Namespace::Pid])
-        .map_root()
-        .mount(Mount::proc("/mnt"));
-    let at = step(&elsewhere.plan().expect("a plan"), "mount proc");
-    elsewhere.inject_fault(at, EPERM).if_possible([Layer::Proc]);
-    // The bind that stands in fails, too; then there is the exec.
+    let failing = || {
+        let mut command = Command::new("true");
+        let kinds = [Namespace::User, Namespace::Mount, Namespace::Pid];
+        command.unshare(kinds).map_root().mount(Mount::proc("/mnt"));
+        let at = step(&command.plan().expect("a plan"), "mount proc");
+        command.inject_fault(at, EPERM);
+        command
+    };
+    // Who owns the root may have seen to it: nobody said that process ids may be shared.
+    let mut named = failing();
+    named.if_possible([Layer::Proc]).status().expect_err("the bind that stands in fails, too");
+    assert!(named.namespaces().contains(Namespace::Pid));
+    let mut elsewhere = failing();
+    elsewhere.if_possible([Layer::Proc, Layer::Kind(Namespace::Pid)]);
+    // Then there is the exec.
     elsewhere.status().expect_err("exec fails on purpose");
     assert_eq!(layers(&elsewhere), [Layer::Proc]);
     assert!(elsewhere.missing()[0].instead.contains("no /proc"), "{}", elsewhere.missing()[0]);

@@ -16,7 +16,7 @@ use crate::plan::{Plan, Way};
 use crate::seccomp::Flags;
 pub(crate) use exec::exec;
 
-fn sysctl(name: &str) -> Option<i64> {
+pub(crate) fn sysctl(name: &str) -> Option<i64> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

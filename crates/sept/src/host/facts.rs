@@ -49,10 +49,15 @@ pub struct Host {
 /// The number of the initial user namespace, PROC_USER_INIT_INO in the kernel.
 const INITIAL: u64 = 0xefff_fffd;
 
+/// Whether there is no other user namespace around the caller's.
+pub(crate) fn is_in_initial_user() -> bool {
+    rustix::fs::stat("/proc/self/ns/user").is_ok_and(|user| user.st_ino == INITIAL)
+}
+
 /// Whether root's own files of /proc stay its own when it is not dumpable: they are then those of root in the user namespace in which
 /// this program was executed, and it may have moved since. Nobody moves to the initial one.
 fn owns_hidden() -> bool {
-    if rustix::fs::stat("/proc/self/ns/user").is_ok_and(|user| user.st_ino == INITIAL) {
+    if is_in_initial_user() {
         return true;
     }
     let _hidden = crate::sys::Hidden::begin();

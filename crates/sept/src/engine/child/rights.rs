@@ -10,6 +10,7 @@ use super::{Child, Result};
 use crate::capability::{Capabilities, CapabilitySet};
 use crate::landlock::OF_FILES;
 use crate::namespace::Namespace;
+use crate::plan::layers;
 use crate::plan::step::LandlockRules;
 use crate::rlimit::Rlimit;
 use crate::sys;
@@ -96,7 +97,7 @@ impl Child<'_> {
         let ruleset = sys::landlock_ruleset(rules.handled_files, rules.handled_ports, rules.scoped)?;
         for (n, (path, access)) in rules.paths.iter().enumerate() {
             let anchor = self.prepared.anchors.of_rule(n);
-            let place = self.open_anchored(anchor, path, OFlags::PATH)?;
+            let place = self.open_anchored(anchor, path, OFlags::PATH).map_err(of_path)?;
             if self.prepared.anchors.foreign_root && self.is_led_above_mounts(path, &place)? {
                 return Err(Errno::XDEV);
             }
@@ -113,6 +114,11 @@ impl Child<'_> {
         }
         sys::landlock_restrict(ruleset.as_fd())
     }
+}
+
+/// A file system in user space answers what it likes: that must not pass for what the kernel says of Landlock.
+fn of_path(errno: Errno) -> Errno {
+    if layers::is_of_landlock(errno.raw_os_error()) { Errno::IO } else { errno }
 }
 
 /// setgroups(2) takes an array of its own type; the plan refuses more than fit here.
