@@ -245,4 +245,18 @@ fn no_file_system_in_user_space_holds_up_who_looks() {
     let (code, said) = target.looked_at("/bin/sh", &["enter", &pid, "/mnt/program"]);
     assert!(code == Some(127) && said.contains("perhaps there is no /mnt/program inside"), "{code:?} {said}");
     assert_eq!(target.looked_at("/mnt/shell", &["enter", &pid]).0, Some(0));
+    // What is bound, laid in an overlay, or the root.
+    let target = Unanswering::new("", "/mnt", "40000", 0);
+    let source = format!("/proc/{}/root/mnt/x", target.command);
+    for line in [
+        ["run", "--bind", &source, "/mnt", "true"].as_slice(),
+        &["run", "--overlay-src", &source, "--tmp-overlay", "/mnt", "true"],
+        &["run", "--root", &source, "true"],
+    ] {
+        let (code, said) = target.looked_at("/bin/sh", line);
+        assert!(
+            code == Some(125) && said.contains("the file system there does not answer"),
+            "{line:?} {code:?} {said}"
+        );
+    }
 }

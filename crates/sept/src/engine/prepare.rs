@@ -263,7 +263,7 @@ fn check_sources(plan: &Plan) -> Result<Vec<bool>, Error> {
             continue;
         }
         let refused = |errno: i32| {
-            let why = format!("cannot {what} {}: {}", shown(path), describe(errno));
+            let why = format!("cannot {what} {}: {}", shown(path), unseen(errno));
             let fix = match (what, errno) {
                 ("bind", libc::ENOENT) => vec![
                     "see how it is written; if it need not be there: --bind-try, --ro-bind-try".to_owned(),
@@ -276,8 +276,7 @@ fn check_sources(plan: &Plan) -> Result<Vec<bool>, Error> {
         if what == "bind" && is_of_descriptor(path) {
             check_descriptor(path)?;
         }
-        let stat = rustix::fs::stat(path.as_c_str()).map_err(|errno| refused(errno.raw_os_error()))?;
-        let directory = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+        let directory = sys::kind(path).map_err(|errno| refused(errno.raw_os_error()))?.is_dir();
         if matches!(step, Step::CloneRoot { .. }) && !directory {
             return Err(refused(libc::ENOTDIR));
         }
@@ -285,6 +284,15 @@ fn check_sources(plan: &Plan) -> Result<Vec<bool>, Error> {
         last = Some((path, directory));
     }
     Ok(directories)
+}
+
+/// Why a look at a path failed.
+fn unseen(errno: i32) -> String {
+    if errno == libc::ETIMEDOUT {
+        "the file system there does not answer".to_owned()
+    } else {
+        describe(errno)
+    }
 }
 
 /// The child finds what a descriptor has by its name. So that has to lead to the same mount: another one may show more, or let
@@ -322,9 +330,8 @@ fn check_overlay(lower: &[CString], upper: &UpperDir) -> Result<(), Error> {
     };
     for dir in lower.iter().chain(upper) {
         let refused =
-            |errno: i32| Error::invalid(format!("cannot overlay {}: {}", shown(dir), describe(errno)));
-        let stat = rustix::fs::stat(dir.as_c_str()).map_err(|errno| refused(errno.raw_os_error()))?;
-        if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+            |errno: i32| Error::invalid(format!("cannot overlay {}: {}", shown(dir), unseen(errno)));
+        if !sys::kind(dir).map_err(|errno| refused(errno.raw_os_error()))?.is_dir() {
             return Err(refused(libc::ENOTDIR));
         }
     }
