@@ -61,6 +61,7 @@ pub fn way(child: &impl AsFd, signal: i32) -> Way {
     match (is_in("SigIgn:") || is_in("SigCgt:"), is_in("SigBlk:")) {
         (true, _) => Way::Own,
         (false, true) if takes(pid, bit) => Way::Own,
+        (false, true) if is_open_to_a_thread(pid, bit) => Way::Default,
         (false, true) if is_in("ShdPnd:") || is_in("SigPnd:") => Way::Waiting,
         // In vfork(2), until the program that it starts has begun: however long that takes, it unblocks all then.
         (false, true) if status.lines().any(|line| line.starts_with("State:\tD")) => Way::Waiting,
@@ -88,6 +89,17 @@ fn takes(pid: i32, bit: u64) -> bool {
     };
     entries("fdinfo").any(|file| sept::host::read_text(file.path()).is_ok_and(receives))
         || entries("task").any(|task| fs::read_to_string(task.path().join("syscall")).is_ok_and(waits))
+}
+
+/// Whether one of its threads does not block the signal: the kernel gives it to that.
+fn is_open_to_a_thread(pid: i32, bit: u64) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten().take(MOST);
+    let others = tasks.filter(|task| task.file_name().to_string_lossy() != pid.to_string());
+    let opens = |text: String| {
+        let mask = text.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|mask| mask & bit == 0)
+    };
+    others.into_iter().any(|task| sept::host::read_text(task.path().join("status")).is_ok_and(opens))
 }
 
 /// So many descriptors and threads are looked at.

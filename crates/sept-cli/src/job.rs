@@ -1,11 +1,11 @@
 //! The command's job on a terminal that is shared: who has the terminal, and that all stop and go on together.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::fs::FileType;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal};
 use sept::signal::Stopped;
 
 use crate::disposition::SIGCONT;
@@ -44,12 +44,8 @@ impl Supervisor<'_> {
         }
         let inner = self.background.map_or_else(|| self.job_inside(), |background| background.inner);
         self.leave_job();
-        if self.watch.parent.is_some() {
-            // Its end is to be seen. It comes when the thread ends that started us, too: then the command goes on.
-            rustix::process::set_parent_process_death_signal(Some(Signal::CONT))?;
-            if self.watch.parent_ended() {
-                return Ok(());
-            }
+        if self.watch.parent_ended() {
+            return Ok(());
         }
         // Not for longer than the command may run.
         let deadline = self.watch.deadline.filter(|_| !self.timed_out);
@@ -86,6 +82,24 @@ impl Supervisor<'_> {
         let above = |pid: &u32| tree::parent_of(*pid);
         let mut line = std::iter::successors(u32::try_from(group.as_raw_pid()).ok(), above);
         command.is_some_and(|command| line.any(|pid| i32::try_from(pid) == Ok(command)))
+    }
+
+    /// The command, which began in this job, where it has made one of its own and not taken the terminal along, as timeout(1) does: what is
+    /// typed then reaches this process alone. Not by its reaper, for which one more of what it has got by itself is none.
+    pub fn gone_from_job(&self) -> Option<OwnedFd> {
+        if self.is_pid_1 || !has_terminal() {
+            return None;
+        }
+        let child = sept::host::pid_in_proc(self.child.as_fd()).and_then(|pid| u32::try_from(pid).ok())?;
+        // Else numbers there are not those of here.
+        let child = Some(child).filter(|child| *child == self.child.id())?;
+        let command = if self.has_init { first_child(child)? } else { child };
+        let held = Pid::from_raw(command as i32)?;
+        let held = rustix::process::pidfd_open(held, PidfdFlags::empty()).ok()?;
+        let number = |field| sept::host::stat_field(command, field).and_then(|number| number.parse().ok());
+        let (group, session) = sept::signal::process_group_and_session();
+        let is_it = !self.has_init || number(4) == Some(child);
+        (is_it && number(6) == session && number(5).is_some_and(|its| Some(its) != group)).then_some(held)
     }
 
     /// The command's process group, where that leads the job on the shared terminal.
@@ -129,6 +143,12 @@ impl Supervisor<'_> {
             lead_own_job();
         }
     }
+}
+
+/// Of a reaper that is the command.
+fn first_child(pid: u32) -> Option<u32> {
+    let children = sept::host::read_text(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The foreground job of the terminal on standard input, if there is one.

@@ -93,6 +93,10 @@ impl Watch {
     pub fn new(timeout: Option<Duration>, die_with_parent: bool) -> Result<Self, Failure> {
         let parent = die_with_parent.then(open_parent).transpose()?;
         let signals = Receiver::new().map_err(|error| Failure::io("cannot receive signals", &error))?;
+        if die_with_parent {
+            // For who is stopped by then: to see its end. It comes at the end of the thread that started us, too.
+            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
+        }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Ok(Self {
             signals,
@@ -274,6 +278,8 @@ impl<'a> Supervisor<'a> {
                 }
             }
         };
+        // What it has outlived makes no end of what it has written. What has ended it does, where nobody takes that.
+        self.watch.told &= status.signal().is_some();
         self.show_rest()?;
         self.leave_job();
         if self.background.is_none() {
@@ -473,7 +479,14 @@ impl<'a> Supervisor<'a> {
             // Not passed on to all of the job, which this process may be in: it would be told again and again.
             SIGCONT => self.tell(SIGCONT),
             // Ctrl-C, Ctrl-\ and Ctrl-Z on a shared terminal: the command, in the same job, has got it as well.
-            SIGINT | SIGQUIT if by_kernel && self.relay.is_none() => self.carry_out(signal),
+            SIGINT | SIGQUIT if by_kernel && self.relay.is_none() => {
+                if let (Some(command), Some(signal)) = (self.gone_from_job(), Signal::from_named_raw(signal))
+                {
+                    // Where it fails it has ended, or is another user's.
+                    let _ = rustix::process::pidfd_send_signal(command, signal);
+                }
+                self.carry_out(signal)
+            }
             // It came when another job had the terminal.
             SIGTTIN | SIGTTOU if by_kernel && self.relay.is_none() && has_terminal() => {
                 if let Some(own) = own_group() {

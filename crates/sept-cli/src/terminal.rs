@@ -99,8 +99,12 @@ fn open_sink() -> Option<OwnedFd> {
     if !kind.is_fifo() && !rustix::termios::isatty(stdout) {
         return None;
     }
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open("/proc/self/fd/1", flags, Mode::empty()).ok()
+    let open = |name| {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::open(name, flags, Mode::empty()).ok()
+    };
+    // After su(1) it belongs to another user. Whose terminal it is may open that all the same, and only there it has a session.
+    open("/proc/self/fd/1").or_else(|| rustix::termios::tcgetsid(stdout).ok().and_then(|_| open("/dev/tty")))
 }
 
 impl Relay {

@@ -615,3 +615,80 @@ fn a_signal_that_the_caller_ignores_ends_no_start() {
     child.stdout.take().expect("output is piped").read_to_string(&mut said).expect("it can be read");
     assert_eq!((said.as_str(), child.wait().expect("it ends").code()), ("word\n", Some(0)));
 }
+
+/// A signal that the command outlives ends nothing of what it writes afterwards.
+#[test]
+fn what_is_written_after_a_signal_is_shown_to_its_end() {
+    if !need("what_is_written_after_a_signal_is_shown_to_its_end", &["perl"]) {
+        return;
+    }
+    let script = r#"$| = 1; $SIG{HUP} = sub { $told = 1 }; print "ready"; select undef, undef, undef, .01 until $told;
+        print "x" x 100000, "end""#;
+    let mut child = start(&["perl", "-e", script]);
+    read_until(&mut child, "ready");
+    common::host("kill", &["-HUP", &child.id().to_string()]);
+    // Later than the command has ended, and as who takes his time.
+    let (mut text, mut buffer) = (Vec::new(), [0; 2000]);
+    let out = child.stdout.as_mut().expect("output is piped");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    loop {
+        match out.read(&mut buffer).expect("it can be read") {
+            0 => break,
+            count => text.extend_from_slice(&buffer[..count]),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(text.ends_with(b"end") && text.len() > 100_000, "{} bytes", text.len());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+/// timeout(1) makes a process group of its own, and Ctrl-C goes to that of the shell's job.
+#[test]
+fn ctrl_c_reaches_a_command_that_has_left_the_job() {
+    if !need("ctrl_c_reaches_a_command_that_has_left_the_job", &["script", "bash", "timeout", "perl"]) {
+        return;
+    }
+    for options in ["--init", "--share pid", ""] {
+        let mut shell = interactive();
+        let line =
+            format!("{} run {options} timeout 60 perl -e '$| = 1; print qw(beg un); sleep 59'\n", path());
+        type_in(&mut shell, line.as_bytes());
+        read_until(&mut shell, "begun");
+        type_in(&mut shell, b"\x03");
+        let began = std::time::Instant::now();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        type_in(&mut shell, b"echo co\"\"de $?\n");
+        read_until(&mut shell, "code 1");
+        assert!(began.elapsed().as_secs() < 30, "{options}");
+        leave(shell);
+    }
+}
+
+/// After su(1) the terminal is another user's: it can't be opened anew by its name.
+#[test]
+fn a_terminal_of_another_user_that_nobody_reads_holds_nothing_up() {
+    let test = "a_terminal_of_another_user_that_nobody_reads_holds_nothing_up";
+    if !need(test, &["script", "setpriv"]) || !common::need_root(test, "only root becomes another user") {
+        return;
+    }
+    let flood = format!(
+        "setpriv --reuid 65534 --regid 65534 --clear-groups {} run -t --timeout 1 yes aaaaaaaaaaaaaaaaaaaaaaa",
+        path()
+    );
+    for _ in 0..3 {
+        let mut script = Fed::new(&mut on_terminal(&format!("exec {flood}")));
+        let shell = || common::children(script.id()).first().copied();
+        soon("it runs", || shell().is_some());
+        let sept = shell().expect("it runs");
+        let state = || std::fs::read_to_string(format!("/proc/{sept}/stat")).unwrap_or_default();
+        // For a moment somebody reads it, a piece at a time.
+        let mut buffer = [0; 1000];
+        for _ in 0..300 {
+            script.stdout.as_mut().expect("output is piped").read_exact(&mut buffer).expect("more comes");
+        }
+        common::soon_within(std::time::Duration::from_secs(20), "its time ends it", || {
+            state().is_empty() || state().contains(") Z ")
+        });
+        let _ = script.kill();
+    }
+}

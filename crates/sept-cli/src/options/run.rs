@@ -228,7 +228,14 @@ static OPTIONS: &[Opt] = &[
     opt(Id::ClearEnv, None, "clear-env", &[], PROCESS, "Begin with an empty environment"),
     opt(Id::Tty, Some('t'), "tty", &[], PROCESS, "Give COMMAND a terminal of its own"),
     opt(Id::NewSession, None, "new-session", &[], PROCESS, "Begin a new session, without a terminal"),
-    opt(Id::Init, None, "init", &[], PROCESS, "A reaper is PID 1, instead of COMMAND"),
+    opt(
+        Id::Init,
+        None,
+        "init",
+        &[],
+        PROCESS,
+        "A reaper is PID 1, instead of COMMAND: signals act as outside (node, abort, alarm)",
+    ),
     opt(Id::KeepFd, None, "keep-fd", &["N|all"], PROCESS, "Keep this descriptor open; repeatable"),
     opt(Id::Argv0, None, "argv0", &["NAME"], PROCESS, "What COMMAND sees as its own name"),
     opt(
