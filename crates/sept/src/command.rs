@@ -315,7 +315,7 @@ impl Command {
         self
     }
 
-    /// Joins namespaces of a process, or the one that a file is; those that the caller is in already are left out.
+    /// Joins namespaces of a process, or the one that a file is; those that the calling thread is in already are left out.
     ///
     /// The order is found from who owns what: the user namespace goes first where it gives the right to the others, and
     /// last where the right to them is outside. Kinds that [`unshare`](Self::unshare) asks for are made after that.

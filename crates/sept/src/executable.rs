@@ -93,6 +93,6 @@ fn sealed(mut own: File) -> io::Result<OwnedFd> {
         SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
     )?;
     // A file that is open for writing can't be executed; a seal leaves the one descriptor that was there open.
-    let copy = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy)))?;
+    let copy = File::open(format!("/proc/thread-self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy)))?;
     Ok(copy.into())
 }

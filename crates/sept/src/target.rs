@@ -90,7 +90,7 @@ impl NamespaceFile {
         Some(Self { fd, kind })
     }
 
-    /// The namespace of a process, by its link's name; `process` is a pid or `self`.
+    /// The namespace of a process, by its link's name; `process` is a pid or `thread-self`.
     pub(crate) fn of(process: impl fmt::Display, kind: Namespace) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(format!("/proc/{process}/ns/{}", kind.link()), flags, Mode::empty())?;
@@ -198,7 +198,7 @@ pub fn pid_in_proc(pidfd: BorrowedFd<'_>) -> Option<i32> {
 /// # Errors
 /// ENOENT where none is mounted; EMFILE.
 pub fn find_in_proc(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
-    let text = read_kernel(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let text = read_kernel(format!("/proc/thread-self/fdinfo/{}", pidfd.as_raw_fd()))?;
     let number = text.lines().find_map(|line| line.strip_prefix("Pid:"));
     Ok(number.and_then(|number| number.trim().parse().ok()).filter(|pid| *pid > 0))
 }
@@ -280,14 +280,14 @@ impl Target {
         Self { held: Arc::new(Held::File { path: name.into(), file }) }
     }
 
-    /// Whether its namespace of this kind is another than the caller's.
+    /// Whether its namespace of this kind is another than that of the calling thread.
     ///
     /// # Errors
     /// As [`namespace`](Self::namespace).
     pub fn differs(&self, kind: Namespace) -> Result<bool, Error> {
         let looked =
             |error: io::Error| self.refused(&format!("look at the {kind} namespace of {self}"), &error);
-        let own = NamespaceFile::of("self", kind).and_then(|own| own.id()).map_err(looked)?;
+        let own = NamespaceFile::of("thread-self", kind).and_then(|own| own.id()).map_err(looked)?;
         Ok(self.namespace(kind)?.id().map_err(looked)? != own)
     }
 

@@ -210,3 +210,42 @@ fn a_target_that_goes_elsewhere_meanwhile_is_refused() {
     drop(child.stdin.take());
     child.wait().expect("it ends");
 }
+
+/// `/proc/self` is that of the first thread.
+#[test]
+fn what_a_thread_has_of_its_own_is_what_is_joined_from_and_to() {
+    use rustix::thread::UnshareFlags;
+    let test = "what_a_thread_has_of_its_own_is_what_is_joined_from_and_to";
+    let target = waiting([Namespace::User, Namespace::Uts]);
+    let work = || {
+        // What it opens from now on no other thread has.
+        unshare(UnshareFlags::FILES);
+        let process = Target::process(target.id()).expect("it is there");
+        let stat = process.read("stat").expect("it can be read");
+        assert!(stat.starts_with(format!("{} ", target.id()).as_bytes()), "another process was found");
+        if !is_root() {
+            skip(test, "it takes the right to make namespaces");
+            return;
+        }
+        let here = || Target::file("/proc/thread-self/ns/uts").expect("a namespace");
+        let before = here();
+        unshare(UnshareFlags::NEWUTS);
+        assert!(before.differs(Namespace::Uts).expect("it can be seen"));
+        assert!(!here().differs(Namespace::Uts).expect("it can be seen"));
+        for (target, wanted) in
+            [(&before, link("self", Namespace::Uts)), (&here(), link("thread-self", Namespace::Uts))]
+        {
+            let mut command = Command::new("readlink");
+            let output = command.arg("/proc/self/ns/uts").join(target, [Namespace::Uts]).output();
+            let stdout = output.expect("it runs").stdout;
+            assert_eq!(String::from_utf8_lossy(&stdout).trim(), wanted.to_string_lossy());
+        }
+    };
+    std::thread::scope(|scope| scope.spawn(work).join().expect("no panic"));
+}
+
+#[expect(unsafe_code, reason = "a thread with descriptors of its own")]
+fn unshare(what: rustix::thread::UnshareFlags) {
+    // SAFETY: the calling thread has no descriptor of another's in use, and ends soon.
+    unsafe { rustix::thread::unshare_unsafe(what) }.expect("the kernel gives a thread its own");
+}

@@ -373,8 +373,10 @@ impl<'a> Child<'a> {
             Step::UnshareCgroup => sys::unshare(Namespace::Cgroup.flag()),
             Step::SetRlimit(limit) => rights::limit(limit),
             Step::NewKeyring => sys::new_session_keyring(),
-            Step::SelinuxLabel(label) => self.write_proc(c"self/attr/exec", label.as_bytes()),
-            Step::ApparmorProfile(word) => self.write_proc(c"self/attr/apparmor/exec", word.as_bytes()),
+            Step::SelinuxLabel(label) => self.write_proc(c"thread-self/attr/exec", label.as_bytes()),
+            Step::ApparmorProfile(word) => {
+                self.write_proc(c"thread-self/attr/apparmor/exec", word.as_bytes())
+            }
             Step::CoreScheduling => rights::core_scheduling(),
             Step::LimitBounding(keep) => rights::limit_bounding(*keep),
             Step::Securebits(bits) => {
@@ -468,7 +470,7 @@ impl<'a> Child<'a> {
     fn join_time(&self) -> Result {
         let proc = self.prepared.proc.as_ref().ok_or(Errno::BADF)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let namespace = rustix::fs::openat(proc, c"self/ns/time_for_children", flags, Mode::empty())?;
+        let namespace = rustix::fs::openat(proc, c"thread-self/ns/time_for_children", flags, Mode::empty())?;
         sys::setns(namespace.as_fd(), Namespace::Time.flag())
     }
 

@@ -46,6 +46,16 @@ pub(crate) fn check(plan: &Plan) -> Result<(), Error> {
             ),
         ));
     }
+    let is_first = rustix::thread::gettid() == rustix::process::getpid();
+    if !is_first && plan.steps.iter().any(|step| matches!(step, Step::OffsetClocks(_))) {
+        return Err(Error::invalid_with(
+            "a thread that is not the first one of its process can't offset the clocks of what it becomes",
+            Advice::new(
+                "the kernel has that file for whole processes only (/proc/PID/timens_offsets)",
+                "start a new process for it: spawn",
+            ),
+        ));
+    }
     Ok(())
 }
 

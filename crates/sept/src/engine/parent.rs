@@ -418,7 +418,7 @@ impl Started {
             return Ok(());
         }
         let link = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/time")).ok();
-        let (pid, own) = (self.seen().to_string(), link("self"));
+        let (pid, own) = (self.seen().to_string(), link("thread-self"));
         loop {
             // In this order: exec enters the namespace after it has left our memory, and is past that when it is past exec.
             let past = self.is_past_exec();

@@ -307,7 +307,7 @@ fn check_descriptor(path: &CStr) -> Result<(), Error> {
         Ok((place, number))
     };
     let (place, wanted) = mount(path).map_err(refused)?;
-    let link = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let link = format!("/proc/thread-self/fd/{}", place.as_raw_fd());
     let name = rustix::fs::readlink(&link, Vec::new()).map_err(refused)?;
     // Gone, or no path at all: then the child says so.
     if mount(&name).is_ok_and(|(_, found)| found != wanted) {

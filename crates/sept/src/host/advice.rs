@@ -103,7 +103,7 @@ fn user_namespace_refused() -> Advice {
             "start it from outside the chroot",
         );
     }
-    let filtered = fs::read_to_string("/proc/self/status")
+    let filtered = fs::read_to_string("/proc/thread-self/status")
         .is_ok_and(|status| status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2')));
     if filtered {
         return Advice::new(
@@ -125,7 +125,7 @@ fn user_namespace_refused() -> Advice {
 /// Whether the root is another than that of the mount namespace. A root that is no mount point surely is. One that is
 /// may be, too: then another process of the same namespace has another mount as its root.
 fn in_chroot() -> bool {
-    let Some((namespace, own)) = root_of("self") else { return false };
+    let Some((namespace, own)) = root_of("thread-self") else { return false };
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
     let mut others = parent.iter().map(String::as_str).chain(["1"]).filter_map(root_of);
     own.is_none() || others.any(|(ns, root)| ns == namespace && root != own)
@@ -600,7 +600,7 @@ pub(crate) fn killed_by_filter() -> Advice {
 
 /// proc and sysfs are given only to who sees the present one in full.
 fn covered(kind: &str, place: &str) -> Advice {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let below = format!("{place}/");
     let covers: Vec<&str> = mounts
         .lines()

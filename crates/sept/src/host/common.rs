@@ -98,15 +98,15 @@ pub fn stat_field(pid: u32, number: usize) -> Option<String> {
 /// Opens, to be read, the very file that is at a place (O_PATH): no path is looked up again. What it is has been looked at before.
 pub(crate) fn open_place(place: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    rustix::fs::open(format!("/proc/self/fd/{}", place.as_raw_fd()), flags, Mode::empty())
+    rustix::fs::open(format!("/proc/thread-self/fd/{}", place.as_raw_fd()), flags, Mode::empty())
 }
 
-/// Where a file system of this kind is mounted, as this process sees it; where several are, the first.
+/// Where a file system of this kind is mounted, as this thread sees it; where several are, the first.
 ///
 /// # Errors
-/// Where `/proc/self/mountinfo` can't be read.
+/// Where `/proc/thread-self/mountinfo` can't be read.
 pub fn mounted(kind: &str) -> io::Result<Option<PathBuf>> {
-    Ok(mount_point(&read_text("/proc/self/mountinfo")?, kind))
+    Ok(mount_point(&read_text("/proc/thread-self/mountinfo")?, kind))
 }
 
 fn mount_point(mounts: &str, kind: &str) -> Option<PathBuf> {

@@ -61,7 +61,7 @@ fn owns_hidden() -> bool {
         return true;
     }
     let _hidden = crate::sys::Hidden::begin();
-    rustix::fs::stat("/proc/self/uid_map").is_ok_and(|map| map.st_uid == 0)
+    rustix::fs::stat("/proc/thread-self/uid_map").is_ok_and(|map| map.st_uid == 0)
 }
 
 impl Host {

@@ -27,7 +27,7 @@ pub(crate) struct OpenJoin {
     pub target: Target,
 }
 
-/// Opens all namespaces that `command` joins, but those that this process is in.
+/// Opens all namespaces that `command` joins, but those that this thread is in: `/proc/self` is the first one's.
 pub(crate) fn open(command: &Command) -> Result<Vec<OpenJoin>, Error> {
     // Before all others, whatever is joined: it says what the rest is worth.
     command.joins.iter().try_for_each(|join| join.target.note_user())?;
@@ -41,7 +41,7 @@ pub(crate) fn open(command: &Command) -> Result<Vec<OpenJoin>, Error> {
             let looked = |error: std::io::Error| {
                 duty_in_proc(format!("look at the {kind} namespace of {}", join.target), &error)
             };
-            let own = NamespaceFile::of("self", kind).map_err(looked)?;
+            let own = NamespaceFile::of("thread-self", kind).map_err(looked)?;
             if file.id().map_err(looked)? == own.id().map_err(looked)? {
                 continue;
             }

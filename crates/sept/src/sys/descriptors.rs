@@ -40,7 +40,7 @@ pub(crate) fn close_but(keep: &[RawFd], spared: &[RawFd]) -> Result<(), Errno> {
 
 /// How many descriptors this process has, by a descriptor of its /proc. 0 before Linux 6.2, and where it is not seen there.
 pub(crate) fn count(proc: BorrowedFd<'_>) -> u64 {
-    rustix::fs::statat(proc, c"self/fd", AtFlags::empty()).map_or(0, |stat| stat.st_size as u64)
+    rustix::fs::statat(proc, c"thread-self/fd", AtFlags::empty()).map_or(0, |stat| stat.st_size as u64)
 }
 
 /// Closes what exec would close, but the spared ones. There are so many descriptors at least.

@@ -19,7 +19,7 @@ const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 
 /// What is mounted, and where this process is in it.
 pub(super) struct Hierarchies {
-    /// `/proc/self/cgroup`.
+    /// `/proc/thread-self/cgroup`.
     own: String,
     /// Whether all is version 2.
     pure: bool,
@@ -31,8 +31,8 @@ fn magic(path: &Path) -> Option<u64> {
 
 impl Hierarchies {
     pub(super) fn read() -> Result<Self, Error> {
-        let own = read_kernel("/proc/self/cgroup")
-            .map_err(|error| failed("read /proc/self/cgroup".to_owned(), &error))?;
+        let own = read_kernel("/proc/thread-self/cgroup")
+            .map_err(|error| failed("read /proc/thread-self/cgroup".to_owned(), &error))?;
         let pure = magic(Path::new(MOUNT)) == Some(CGROUP2_SUPER_MAGIC);
         Ok(Self { own, pure })
     }
@@ -55,7 +55,7 @@ impl Hierarchies {
         (magic(&mount) == Some(CGROUP_SUPER_MAGIC)).then_some(mount)
     }
 
-    /// The directory below which ours is made, in the hierarchy mounted there. The path in `/proc/self/cgroup` need not
+    /// The directory below which ours is made, in the hierarchy mounted there. The path in `/proc/thread-self/cgroup` need not
     /// be below what is mounted: then it is the top of that.
     pub(super) fn parent(
         &self,
@@ -84,7 +84,7 @@ impl Hierarchies {
     }
 }
 
-/// The path for a controller in the text of `/proc/self/cgroup`; of version 2 for none.
+/// The path for a controller in the text of such a file; of version 2 for none.
 pub(crate) fn own(text: &str, controller: Option<Controller>) -> Option<&str> {
     text.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);

@@ -467,7 +467,7 @@ fn verify_proc() -> Result {
     if has_proc() { Ok(()) } else { Err(Errno::REMOTE) }
 }
 
-/// `/proc/self/fd/N` and what is below, written by hand: nothing here may allocate.
+/// `/proc/thread-self/fd/N` and what is below, written by hand: nothing here may allocate.
 pub(super) fn descriptor_path<'b>(
     buffer: &'b mut [u8; 40],
     fd: BorrowedFd<'_>,
@@ -480,7 +480,7 @@ pub(super) fn descriptor_path<'b>(
         number /= 10;
     }
     let mut end = 0;
-    for part in [b"/proc/self/fd/".as_slice(), digits.get(first..).ok_or(Errno::INVAL)?, below] {
+    for part in [b"/proc/thread-self/fd/".as_slice(), digits.get(first..).ok_or(Errno::INVAL)?, below] {
         buffer.get_mut(end..end + part.len()).ok_or(Errno::INVAL)?.copy_from_slice(part);
         end += part.len();
     }

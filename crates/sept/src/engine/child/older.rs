@@ -81,7 +81,7 @@ fn set_below(mount: BorrowedFd<'_>, change: Attributes) -> Result {
     loop {
         let before = count;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let list = rustix::fs::open(c"/proc/self/mountinfo", flags, Mode::empty())?;
+        let list = rustix::fs::open(c"/proc/thread-self/mountinfo", flags, Mode::empty())?;
         each_line(&list, |line| {
             let mut fields = line.split(|byte| *byte == b' ');
             let (own, parent) = (number(fields.next())?, number(fields.next())?);
