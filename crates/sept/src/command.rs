@@ -353,7 +353,7 @@ impl Command {
         self
     }
 
-    /// Puts the command into a cgroup, by its directory, before it runs.
+    /// Puts the command into a cgroup, by its directory, before it runs. One that is of no cgroup file system is an error.
     pub fn join_cgroup(&mut self, dir: impl AsRef<Path>) -> &mut Self {
         self.cgroup = Some(dir.as_ref().to_path_buf());
         self

@@ -111,6 +111,9 @@ fn what_no_kernel_takes_is_refused_before_anything_is_made() {
         Cgroup::new().hugetlb("../x", 1),
         Cgroup::new().unified("memory/x", "1"),
         Cgroup::new().unified("cgroup.kill", "1"),
+        Cgroup::new().unified("pids.max", "1\0"),
+        Cgroup::new().parent(""),
+        Cgroup::new().parent("a\0b"),
         Cgroup::new().io_weight(0),
     ] {
         let error = Command::new("true").cgroup(cgroup.clone()).spawn().expect_err("it is refused");
@@ -142,4 +145,40 @@ fn a_parked_child_that_is_dropped_leaves_no_cgroup() {
     let parked = command.cgroup(Cgroup::new().pids(7)).park().expect("it is parked");
     drop(parked);
     assert_eq!(own(), 0);
+}
+
+/// A file of that name elsewhere was written to.
+#[test]
+fn what_is_no_cgroup_is_not_joined_and_no_file_is_touched() {
+    let dir = std::env::temp_dir().join(format!("sept-no-cgroup-{}", std::process::id()));
+    std::fs::create_dir(&dir).expect("it can be made");
+    let (kept, link) = (dir.join("kept"), dir.join("cgroup.procs"));
+    let joined = |dir: &std::path::Path| Command::new("true").join_cgroup(dir).status();
+    let nothing = joined(&dir);
+    std::fs::write(&kept, "kept").expect("it can be written");
+    std::os::unix::fs::symlink(&kept, &link).expect("it can be made");
+    let linked = joined(&dir);
+    let content = std::fs::read_to_string(&kept).expect("it can be read");
+    let no_directory = joined(&kept);
+    std::fs::remove_dir_all(&dir).expect("it can be removed");
+    assert_eq!(content, "kept");
+    for (error, why) in [
+        (nothing, "no cgroup file system"),
+        (linked, "no cgroup file system"),
+        (no_directory, "there is no such directory"),
+        (joined(&dir), "there is no such directory"),
+    ] {
+        let error = error.expect_err("it is no cgroup");
+        let text = error.to_string();
+        assert!(
+            matches!(error, Error::Duty { .. }) && text.contains(why) && text.contains("findmnt"),
+            "{text}"
+        );
+    }
+    for path in ["", "a\0b"] {
+        assert!(matches!(Command::new("true").join_cgroup(path).plan(), Err(Error::Invalid { .. })));
+        let mut kept = Command::new("true");
+        kept.unshare([sept::Namespace::Net]).persist(sept::Namespace::Net, path);
+        assert!(matches!(kept.plan(), Err(Error::Invalid { .. })));
+    }
 }

@@ -284,6 +284,9 @@ impl Cgroup {
         {
             return Err(format!("{name:?} is no name of a file of a cgroup"));
         }
+        if let Some((file, value)) = self.unified.iter().find(|(_, value)| value.contains('\0')) {
+            return Err(format!("the value for {file} holds a NUL byte: {value:?}"));
+        }
         // By these processes move or end, and controllers are passed on; a value of the caller's has no place there.
         match self.unified.iter().find(|(file, _)| file.starts_with("cgroup.")) {
             Some((file, _)) => Err(format!("{file} is no limit")),

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::futex;
 
+use super::cgroup;
 use super::child;
 use super::ending;
 use super::prepare::{self, Prepared};
@@ -186,12 +187,7 @@ fn perform(
                 .map(|()| true)
                 .map_err(|errno| Error::duty(in_words(duty, pid), errno, advice::persist(*kind, errno)))
         }
-        Duty::JoinCgroup(dir) => {
-            let file = dir.join("cgroup.procs");
-            std::fs::write(file, pid.to_string())
-                .map(|()| true)
-                .map_err(|error| prepare::io_duty(&in_words(duty, pid), &error))
-        }
+        Duty::JoinCgroup(dir) => cgroup::join(in_words(duty, pid), dir, pid).map(|()| true),
         Duty::Foreground => foreground(pid)
             .map(|()| true)
             .map_err(|errno| Error::duty(in_words(duty, pid), errno, advice::foreground(errno))),

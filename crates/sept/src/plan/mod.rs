@@ -305,6 +305,7 @@ fn own_cgroup(command: &Command, way: Way, steps: &mut Vec<Step>) -> Result<(), 
         return Err(Error::invalid("a cgroup to join and one of its own exclude each other"));
     }
     cgroup.check().map_err(Error::invalid)?;
+    cgroup.parent.as_ref().map(|parent| path("the parent cgroup", parent)).transpose()?;
     steps.push(Step::EnterCgroup(cgroup.clone()));
     Ok(())
 }
@@ -388,8 +389,10 @@ fn keep_and_place(
                 Advice { why: vec![], fix: vec!["fork the command: --fork".to_owned()] },
             ));
         }
+        path("the file for a namespace", file)?;
         duties.push(Duty::Persist { kind: *kind, file: file.clone() });
     }
+    command.cgroup.as_ref().map(|dir| path("the cgroup", dir)).transpose()?;
     duties.extend(command.cgroup.clone().map(Duty::JoinCgroup));
     if !duties.is_empty() && !steps.contains(&Step::AwaitMaps) {
         steps.push(Step::AwaitParent);

@@ -18,6 +18,7 @@ use crate::plan::layers;
 use crate::sys;
 use dir::{Dir, Parent};
 use place::Hierarchies;
+pub(super) use place::join;
 #[cfg(feature = "fuzz")]
 pub(crate) use place::own;
 

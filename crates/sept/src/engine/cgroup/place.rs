@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::dir::Parent;
@@ -27,6 +28,43 @@ pub(super) struct Hierarchies {
 
 fn magic(path: &Path) -> Option<u64> {
     rustix::fs::statfs(path).ok().map(|fs| fs.f_type as u64)
+}
+
+/// Moves a process to a cgroup, by its directory. Elsewhere a file of that name may be anything, or a link to it.
+pub(crate) fn join(what: String, dir: &Path, pid: i32) -> Result<(), Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fix = "name a directory of one that is mounted: findmnt -t cgroup,cgroup2";
+    let not_there = |errno: Errno| match errno {
+        Errno::NOENT | Errno::NOTDIR => Advice::new("there is no such directory", fix),
+        _ => Advice::default(),
+    };
+    let place = rustix::fs::open(dir, flags, Mode::empty())
+        .map_err(|errno| Error::duty(what.clone(), errno, not_there(errno)))?;
+    let kind = rustix::fs::fstatfs(&place).map_or(0, |fs| fs.f_type as u64);
+    if ![CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&kind) {
+        let advice = Advice::new("that directory is of no cgroup file system", fix);
+        return Err(Error::Duty { what, errno: None, advice, layer: None });
+    }
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(&place, "cgroup.procs", flags, Mode::empty())
+        .and_then(|procs| rustix::io::write(&procs, pid.to_string().as_bytes()))
+        .map(drop)
+        .map_err(|errno| Error::duty(what, errno, not_joined(errno)))
+}
+
+fn not_joined(errno: Errno) -> Advice {
+    match errno {
+        Errno::ACCESS | Errno::PERM => Advice::new(
+            "this process may not move others there: it takes the right to write cgroup.procs of that cgroup, and with version 2 \
+             of the one above both",
+            "run as root, or name one that was delegated to this user",
+        ),
+        Errno::BUSY | Errno::OPNOTSUPP => Advice::new(
+            "a cgroup of version 2 that passes controllers on, or is threaded, takes no process (cgroups(7))",
+            "name one below it",
+        ),
+        _ => Advice::default(),
+    }
 }
 
 impl Hierarchies {
