@@ -1,6 +1,7 @@
 //! The library as std's `Command`: streams, environment, status, signals; and what is beyond it.
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::sync::atomic::Ordering::Relaxed;
@@ -321,6 +322,45 @@ fn who_changes_ids_gets_a_turn_among_many() {
     let work = || (0..10).any(|_| alone().map(|mut child| child.wait()).is_err());
     let given_up = beside(12, || assert!(other().is_ok()), work);
     assert!(!given_up, "ten starts take more than 20 seconds");
+}
+
+/// While one start takes its time, another is given up. What that waited for others would wait for, too.
+#[test]
+fn a_panic_of_who_waits_for_a_turn_leaves_the_turn_to_others() {
+    let (is_slow, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| {
+            start_slowly(&mut || {
+                is_slow.store(true, Relaxed);
+                done.load(Relaxed)
+            })
+        });
+        while !is_slow.load(Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let alone =
+            || Command::new("true").unshare([Namespace::User]).map_root().uid(0).spawn_unless(give_up);
+        let gave_up = std::panic::catch_unwind(alone).is_err();
+        let begun = Instant::now();
+        let other = Command::new("true").spawn_unless(|| begun.elapsed().as_secs() >= 5);
+        done.store(true, Relaxed);
+        slow.join().expect("no panic").expect_err("it is stopped");
+        assert!(gave_up, "it waits, and asks");
+        assert!(other.expect("it starts").wait().expect("it ends").success());
+    });
+}
+
+/// A start that lasts until it is given up: it reads from a pipe in which nothing comes.
+fn start_slowly(stop: &mut dyn FnMut() -> bool) -> Result<sept::Child, Error> {
+    let (silent, _writer) = std::io::pipe().expect("a pipe");
+    let mut command = Command::new("true");
+    command.unshare([Namespace::User, Namespace::Mount]).map_root().mount(sept::Mount::tmpfs("/mnt"));
+    command.mount(sept::Mount::file(silent.as_raw_fd(), "/mnt/file", 0o600)).spawn_unless(stop)
+}
+
+/// A panic that says nothing.
+fn give_up() -> bool {
+    std::panic::resume_unwind(Box::new("on purpose"))
 }
 
 #[test]

@@ -23,6 +23,16 @@ const ALONE: u32 = WAITS - 1;
 /// For so long others are at work: as long as their set-up takes.
 const PAUSE: Duration = Duration::from_micros(200);
 
+/// Of one that would be alone: nobody waits for it any more once this is gone, also by a panic of `stop`.
+struct Wait;
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        // Others that wait say so again.
+        word().fetch_and(!WAITS, Relaxed);
+    }
+}
+
 pub(super) struct Turn {
     /// Of one that is alone: how the memory was.
     before: Option<Option<DumpableBehavior>>,
@@ -32,14 +42,11 @@ impl Turn {
     /// None if that was stopped.
     pub(super) fn take(changes_ids: bool, stop: &mut dyn FnMut() -> bool) -> Option<Self> {
         let mut tries = 0_u32;
+        let _wait = changes_ids.then_some(Wait);
         while !(if changes_ids { begin_alone() } else { begin() }) {
             std::thread::sleep(PAUSE);
             tries += 1;
             if tries.is_multiple_of(100) && stop() {
-                if changes_ids {
-                    // Others that wait say so again.
-                    word().fetch_and(!WAITS, Relaxed);
-                }
                 return None;
             }
         }
