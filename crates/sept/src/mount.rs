@@ -220,8 +220,9 @@ impl Mount {
 
     /// A file with what can be read from this descriptor, made in a tmpfs or overlay of the command's own.
     ///
-    /// It is read to its end during set-up, and other starts that change ids wait so long. The child has a copy of what the caller has open
-    /// then: a pipe whose writing end the caller keeps has no end.
+    /// It is read to its end during set-up. Where the child shares the caller's memory, other starts that change ids in it wait so long,
+    /// and all others with them; where this one changes ids, all others wait. The child has a copy of what the caller has open then: a
+    /// pipe whose writing end the caller keeps has no end.
     pub fn file(fd: RawFd, target: impl AsRef<Path>, mode: u32) -> Self {
         Self::new(MountKind::File { fd, mode }, target.as_ref())
     }

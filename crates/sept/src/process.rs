@@ -82,10 +82,12 @@ impl Command {
         self.spawn_unless(|| false)
     }
 
-    /// As [`spawn`](Self::spawn); while set-up takes longer than usual, asks `stop` every 20 ms whether to give up.
+    /// As [`spawn`](Self::spawn); while set-up takes longer than usual, asks `stop` every 20 ms whether to give up. `stop` may start
+    /// other commands, but where one of both changes ids ([`uid`](Self::uid), [`gid`](Self::gid), [`groups`](Self::groups), files
+    /// of other owners).
     ///
     /// # Errors
-    /// [`Error::Died`] after `stop` said so, else as `spawn`.
+    /// [`Error::Died`] after `stop` said so, [`Error::Invalid`] for such a start of `stop`'s, else as `spawn`.
     pub fn spawn_unless(&mut self, mut stop: impl FnMut() -> bool) -> Result<Child, Error> {
         let defaults = [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()];
         Ok(Child::from(self.start(defaults, false, &mut stop)?))
@@ -129,10 +131,10 @@ impl Command {
         self.park_unless(|| false)
     }
 
-    /// As [`park`](Self::park); while set-up takes longer than usual, asks `stop` every 20 ms whether to give up.
+    /// As [`park`](Self::park); while set-up takes longer than usual, asks `stop` as [`spawn_unless`](Self::spawn_unless) does.
     ///
     /// # Errors
-    /// [`Error::Died`] after `stop` said so, else as `park`.
+    /// As `spawn_unless`.
     pub fn park_unless(&mut self, mut stop: impl FnMut() -> bool) -> Result<Parked, Error> {
         let defaults = [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()];
         Ok(Parked { started: Some(self.start(defaults, true, &mut stop)?) })

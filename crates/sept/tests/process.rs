@@ -327,6 +327,10 @@ fn who_changes_ids_gets_a_turn_among_many() {
 /// While one start takes its time, another is given up. What that waited for others would wait for, too.
 #[test]
 fn a_panic_of_who_waits_for_a_turn_leaves_the_turn_to_others() {
+    // Others of this process would wait, too.
+    if !is_once_more("a_panic_of_who_waits_for_a_turn_leaves_the_turn_to_others", &[]) {
+        return;
+    }
     let (is_slow, done) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| {
@@ -352,10 +356,62 @@ fn a_panic_of_who_waits_for_a_turn_leaves_the_turn_to_others() {
 
 /// A start that lasts until it is given up: it reads from a pipe in which nothing comes.
 fn start_slowly(stop: &mut dyn FnMut() -> bool) -> Result<sept::Child, Error> {
+    start_slowly_by(|command| command, stop)
+}
+
+fn start_slowly_by(
+    change: impl Fn(&mut Command) -> &mut Command,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<sept::Child, Error> {
     let (silent, _writer) = std::io::pipe().expect("a pipe");
     let mut command = Command::new("true");
-    command.unshare([Namespace::User, Namespace::Mount]).map_root().mount(sept::Mount::tmpfs("/mnt"));
-    command.mount(sept::Mount::file(silent.as_raw_fd(), "/mnt/file", 0o600)).spawn_unless(stop)
+    command.unshare([Namespace::User, Namespace::Mount, Namespace::Pid]).map_root();
+    command.mount(sept::Mount::tmpfs("/mnt")).mount(sept::Mount::file(
+        silent.as_raw_fd(),
+        "/mnt/file",
+        0o600,
+    ));
+    change(&mut command).spawn_unless(stop)
+}
+
+/// It would wait for the start that asks it.
+#[test]
+fn a_start_by_who_is_asked_is_done_or_refused() {
+    // Others of this process would wait, too.
+    if !is_once_more("a_start_by_who_is_asked_is_done_or_refused", &[]) {
+        return;
+    }
+    let changing = || Command::new("true").unshare([Namespace::User]).map_root().uid(0).status().map(drop);
+    let plain = || Command::new("true").status().map(drop);
+    let mut results = Vec::new();
+    let stopped = start_slowly(&mut || {
+        results.extend([changing(), plain()]);
+        true
+    });
+    stopped.expect_err("it is stopped");
+    assert!(matches!(results[..], [Err(Error::Invalid { .. }), Ok(())]), "{results:?}");
+    changing().expect("it starts");
+}
+
+/// A copy of the caller's memory has a mark of its own.
+#[test]
+fn a_slow_start_in_memory_of_its_own_holds_up_nobody() {
+    // Others of this process would wait, too.
+    if !is_once_more("a_slow_start_in_memory_of_its_own_holds_up_nobody", &[]) {
+        return;
+    }
+    let mut asked = false;
+    let begun = Instant::now();
+    let stopped = start_slowly_by(Command::init, &mut || {
+        asked = true;
+        let mut command = Command::new("true");
+        command.unshare([Namespace::User]).map_root().uid(0);
+        let done = command.spawn_unless(|| begun.elapsed().as_secs() >= 5);
+        assert!(done.expect("it starts").wait().expect("it ends").success());
+        true
+    });
+    stopped.expect_err("it is stopped");
+    assert!(asked);
 }
 
 /// A panic that says nothing.

@@ -77,13 +77,11 @@ const AWAKE: Duration = Duration::from_micros(200);
 ///
 /// While that takes longer than usual, `stop` is asked every 20 ms whether to give up.
 pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> Result<Started, Error> {
-    let turn = Turn::take(prepared.plan.changes_ids() && prepared.shares_memory(), stop);
-    let Some(turn) = turn else {
-        let what = "begin, while another start changes ids".to_owned();
-        return Err(Error::Died { what, step: 1, signal: None, advice: Advice::default() });
-    };
+    let shares = prepared.shares_memory();
+    let turn = Turn::take(prepared.plan.changes_ids() && shares, stop)?;
     let hidden = prepared.plan.hidden.then(sys::Hidden::begin);
     let cloned = clone(&prepared)?;
+    let turn = Some(turn).filter(|_| shares);
     let pidfd = cloned.pidfd.ok_or_else(|| prepare::duty("get a pidfd of the child", Errno::BADF))?;
     let (pid, parked) = (cloned.pid, false);
     let started = Started { pid, pidfd, first: None, listener: None, prepared, parked, hidden };

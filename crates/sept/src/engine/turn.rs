@@ -1,11 +1,13 @@
 //! Whose turn it is: starts that change ids in shared memory go one by one.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use rustix::process::DumpableBehavior;
 
+use crate::error::{Advice, Error};
 use crate::sys;
 
 /// How many are at work side by side, or that one is alone, and whether one waits to be that.
@@ -23,35 +25,68 @@ const ALONE: u32 = WAITS - 1;
 /// For so long others are at work: as long as their set-up takes.
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// Of one that would be alone: nobody waits for it any more once this is gone, also by a panic of `stop`.
-struct Wait;
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        // Others that wait say so again.
-        word().fetch_and(!WAITS, Relaxed);
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Nobodys,
+    /// One of many.
+    Shared,
+    Alone,
 }
 
+thread_local! {
+    /// What turn this thread has: it may come here again, by `stop`.
+    static OWN: Cell<Kind> = const { Cell::new(Kind::Nobodys) };
+}
+
+/// Until the child has left this memory. One with a copy of it needs the turn for the clone alone: it copies the mark, too.
 pub(super) struct Turn {
+    kind: Kind,
     /// Of one that is alone: how the memory was.
-    before: Option<Option<DumpableBehavior>>,
+    before: Option<DumpableBehavior>,
 }
 
 impl Turn {
-    /// None if that was stopped.
-    pub(super) fn take(changes_ids: bool, stop: &mut dyn FnMut() -> bool) -> Option<Self> {
+    /// `changes_ids`: whether that is done in shared memory.
+    pub(super) fn take(changes_ids: bool, stop: &mut dyn FnMut() -> bool) -> Result<Self, Error> {
+        // None where a fork has been here since.
+        let own = if word().load(Relaxed) & ALONE == 0 { Kind::Nobodys } else { OWN.get() };
+        match own {
+            Kind::Nobodys => {}
+            // That one's turn lasts longer than this start.
+            Kind::Shared if !changes_ids => return Ok(Self { kind: Kind::Nobodys, before: None }),
+            Kind::Shared | Kind::Alone => return Err(within_another()),
+        }
         let mut tries = 0_u32;
-        let _wait = changes_ids.then_some(Wait);
         while !(if changes_ids { begin_alone() } else { begin() }) {
             std::thread::sleep(PAUSE);
             tries += 1;
-            if tries.is_multiple_of(100) && stop() {
-                return None;
+            if tries.is_multiple_of(100) {
+                if changes_ids {
+                    // Whatever `stop` does, a panic or a start of its own, nobody waits for this one meanwhile. Others that wait
+                    // say so again.
+                    word().fetch_and(!WAITS, Relaxed);
+                }
+                if stop() {
+                    let what = "begin, while another start changes ids".to_owned();
+                    return Err(Error::Died { what, step: 1, signal: None, advice: Advice::default() });
+                }
             }
         }
-        Some(Self { before: changes_ids.then(sys::dumpable) })
+        let kind = if changes_ids { Kind::Alone } else { Kind::Shared };
+        OWN.set(kind);
+        Ok(Self { kind, before: changes_ids.then(sys::dumpable).flatten() })
     }
+}
+
+/// It would wait for a start that waits for it.
+fn within_another() -> Error {
+    Error::invalid_with(
+        "a start can't begin while another one of its thread asks whether to give up, and one of them changes ids",
+        Advice::new(
+            "a child that changes ids in shared memory is alone there (user_namespaces(7): its map could not be written)",
+            "start it by another thread, or when the first one has started",
+        ),
+    )
 }
 
 fn begin() -> bool {
@@ -66,13 +101,16 @@ fn begin_alone() -> bool {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let leave = if let Some(before) = self.before {
-            sys::restore_dumpable(before);
-            |now: u32| Some(now & !ALONE)
-        } else {
+        let leave = match self.kind {
+            Kind::Nobodys => return,
+            Kind::Alone => {
+                sys::restore_dumpable(self.before);
+                |now: u32| Some(now & !ALONE)
+            }
             // None where a fork has been here since.
-            |now: u32| (now & ALONE > 0).then(|| now - 1)
+            Kind::Shared => |now: u32| (now & ALONE > 0).then(|| now - 1),
         };
+        OWN.set(Kind::Nobodys);
         let _ = word().fetch_update(Release, Relaxed, leave);
     }
 }
