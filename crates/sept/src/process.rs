@@ -76,6 +76,10 @@ impl Command {
 
     /// Starts the command. Comes back once exec has succeeded.
     ///
+    /// Until then a caller with capabilities, and one whose child changes its ids, may be not dumpable, prctl(2). Afterwards the mark
+    /// is what it was before; one that the caller sets itself meanwhile is taken back. What another thread forks meanwhile, and
+    /// executes nothing, has that mark until it starts a command of its own, or sets it.
+    ///
     /// # Errors
     /// Any variant of [`Error`]. Nothing is left behind then.
     pub fn spawn(&mut self) -> Result<Child, Error> {
@@ -123,7 +127,8 @@ impl Command {
         Ok(())
     }
 
-    /// Does everything but exec. [`Parked::start`] does that, within microseconds.
+    /// Does everything but exec. [`Parked::start`] does that, within microseconds. A caller with capabilities is not dumpable
+    /// meanwhile, as [`spawn`](Self::spawn) says.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn), but for what only exec can find out.

@@ -289,6 +289,57 @@ fn a_fork_of_a_busy_process_can_start_commands() {
     assert_eq!(odd, None, "a fork stands still, or can't start a command");
 }
 
+/// A fork copies the mark of the memory, and not the child for which it would be taken back.
+#[test]
+fn a_fork_is_no_longer_hidden_than_it_takes_to_start_a_command() {
+    use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
+    if !is_once_more("a_fork_is_no_longer_hidden_than_it_takes_to_start_a_command", &[]) {
+        return;
+    }
+    let mark = || dumpable_behavior().expect("it can be asked");
+    let mut codes = Vec::new();
+    // This child would change its ids in the end, and the kernel the mark.
+    let stopped = start_slowly_by(|command| command.uid(0), &mut || {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).expect("it can be set");
+        codes.push(forked(|| {
+            let start = || Command::new("true").unshare([Namespace::User]).map_root().status();
+            start().is_ok_and(|status| status.success()) && mark() == DumpableBehavior::Dumpable
+        }));
+        true
+    });
+    stopped.expect_err("it is stopped");
+    assert_eq!(codes, [Some(7)]);
+    assert_eq!(mark(), DumpableBehavior::Dumpable);
+    // What is parked by root is hidden, and so is a fork; which does not take it back for its parent.
+    let parked = Command::new("true").park().expect("it is parked");
+    let hidden = mark();
+    let code = forked(|| mark() == hidden && Command::new("true").status().is_ok() && mark() != hidden);
+    assert_eq!(code == Some(7), hidden == DumpableBehavior::NotDumpable);
+    assert_eq!(mark(), hidden);
+    drop(parked);
+    assert_eq!(mark(), DumpableBehavior::Dumpable);
+}
+
+/// Nothing else says so.
+#[test]
+fn who_is_not_dumpable_is_told_so() {
+    use rustix::process::DumpableBehavior;
+    let test = "who_is_not_dumpable_is_told_so";
+    if rustix::process::geteuid().is_root() {
+        common::skip(test, "root writes its maps all the same");
+        return;
+    }
+    if !is_once_more(test, &[]) {
+        return;
+    }
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).expect("it can be set");
+    let start = || Command::new("true").unshare([Namespace::User]).map_root().status();
+    let text = start().expect_err("its maps are root's").to_string();
+    assert!(text.contains("PR_SET_DUMPABLE"), "{text}");
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).expect("it can be set");
+    assert!(start().expect("it starts").success());
+}
+
 /// As std does.
 #[test]
 fn who_becomes_another_user_leaves_roots_groups_behind() {

@@ -91,6 +91,8 @@ pub(crate) struct HelperPipe {
 
 /// Prepares `plan`.
 pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Result<Prepared, Error> {
+    // Who is not dumpable can't write its maps.
+    sys::settle();
     let directories = check_sources(&plan)?;
     check_directory(command, &plan)?;
     let (mut stdio, mut pipes) = ([None, None, None], [None, None, None]);

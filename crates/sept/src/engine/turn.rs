@@ -5,8 +5,6 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
-use rustix::process::DumpableBehavior;
-
 use crate::error::{Advice, Error};
 use crate::sys;
 
@@ -41,8 +39,8 @@ thread_local! {
 /// Until the child has left this memory. One with a copy of it needs the turn for the clone alone: it copies the mark, too.
 pub(super) struct Turn {
     kind: Kind,
-    /// Of one that is alone: how the memory was.
-    before: Option<DumpableBehavior>,
+    /// Of one that is alone: undoes what its child makes of the mark.
+    hidden: Option<sys::Hidden>,
 }
 
 impl Turn {
@@ -53,7 +51,7 @@ impl Turn {
         match own {
             Kind::Nobodys => {}
             // That one's turn lasts longer than this start.
-            Kind::Shared if !changes_ids => return Ok(Self { kind: Kind::Nobodys, before: None }),
+            Kind::Shared if !changes_ids => return Ok(Self { kind: Kind::Nobodys, hidden: None }),
             Kind::Shared | Kind::Alone => return Err(within_another()),
         }
         let mut tries = 0_u32;
@@ -74,7 +72,7 @@ impl Turn {
         }
         let kind = if changes_ids { Kind::Alone } else { Kind::Shared };
         OWN.set(kind);
-        Ok(Self { kind, before: changes_ids.then(sys::dumpable).flatten() })
+        Ok(Self { kind, hidden: changes_ids.then(sys::Hidden::by_kernel) })
     }
 }
 
@@ -104,7 +102,7 @@ impl Drop for Turn {
         let leave = match self.kind {
             Kind::Nobodys => return,
             Kind::Alone => {
-                sys::restore_dumpable(self.before);
+                self.hidden = None;
                 |now: u32| Some(now & !ALONE)
             }
             // None where a fork has been here since.

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::error::Advice;
@@ -154,11 +155,24 @@ pub(crate) fn write_map(file: &str, content: &[u8], errno: Errno) -> Advice {
             ),
             "map only ids that this process has itself: see /proc/self/uid_map and gid_map",
         ),
+        Errno::ACCESS if is_undumpable() => undumpable(),
         Errno::INVAL => {
             Advice::new("ranges overlap, or go past what the kernel takes", "see user_namespaces(7)")
         }
         _ => Advice::default(),
     }
+}
+
+/// Whether the files of /proc of this process, and of a child that shares its memory, are root's.
+fn is_undumpable() -> bool {
+    rustix::process::dumpable_behavior().is_ok_and(|mark| mark != DumpableBehavior::Dumpable)
+}
+
+fn undumpable() -> Advice {
+    Advice::new(
+        "this process is not dumpable (PR_GET_DUMPABLE), and so its files of /proc, and its child's, are root's",
+        "start it from a process that is dumpable, or make this one so before: prctl(PR_SET_DUMPABLE, 1)",
+    )
 }
 
 /// Whether a line of the map, `INSIDE OUTSIDE COUNT`, begins at user 0 of outside.
@@ -276,6 +290,11 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         }
         Step::Unshare(kinds) | Step::Fork(kinds) => clone(*kinds, Errno::from_raw_os_error(errno)),
         Step::Join { kinds, of, .. } => join(*kinds, of, plan.way, errno),
+        Step::DenySetgroups | Step::MapUid(_) | Step::MapGid(_) | Step::OffsetClocks(_)
+            if errno == libc::EACCES && is_undumpable() =>
+        {
+            undumpable()
+        }
         _ if user && refused && apparmor_restricts() => apparmor(),
         Step::MapUid(map) if refused => write_map("map", map.as_bytes(), Errno::PERM),
         Step::MapGid(_) if refused => write_map("map", &[], Errno::PERM),

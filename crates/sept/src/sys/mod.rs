@@ -27,7 +27,7 @@ pub(crate) use bpf::{BpfInstruction, attach_device_program, load_device_program}
 pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_thread, clone_user_namespace};
 use descriptors::close_number;
 pub(crate) use descriptors::{close_all, close_but, close_marked, count as count_descriptors};
-pub(crate) use hidden::{Hidden, dumpable, restore_dumpable};
+pub(crate) use hidden::{Hidden, settle};
 pub(crate) use look::{Head, Seen, kind, look};
 pub use mount::Attributes;
 pub(crate) use mount::{

@@ -13,17 +13,29 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 pub(crate) struct Words {
     /// For `Turn`.
     pub turn: AtomicU32,
-    /// For `Hidden`: whether somebody changes the rest.
+    /// For `Hidden`: whether somebody changes the rest, and others wait for that.
     pub changing: AtomicU32,
-    /// For `Hidden`: how many children share this memory, hidden.
+    /// For `Hidden`: how many children share this memory for which its mark is changed.
     pub children: AtomicU32,
+    /// For `Hidden`: whether what a fork has copied was looked at.
+    pub settled: AtomicU32,
+    /// For `process`.
+    process: AtomicU32,
 }
 
 static PAGE: AtomicPtr<Words> = AtomicPtr::new(ptr::null_mut());
 
 /// For want of a page of their own a fork copies them.
-static PLAIN: Words =
-    Words { turn: AtomicU32::new(0), changing: AtomicU32::new(0), children: AtomicU32::new(0) };
+static PLAIN: Words = Words {
+    turn: AtomicU32::new(0),
+    changing: AtomicU32::new(0),
+    children: AtomicU32::new(0),
+    settled: AtomicU32::new(0),
+    process: AtomicU32::new(0),
+};
+
+/// The last number of `process`. A fork copies it, and counts on.
+static LAST: AtomicU32 = AtomicU32::new(0);
 
 const SIZE: usize = 4096;
 
@@ -33,6 +45,19 @@ pub(crate) fn words() -> &'static Words {
     let page = if known.is_null() { make() } else { known };
     // SAFETY: what is not null is a page that is never unmapped, large enough, aligned, and valid as it is zeroed.
     unsafe { page.as_ref() }.unwrap_or(&PLAIN)
+}
+
+/// A number that tells this process from those that it was forked from: what has another is a copy of theirs. The kernel's would not
+/// do, as both may be PID 1.
+pub(crate) fn process() -> u32 {
+    let word = &words().process;
+    match word.load(Acquire) {
+        0 => {
+            let next = LAST.fetch_add(1, AcqRel) + 1;
+            word.compare_exchange(0, next, AcqRel, Acquire).map_or_else(|others| others, |_| next)
+        }
+        known => known,
+    }
 }
 
 /// The first one who comes makes it; null where it can't be had.
