@@ -225,7 +225,8 @@ fn wait_failed(error: &io::Error) -> Error {
     }
 }
 
-/// A process in which everything is done but exec. Dropped without a start, it leaves nothing behind.
+/// A process in which everything is done but exec. Dropped without a start, it leaves nothing behind. A fork of its owner has a copy of
+/// this, which starts and ends nothing.
 #[derive(Debug)]
 pub struct Parked {
     started: Option<Started>,
@@ -246,7 +247,7 @@ impl Parked {
     /// Lets it go; comes back once exec has succeeded.
     ///
     /// # Errors
-    /// [`Error::Step`] where the program can't be executed.
+    /// [`Error::Step`] where the program can't be executed; [`Error::Invalid`] in a fork of who has parked it.
     pub fn start(self) -> Result<Child, Error> {
         self.start_unless(|| false)
     }

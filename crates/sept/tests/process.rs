@@ -320,6 +320,34 @@ fn a_fork_is_no_longer_hidden_than_it_takes_to_start_a_command() {
     assert_eq!(mark(), DumpableBehavior::Dumpable);
 }
 
+/// As std's `Child`: the copy is not who has the process.
+#[test]
+fn a_fork_that_drops_or_starts_what_is_parked_leaves_it_alone() {
+    if !is_once_more("a_fork_that_drops_or_starts_what_is_parked_leaves_it_alone", &[]) {
+        return;
+    }
+    let mut command = Command::new("true");
+    let cgroup = sept::Cgroup::new().pids(9);
+    if rustix::process::geteuid().is_root() && Command::new("true").cgroup(cgroup.clone()).status().is_ok() {
+        command.cgroup(cgroup);
+    }
+    let parked = std::cell::Cell::new(Some(command.park().expect("it is parked")));
+    let code = forked(|| {
+        drop(parked.take());
+        true
+    });
+    assert_eq!(code, Some(7));
+    let refused = |parked: sept::Parked| matches!(parked.start(), Err(Error::Invalid { .. }));
+    assert_eq!(forked(|| parked.take().is_some_and(refused)), Some(7));
+    let mut child = parked.take().expect("it is there").start().expect("it starts");
+    // Nor is it who waits.
+    let running = command.park().expect("it is parked");
+    let running = std::cell::Cell::new(Some(running.start().expect("it starts")));
+    assert_eq!(forked(|| running.take().is_some_and(|mut child| child.wait().is_err())), Some(7));
+    assert!(running.take().expect("it is there").wait().expect("it ends").success());
+    assert!(child.wait().expect("it ends").success());
+}
+
 /// Nothing else says so.
 #[test]
 fn who_is_not_dumpable_is_told_so() {

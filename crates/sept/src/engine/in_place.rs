@@ -85,8 +85,8 @@ pub(crate) fn exec(prepared: Box<Prepared>) -> Error {
     }
     control.step.store(at as u32, Release);
     control.errno.store(errno.raw_os_error(), Release);
-    let (pid, parked) = (own.as_raw_pid(), false);
-    let started = Started { pid, pidfd, first: None, listener: None, prepared, parked, hidden: None };
+    let (pid, parked, hidden, process) = (own.as_raw_pid(), false, None, crate::sys::own_process());
+    let started = Started { pid, pidfd, first: None, listener: None, prepared, parked, hidden, process };
     let error = started.failure();
     // Its descriptors may be closed, and their numbers another's.
     std::mem::forget(started);

@@ -42,6 +42,8 @@ pub(crate) struct Started {
     pub parked: bool,
     /// Held until the child has left this memory.
     pub hidden: Option<sys::Hidden>,
+    /// Whose child it is, by `sys::own_process`: a fork has a copy of this, and no child.
+    pub process: u32,
 }
 
 /// A child that ends with this, where nobody has taken it: by an error, or a panic of the caller's `stop`.
@@ -83,8 +85,8 @@ pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> 
     let cloned = clone(&prepared)?;
     let turn = Some(turn).filter(|_| shares);
     let pidfd = cloned.pidfd.ok_or_else(|| prepare::duty("get a pidfd of the child", Errno::BADF))?;
-    let (pid, parked) = (cloned.pid, false);
-    let started = Started { pid, pidfd, first: None, listener: None, prepared, parked, hidden };
+    let (pid, parked, process) = (cloned.pid, false, sys::own_process());
+    let started = Started { pid, pidfd, first: None, listener: None, prepared, parked, hidden, process };
     let done = Guarded(Some(started)).set_up(stop);
     // Not before: until then the memory may be that of a child which is another user already.
     drop(turn);
@@ -340,6 +342,12 @@ impl Started {
 
     /// Lets a parked child go on to exec.
     pub(crate) fn release(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
+        if self.process != sys::own_process() {
+            return Err(Error::invalid_with(
+                "a parked process is started by the one that parked it, and not by a fork of that",
+                Advice { why: vec![], fix: vec!["start it there, or park one here".to_owned()] },
+            ));
+        }
         let spoken = match &self.prepared.gate {
             Some((_, writer)) => rustix::io::write(writer, b"!"),
             None => Ok(0),
@@ -524,6 +532,9 @@ impl Started {
     /// Kills the child, whatever it is at, and waits until nothing is left of it. One that hangs in the kernel, at a file system of
     /// others, is given up, and so is the memory that it may be in.
     pub(crate) fn end(self) {
+        if self.process != sys::own_process() {
+            return;
+        }
         let mut gone = true;
         for process in std::iter::once(&self.pidfd).chain(&self.first) {
             let _ = sys::pidfd_send_signal(process.as_fd(), libc::SIGKILL);

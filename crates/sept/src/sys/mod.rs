@@ -38,7 +38,7 @@ use raw::{check, syscall};
 pub(crate) use robust::Robust;
 pub(crate) use slot::Slot;
 pub(crate) use timer::Timer;
-pub(crate) use unforked::words as unforked;
+pub(crate) use unforked::{process as own_process, words as unforked};
 
 /// execve(2). Returns only on failure.
 pub(crate) fn execve(path: &CStr, argv: &Strings, envp: &Strings) -> Errno {

@@ -39,6 +39,8 @@ pub(crate) struct OwnCgroup {
     counted: bool,
     /// Whether it is removed when this is dropped.
     pub armed: bool,
+    /// Whose it is, by `sys::own_process`: a copy of this ends nothing.
+    process: u32,
 }
 
 /// A limit of memory that is set when set-up is done.
@@ -84,8 +86,9 @@ impl OwnCgroup {
         let hierarchies = Hierarchies::read()?;
         values::check(cgroup, || hierarchies.legacy(Controller::Io).is_some())?;
         let counted = !cgroup.uncounted;
+        let (armed, process) = (true, sys::own_process());
         let mut made =
-            Self { dirs: Vec::new(), tasks: Vec::new(), procs: None, limit: None, counted, armed: true };
+            Self { dirs: Vec::new(), tasks: Vec::new(), procs: None, limit: None, counted, armed, process };
         let mut of_two = Vec::new();
         for controller in cgroup.controllers() {
             match hierarchies.legacy(controller) {
@@ -212,6 +215,9 @@ impl OwnCgroup {
     /// The account, if one is wanted; then kills what is left, and removes it.
     pub(crate) fn end(&mut self) -> Option<Account> {
         self.armed = false;
+        if self.process != sys::own_process() {
+            return None;
+        }
         let account = self.counted.then(|| self.account());
         let full: Vec<&Dir> = self.dirs.iter().filter(|dir| !end::remove_empty(&dir.path)).collect();
         full.iter().for_each(|dir| end::forbid_forks(&dir.path));
