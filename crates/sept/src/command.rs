@@ -328,7 +328,7 @@ impl Command {
     }
 
     /// Binds the command's namespace of this kind to a file, where it stays after the command's end; as
-    /// `unshare --net=FILE`. Needs CAP_SYS_ADMIN. A mount namespace can be bound on a private mount only.
+    /// `unshare --net=FILE`. Where the start fails, or what is parked is not started, it is unmounted again. Needs CAP_SYS_ADMIN. A mount namespace can be bound on a private mount only.
     pub fn persist(&mut self, kind: Namespace, file: impl AsRef<Path>) -> &mut Self {
         self.persist.push((kind, file.as_ref().to_path_buf()));
         self

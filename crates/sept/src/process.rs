@@ -308,6 +308,8 @@ pub struct Child {
 
 impl From<Started> for Child {
     fn from(started: Started) -> Self {
+        let mut started = started;
+        started.bound.keep();
         let mut prepared = *started.prepared;
         // As the process itself, it stays if nobody waits.
         if let Some(cgroup) = &mut prepared.cgroup {

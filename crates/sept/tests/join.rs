@@ -244,6 +244,49 @@ fn what_a_thread_has_of_its_own_is_what_is_joined_from_and_to() {
     std::thread::scope(|scope| scope.spawn(work).join().expect("no panic"));
 }
 
+/// In a mount namespace of this thread's own.
+#[test]
+fn what_a_failed_start_has_bound_to_files_is_unmounted() {
+    use rustix::mount::MountPropagationFlags;
+    use rustix::thread::UnshareFlags;
+    if !is_root() {
+        skip("what_a_failed_start_has_bound_to_files_is_unmounted", "it takes the right to mount");
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("sept-bound-{}", std::process::id()));
+    std::fs::create_dir(&dir).expect("it can be made");
+    let (file, missing) = (dir.join("net"), dir.join("missing"));
+    std::fs::write(&file, "").expect("it can be written");
+    let command = |program: &str| {
+        let mut command = Command::new(program);
+        command.unshare([Namespace::Net, Namespace::Uts]).persist(Namespace::Net, &file);
+        command
+    };
+    let bound = || {
+        let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").expect("it can be read");
+        mounts.lines().filter(|line| line.split(' ').nth(4) == file.to_str()).count()
+    };
+    let fail = || {
+        command("/not-there").spawn().expect_err("there is no such program");
+        command("true").persist(Namespace::Uts, &missing).spawn().expect_err("there is no such file");
+        drop(command("true").park().expect("it is parked"));
+    };
+    let work = || {
+        unshare(UnshareFlags::NEWNS | UnshareFlags::FS);
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).expect("it can be changed");
+        fail();
+        let after_failures = bound();
+        assert!(command("true").status().expect("it starts").success());
+        let kept = bound();
+        fail();
+        (after_failures, kept, bound())
+    };
+    let counts = std::thread::scope(|scope| scope.spawn(work).join().expect("no panic"));
+    std::fs::remove_dir_all(&dir).expect("it can be removed");
+    assert_eq!(counts, (0, 1, 1));
+}
+
 #[expect(unsafe_code, reason = "a thread with descriptors of its own")]
 fn unshare(what: rustix::thread::UnshareFlags) {
     // SAFETY: the calling thread has no descriptor of another's in use, and ends soon.

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::futex;
 
+use super::bound::Bound;
 use super::child;
 use super::parent::{self, Started};
 use super::prepare::{self, Prepared};
@@ -86,7 +87,8 @@ pub(crate) fn exec(prepared: Box<Prepared>) -> Error {
     control.step.store(at as u32, Release);
     control.errno.store(errno.raw_os_error(), Release);
     let (pid, parked, hidden, process) = (own.as_raw_pid(), false, None, crate::sys::own_process());
-    let started = Started { pid, pidfd, first: None, listener: None, prepared, parked, hidden, process };
+    let (first, listener, bound) = (None, None, Bound::new());
+    let started = Started { pid, pidfd, first, listener, prepared, parked, hidden, bound, process };
     let error = started.failure();
     // Its descriptors may be closed, and their numbers another's.
     std::mem::forget(started);
@@ -106,8 +108,16 @@ fn serve(prepared: &Prepared) {
         let _ = futex::wait(&control.stage, futex::Flags::empty(), wire::FIRST, Some(&SLICE));
     }
     let stopped = || prepare::duty("serve a process that has ended", Errno::SRCH);
-    let done = parent::pidfd_of(pipe.mover)
-        .and_then(|pidfd| parent::duties(prepared, (pipe.mover, pidfd.as_fd()), &mut alone, stopped));
+    let mut bound = Bound::new();
+    let done = parent::pidfd_of(pipe.mover).and_then(|pidfd| {
+        parent::duties(prepared, (pipe.mover, pidfd.as_fd()), &mut bound, &mut alone, stopped)
+    });
+    // What becomes of the other is not known here any more.
+    if done.is_ok() {
+        bound.keep();
+    }
+    // Told of a failure, the other ends this one.
+    drop(bound);
     if let Err(error) = done {
         // Where this can't be written, the other says that it got no reason.
         let _ = rustix::io::write(&pipe.writer, &written(&error));

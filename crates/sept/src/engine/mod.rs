@@ -1,6 +1,7 @@
 //! Doing it: what is prepared before the clone, the clone, the child's side and the parent's.
 
 mod anchors;
+mod bound;
 pub(crate) mod cgroup;
 mod child;
 pub(crate) mod ending;

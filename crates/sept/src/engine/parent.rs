@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::futex;
 
+use super::bound::Bound;
 use super::cgroup;
 use super::child;
 use super::ending;
@@ -42,6 +43,8 @@ pub(crate) struct Started {
     pub parked: bool,
     /// Held until the child has left this memory.
     pub hidden: Option<sys::Hidden>,
+    /// What its namespaces are bound to.
+    pub bound: Bound,
     /// Whose child it is, by `sys::own_process`: a fork has a copy of this, and no child.
     pub process: u32,
 }
@@ -86,7 +89,8 @@ pub(crate) fn start(prepared: Box<Prepared>, stop: &mut dyn FnMut() -> bool) -> 
     let turn = Some(turn).filter(|_| shares);
     let pidfd = cloned.pidfd.ok_or_else(|| prepare::duty("get a pidfd of the child", Errno::BADF))?;
     let (pid, parked, process) = (cloned.pid, false, sys::own_process());
-    let started = Started { pid, pidfd, first: None, listener: None, prepared, parked, hidden, process };
+    let (first, listener, bound) = (None, None, Bound::new());
+    let started = Started { pid, pidfd, first, listener, prepared, parked, hidden, bound, process };
     let done = Guarded(Some(started)).set_up(stop);
     // Not before: until then the memory may be that of a child which is another user already.
     drop(turn);
@@ -110,6 +114,7 @@ fn clone(prepared: &Box<Prepared>) -> Result<sys::Cloned, Error> {
 pub(super) fn duties(
     prepared: &Prepared,
     (pid, pidfd): (i32, BorrowedFd<'_>),
+    bound: &mut Bound,
     stop: &mut dyn FnMut() -> bool,
     stopped: impl Fn() -> Error,
 ) -> Result<(), Error> {
@@ -118,7 +123,7 @@ pub(super) fn duties(
     }
     let seen = seen_in_proc(pid, pidfd)?;
     for duty in &prepared.plan.duties {
-        if !perform(duty, prepared, (pid, seen), stop)? {
+        if !perform(duty, prepared, (pid, seen), bound, stop)? {
             return Err(stopped());
         }
     }
@@ -162,6 +167,7 @@ fn perform(
     duty: &Duty,
     prepared: &Prepared,
     (pid, seen): (i32, i32),
+    bound: &mut Bound,
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<bool, Error> {
     match duty {
@@ -183,7 +189,8 @@ fn perform(
         Duty::Helper { program, args } => run_helper(program, args, seen, stop),
         Duty::Persist { kind, file } => {
             let link = format!("/proc/{seen}/ns/{}", kind.link());
-            rustix::mount::mount_bind(link, file)
+            bound
+                .bind(&link, file)
                 .map(|()| true)
                 .map_err(|errno| Error::duty(in_words(duty, pid), errno, advice::persist(*kind, errno)))
         }
@@ -282,8 +289,11 @@ impl Started {
     /// Until the child has become the command or is parked.
     fn set_up(&mut self, stop: &mut dyn FnMut() -> bool) -> Result<(), Error> {
         self.second_stage(stop)?;
+        let mut bound = std::mem::replace(&mut self.bound, Bound::new());
         let process = (self.pid, self.pidfd.as_fd());
-        duties(&self.prepared, process, stop, || self.stopped())?;
+        let done = duties(&self.prepared, process, &mut bound, stop, || self.stopped());
+        self.bound = bound;
+        done?;
         self.arrive(stop)
     }
 
@@ -531,10 +541,11 @@ impl Started {
 
     /// Kills the child, whatever it is at, and waits until nothing is left of it. One that hangs in the kernel, at a file system of
     /// others, is given up, and so is the memory that it may be in.
-    pub(crate) fn end(self) {
+    pub(crate) fn end(mut self) {
         if self.process != sys::own_process() {
             return;
         }
+        self.bound = Bound::new();
         let mut gone = true;
         for process in std::iter::once(&self.pidfd).chain(&self.first) {
             let _ = sys::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
