@@ -192,7 +192,8 @@ impl Mount {
         Self::tmpfs_with(target, 0o755, None)
     }
 
-    /// A new empty tmpfs of this mode, which takes no more than `size` bytes; half of the memory without it.
+    /// A new empty tmpfs of this mode, which takes no more than `size` bytes, rounded up to pages; half of the memory without it. 0 is an
+    /// error, as the kernel takes it for no limit.
     pub fn tmpfs_with(target: impl AsRef<Path>, mode: u32, size: Option<u64>) -> Self {
         Self::new(MountKind::Tmpfs { mode, size }, target.as_ref())
     }

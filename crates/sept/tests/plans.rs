@@ -135,6 +135,35 @@ fn what_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn what_the_kernel_would_pass_over_in_a_mount_is_refused() {
+    let tmpfs = |mode, size| Mount::tmpfs_with("/mnt", mode, size);
+    let pipe =
+        sept::Device { kind: sept::DeviceType::Fifo, major: 0, minor: 0, mode: 0o10_000, uid: 0, gid: 0 };
+    let refused = [
+        (tmpfs(0o755, Some(0)), "no limit"),
+        (tmpfs(0o755, Some(u64::MAX)), "no limit"),
+        (tmpfs(0o10_000, None), "no mode has"),
+        (Mount::directory("/mnt/a", u32::MAX), "no mode has"),
+        (Mount::mode("/mnt/a", 0o10_000), "no mode has"),
+        (Mount::file(0, "/mnt/a", 0o10_000), "no mode has"),
+        (Mount::bind_data(0, "/mnt/a", 0o10_000, Access::ReadOnly), "no mode has"),
+        (Mount::device("/dev/null", "/mnt/a", pipe), "no mode has"),
+    ];
+    let print = |mount: Mount| {
+        let mut command = Command::new("sh");
+        printed(command.unshare([Namespace::Mount]).mount(mount), &root())
+    };
+    for (mount, why) in refused {
+        let text = print(mount);
+        assert!(text.starts_with("error: ") && text.contains(why), "{text}");
+    }
+    for mount in [tmpfs(0o7777, Some(1)), tmpfs(0, Some(i64::MAX as u64)), Mount::mode("/mnt/a", 0o7777)] {
+        let text = print(mount);
+        assert!(!text.starts_with("error: "), "{text}");
+    }
+}
+
+#[test]
 fn rights_go_in_an_order_in_which_each_is_still_there() {
     use sept::{Capabilities, CapabilitySet, Landlock, PathAccess, Resource, Rlimit};
     let mut command = Command::new("true");

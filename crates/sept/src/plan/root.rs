@@ -164,6 +164,7 @@ fn lower(
     {
         return Err(Error::invalid(format!("{fd} is no descriptor")));
     }
+    check_mode(mount)?;
     let at_root = is_root(&mount.target);
     let target = if at_root { c"/".to_owned() } else { path("a mount point", &mount.target)? };
     let change = change(command, mount, base(command, mount))?;
@@ -282,11 +283,41 @@ fn alter(command: &Command, mount: &Mount, target: &CString) -> Result<Option<St
     }))
 }
 
+/// The kernel would pass over all other bits.
+fn check_mode(mount: &Mount) -> Result<(), Error> {
+    let mode = match &mount.kind {
+        MountKind::Data { mode, .. }
+        | MountKind::Tmpfs { mode, .. }
+        | MountKind::Directory { mode }
+        | MountKind::File { mode, .. }
+        | MountKind::Mode(mode) => *mode,
+        MountKind::Device { device, .. } => device.mode,
+        _ => 0,
+    };
+    if mode <= 0o7777 {
+        return Ok(());
+    }
+    Err(Error::invalid_with(
+        format!("the mode {mode:o} for {} has bits that no mode has", mount.target.display()),
+        Advice { why: vec![], fix: vec!["give one of 0 to 7777, octal: see inode(7)".to_owned()] },
+    ))
+}
+
 fn number(text: String) -> Result<CString, Error> {
     CString::new(text).map_err(|_| Error::invalid("a number holds a NUL byte"))
 }
 
 fn tmpfs(mode: u32, size: Option<u64>) -> Result<Source, Error> {
+    // Rounded up to pages, what is too great becomes 0 again.
+    if let Some(size) = size.filter(|size| !(1..=i64::MAX as u64).contains(size)) {
+        return Err(Error::invalid_with(
+            format!("{size} bytes are no size of a tmpfs: the kernel would take them for no limit"),
+            Advice {
+                why: vec![],
+                fix: vec!["give 1 to 9223372036854775807, or none for half of the memory".to_owned()],
+            },
+        ));
+    }
     let size = size.map(|size| number(size.to_string())).transpose()?;
     Ok(Source::Tmpfs { mode: number(format!("{mode:o}"))?, size })
 }
