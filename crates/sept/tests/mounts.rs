@@ -1,6 +1,7 @@
 //! Mounts as only the library can ask for them.
 
 use std::os::fd::AsRawFd;
+use std::process::ExitStatus;
 
 use sept::{Access, Command, Device, DeviceType, Error, Mount, MountOptions, Namespace};
 
@@ -67,6 +68,48 @@ fn a_bind_that_changes_nothing_changes_nothing() {
     assert!(restricted.starts_with("ro,") && restricted.contains("nosymfollow"), "{restricted}");
     let own = flags("/mnt", Access::ReadWrite, "");
     assert!(own.contains("nosuid") && own.contains("nodev"), "{own}");
+}
+
+/// What only the child can tell is left to it: what it may enter, and what a mount brings, whatever the path.
+#[test]
+fn a_working_directory_that_is_there_inside_is_not_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = std::env::temp_dir().join(format!("sept-directory-{}", std::process::id()));
+    let (closed, link) = (dir.join("closed"), dir.join("link"));
+    std::fs::create_dir_all(closed.join("inner")).expect("it can be made");
+    std::os::unix::fs::symlink("/mnt", &link).expect("it can be made");
+    let set = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&closed, mode).expect("it can be set");
+    };
+    set(0);
+    let start = |dir: &std::path::Path, tmpfs: Option<&str>| {
+        let mut command = inside("true", &[]);
+        if let Some(at) = tmpfs {
+            command.mount(Mount::tmpfs(at)).mount(Mount::directory(format!("{at}/a"), 0o755));
+        }
+        command.current_dir(dir).status()
+    };
+    let entered = start(&closed.join("inner"), None);
+    let led = [
+        start("/usr/../mnt/a".as_ref(), Some("/mnt")),
+        start("/mnt/a".as_ref(), Some("/usr/../mnt")),
+        start("/mnt/a".as_ref(), link.to_str()),
+        start(&link.join("a"), Some("/mnt")),
+    ];
+    let nowhere = [
+        start("/mnt/b".as_ref(), Some("/mnt")),
+        start("/not-there".as_ref(), Some("/mnt")),
+        start("/not-there".as_ref(), None),
+    ];
+    set(0o755);
+    std::fs::remove_dir_all(&dir).expect("it can be removed");
+    assert!(entered.as_ref().is_ok_and(ExitStatus::success), "{entered:?}");
+    assert!(led.iter().all(|done| done.as_ref().is_ok_and(ExitStatus::success)), "{led:?}");
+    assert!(
+        matches!(nowhere, [Err(Error::Step { .. }), Err(Error::Invalid { .. }), Err(Error::Invalid { .. })]),
+        "{nowhere:?}"
+    );
 }
 
 /// The kernel gives the lowest number that is free, and a caller may have moved one far above.

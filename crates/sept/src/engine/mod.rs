@@ -4,6 +4,7 @@ mod anchors;
 mod bound;
 pub(crate) mod cgroup;
 mod child;
+mod directory;
 pub(crate) mod ending;
 mod in_place;
 mod listener;

@@ -5,16 +5,16 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::atomic::AtomicI32;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 
 use crate::command::{Chroot, Command};
 use crate::engine::anchors::Anchors;
 use crate::engine::cgroup::OwnCgroup;
+use crate::engine::directory::check_directory;
 use crate::engine::listener::Passage;
 use crate::engine::net::NetMaker;
 use crate::engine::trees;
@@ -23,7 +23,6 @@ use crate::error::{Advice, Error, describe};
 use crate::host::common::PROC_SUPER_MAGIC;
 use crate::host::joins::OpenJoin;
 use crate::host::{advice_on, advice_on_proc};
-use crate::mount::Mount;
 use crate::namespace::Namespace;
 use crate::plan::step::{Source, Step, UpperDir, is_of_descriptor, shown};
 use crate::plan::{Plan, Way};
@@ -338,56 +337,6 @@ fn check_overlay(lower: &[CString], upper: &UpperDir) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// A working directory that can't be inside is refused early; one below a mount to be made is left to the child.
-fn check_directory(command: &Command, plan: &Plan) -> Result<(), Error> {
-    let named = plan.steps.iter().find_map(|step| match step {
-        Step::ChangeDir { dir, or_root: false } => Some(Path::new(OsStr::from_bytes(dir.to_bytes()))),
-        _ => None,
-    });
-    let Some(dir) = named else { return Ok(()) };
-    // Where the root is another one, only the child can tell.
-    if command.chroot.is_some() || command.joins.iter().any(|join| join.kinds.contains(Namespace::Mount)) {
-        return Ok(());
-    }
-    let below_mount = |mount: &Mount| Path::new("/").join(dir).starts_with(&mount.target);
-    if command.mounts.iter().any(below_mount) {
-        return Ok(());
-    }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let (base, resolve) = match &command.root {
-        Some(root) => {
-            let root =
-                rustix::fs::open(root, flags, Mode::empty()).map_err(|errno| duty("open the root", errno))?;
-            (Some(root), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-        }
-        None => (None, ResolveFlags::NO_MAGICLINKS),
-    };
-    let base = base.as_ref().map_or(CWD, |fd| rustix::fd::AsFd::as_fd(fd));
-    match rustix::fs::openat2(base, dir, flags, Mode::empty(), resolve) {
-        Ok(_) | Err(Errno::AGAIN | Errno::NOSYS) => Ok(()),
-        Err(errno) => {
-            let advice = match errno {
-                Errno::LOOP => Advice::new(
-                    "it leads through a link of procfs, by which a process could get outside",
-                    "name the directory itself",
-                ),
-                _ if command.root.is_some() => {
-                    Advice { why: vec!["it is looked up inside the new root".to_owned()], fix: vec![] }
-                }
-                _ => Advice::default(),
-            };
-            Err(Error::invalid_with(
-                format!(
-                    "cannot use {} as the working directory: {}",
-                    dir.display(),
-                    describe(errno.raw_os_error())
-                ),
-                advice,
-            ))
-        }
-    }
 }
 
 type Variables = Vec<(OsString, OsString)>;
