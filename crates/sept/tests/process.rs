@@ -493,6 +493,43 @@ fn a_slow_start_in_memory_of_its_own_holds_up_nobody() {
     assert!(asked);
 }
 
+/// No signal reaches it, and what it reads from may have no end.
+#[test]
+fn a_child_in_set_up_ends_with_its_caller() {
+    if std::env::var_os("ONCE_MORE").is_some() {
+        start_slowly(&mut || false).expect_err("it is killed");
+    }
+    let own = std::env::current_exe().expect("a test");
+    let mut caller = std::process::Command::new(own);
+    caller.args(["--exact", "a_child_in_set_up_ends_with_its_caller"]).env("ONCE_MORE", "1");
+    let mut caller = caller.stdout(std::process::Stdio::null()).spawn().expect("it starts");
+    let begun = Instant::now();
+    let child = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", caller.id())).expect("it is there");
+        let of = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).ok();
+        tasks.flatten().filter_map(of).find_map(|list| list.split_whitespace().next()?.parse().ok())
+    };
+    let child = loop {
+        if let Some(pid) = child().and_then(Pid::from_raw) {
+            break pid;
+        }
+        assert!(begun.elapsed().as_secs() < 10, "it makes a child");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // Until it reads.
+    std::thread::sleep(Duration::from_millis(200));
+    let held = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty()).expect("it is there");
+    caller.kill().expect("it can be killed");
+    caller.wait().expect("it ends");
+    let limit = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
+    let ended = rustix::event::poll(
+        &mut [rustix::event::PollFd::new(&held, rustix::event::PollFlags::IN)],
+        Some(&limit),
+    );
+    let _ = rustix::process::pidfd_send_signal(&held, Signal::KILL);
+    assert_eq!(ended, Ok(1), "it goes on without its caller");
+}
+
 /// A panic that says nothing.
 fn give_up() -> bool {
     std::panic::resume_unwind(Box::new("on purpose"))

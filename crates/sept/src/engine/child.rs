@@ -13,6 +13,7 @@ mod mounts;
 mod older;
 mod place;
 mod rights;
+mod wait;
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_void};

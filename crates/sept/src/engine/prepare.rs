@@ -117,7 +117,13 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
     let waits = |step: &Step| {
         matches!(
             step,
-            Step::DieWithParent(_) | Step::AwaitMaps | Step::AwaitParent | Step::Foreground | Step::Park
+            Step::DieWithParent(_)
+                | Step::AwaitMaps
+                | Step::AwaitParent
+                | Step::Foreground
+                | Step::WriteFile { .. }
+                | Step::Mount { source: Source::Data { .. }, .. }
+                | Step::Park
         )
     };
     let waits = plan.way == Way::Spawn && plan.steps.iter().any(waits);

@@ -98,7 +98,7 @@ fn file(owners: Owners, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
-    fill(&made, there.as_fd(), 0o600)?;
+    fill(&made, there.as_fd(), 0o600, None)?;
     dress(owners, there.as_fd(), made.as_fd(), &stat)
 }
 

@@ -9,6 +9,7 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 use super::mounts::{attach, new_fs, open_tree_at};
 use super::place::{PATH_MAX, or_root, split};
+use super::wait::await_data;
 use super::{Child, Result};
 use crate::mount::{Create, Device, DeviceType, Propagation};
 use crate::plan;
@@ -86,7 +87,7 @@ impl Child<'_> {
         let (parent, name, maker) = self.parent_of(at, create)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = maker.make(|| rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)))?;
-        fill(&file, from, mode)
+        fill(&file, from, mode, self.prepared.parent.as_ref())
     }
 
     pub(super) fn change_mode(&mut self, at: &CStr, mode: u32, create: Create) -> Result {
@@ -312,10 +313,11 @@ pub(super) fn propagate(propagation: Propagation) -> Result {
     rustix::mount::mount_change(c"/", flags | MountPropagationFlags::REC)
 }
 
-/// All that can be read from a descriptor, into a new file, which then gets its mode.
-pub(super) fn fill(file: &OwnedFd, from: BorrowedFd<'_>, mode: u32) -> Result {
+/// All that can be read from a descriptor, as long as the parent lives, into a new file, which then gets its mode.
+pub(super) fn fill(file: &OwnedFd, from: BorrowedFd<'_>, mode: u32, parent: Option<&OwnedFd>) -> Result {
     let mut buffer = [0_u8; 4096];
     loop {
+        await_data(from, parent)?;
         let length = match rustix::io::read(from, &mut buffer) {
             Err(Errno::INTR) => continue,
             read => read?,

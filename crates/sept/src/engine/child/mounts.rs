@@ -161,7 +161,7 @@ impl Child<'_> {
             let file = rustix::fs::openat(&tmpfs, NAME, flags, Mode::from_raw_mode(0o600))?;
             Ok((tmpfs, file))
         })?;
-        fill(&file, from, mode)?;
+        fill(&file, from, mode, self.prepared.parent.as_ref())?;
         // A mount that counts as written to can't become read-only.
         drop(file);
         let alone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
