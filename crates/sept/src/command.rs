@@ -409,7 +409,7 @@ impl Command {
         self
     }
 
-    /// The supplementary groups, as seen inside. Empty drops them all.
+    /// The supplementary groups, as seen inside; 256 at most. Empty drops them all.
     pub fn groups(&mut self, groups: impl IntoIterator<Item = u32>) -> &mut Self {
         self.groups = Some(groups.into_iter().collect());
         self

@@ -56,7 +56,8 @@ impl Command {
 
     /// Moves the calling process itself, by unshare(2) and setns(2), and makes it the command: same process id, same
     /// parent. Comes back only if that fails, and the process may have moved by then, and descriptors be closed that exec
-    /// would close, or that are not kept ([`keep_fds`](Self::keep_fds)): end it by [`std::process::exit`].
+    /// would close, or that are not kept ([`keep_fds`](Self::keep_fds)); ids, limits, capabilities and filters may be the command's, no
+    /// signal may be blocked, and SIGPIPE end it: end it by [`std::process::exit`].
     ///
     /// Id maps that need other rights than the command's are served by a helper, which is gone before exec. In a program
     /// with threads a user namespace, and what needs a helper, is [`Error::Invalid`]. A new or joined pid namespace is
@@ -445,15 +446,21 @@ impl Child {
         Ok(Output { status, stdout, stderr })
     }
 
-    /// Kills it with SIGKILL. One that has ended already is no error.
+    /// Kills it with SIGKILL; what is frozen ([`freeze`](Self::freeze)) by version 1 is thawed for that. One that has ended already is no
+    /// error.
     ///
     /// # Errors
     /// EPERM where it has become another user's.
     pub fn kill(&mut self) -> io::Result<()> {
-        self.signal(libc::SIGKILL)
+        let done = self.signal(libc::SIGKILL);
+        // Not before: it is not to run again.
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.let_die();
+        }
+        done
     }
 
-    /// Sends it a signal, by number. One that has ended already is no error.
+    /// Sends it a signal, by number. One that has ended already is no error, whatever the number.
     ///
     /// A process that is PID 1 of its pid namespace drops signals that it has no handler for, but SIGKILL and SIGSTOP.
     ///
@@ -483,7 +490,8 @@ impl Child {
         self.account
     }
 
-    /// Stops all processes of its own cgroup, and comes back when they stand still. Needs [`Cgroup::freezer`].
+    /// Stops all processes of its own cgroup, and comes back when they stand still. Needs [`Cgroup::freezer`]. Of version 1 such a process
+    /// takes no signal, SIGKILL neither, but by [`kill`](Self::kill).
     ///
     /// # Errors
     /// [`Unsupported`](io::ErrorKind::Unsupported) without a cgroup that can; what the kernel says.

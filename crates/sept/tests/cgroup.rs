@@ -49,6 +49,41 @@ fn frozen_processes_stand_still_until_they_are_thawed() {
 }
 
 #[test]
+fn what_is_frozen_can_be_killed_and_waited_for() {
+    let test = "what_is_frozen_can_be_killed_and_waited_for";
+    if !rooted(test) {
+        return;
+    }
+    let start = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).cgroup(Cgroup::new().freezer()).spawn().expect("it starts")
+    };
+    let begun = Instant::now();
+    let mut child = start("exec sleep 1000");
+    child.freeze().expect("it can be frozen");
+    child.kill().expect("it can be killed");
+    while child.try_wait().expect("it can be asked").is_none() {
+        if begun.elapsed().as_secs() >= 3 {
+            child.thaw().expect("it can be thawed");
+            panic!("it does not die");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // What it leaves, too.
+    let mut child = start("sleep 1000 & exit 3");
+    while !std::fs::read_to_string(format!("/proc/{}/stat", child.id()))
+        .is_ok_and(|stat| stat.contains(") Z "))
+    {
+        assert!(begun.elapsed().as_secs() < 10, "it ends");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let begun = Instant::now();
+    child.freeze().expect("it can be frozen");
+    assert_eq!(child.wait().expect("it ends").code(), Some(3));
+    assert!(begun.elapsed().as_secs() < 3, "what it leaves does not die");
+}
+
+#[test]
 fn a_limit_on_memory_counts_what_was_used_and_what_was_killed() {
     let test = "a_limit_on_memory_counts_what_was_used_and_what_was_killed";
     if !rooted(test) {

@@ -221,8 +221,18 @@ impl OwnCgroup {
         let account = self.counted.then(|| self.account());
         let full: Vec<&Dir> = self.dirs.iter().filter(|dir| !end::remove_empty(&dir.path)).collect();
         full.iter().for_each(|dir| end::forbid_forks(&dir.path));
+        if !full.is_empty() {
+            self.let_die();
+        }
         full.iter().for_each(|dir| end::remove(&dir.path));
         account
+    }
+
+    /// What stands still by version 1 does not even die.
+    pub(crate) fn let_die(&self) {
+        for dir in self.dirs.iter().filter(|dir| !dir.unified) {
+            let _ = dir.write("freezer.state", "THAWED");
+        }
     }
 
     /// Stops all processes in it, or lets them go on, and waits until that is so.
