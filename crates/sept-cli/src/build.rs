@@ -430,7 +430,7 @@ fn process(request: &Request, set: Namespaces, command: &mut Command) {
     }
     // With a session of its own, too: it may make a terminal its own that nobody has.
     if !request.tty {
-        guard_terminal(command);
+        guard_terminal(command, &request.keep);
     }
 }
 
@@ -454,8 +454,8 @@ pub fn refuse_directories() -> Result<(), Failure> {
 }
 
 /// Where the command shares the terminal, and the kernel still lets it type into that.
-pub fn guard_terminal(command: &mut Command) {
-    if shares_terminal() && kernel_lets_type() {
+pub fn guard_terminal(command: &mut Command, keep: &Keep) {
+    if (shares_terminal() || keeps_device(keep)) && kernel_lets_type() {
         command.refuse_terminal_injection();
     }
 }
@@ -464,6 +464,18 @@ fn shares_terminal() -> bool {
     let streams: [BorrowedFd<'_>; 3] =
         [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     streams.into_iter().any(rustix::termios::isatty) || has_controlling_terminal()
+}
+
+/// A terminal that nobody has, perhaps: who is in a session of its own can make it its own.
+fn keeps_device(keep: &Keep) -> bool {
+    let is_device = |fd: &i32| {
+        let found = rustix::fs::stat(format!("/proc/self/fd/{fd}"));
+        found.map_or(true, |found| rustix::fs::FileType::from_raw_mode(found.st_mode).is_char_device())
+    };
+    match keep {
+        Keep::Only(list) => list.iter().any(is_device),
+        Keep::All => true,
+    }
 }
 
 /// It can be typed into also where no standard stream is a terminal.

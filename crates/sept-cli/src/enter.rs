@@ -239,7 +239,7 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
     }
     // Those inside may have changed any program there.
     if joined.kinds().next().is_some() {
-        crate::build::guard_terminal(&mut command);
+        crate::build::guard_terminal(&mut command, &request.keep);
     }
     if enter.root.is_some() || joined.kinds().any(|(_, kind)| kind == Namespace::Mount) {
         crate::build::refuse_directories()?;

@@ -101,7 +101,7 @@ fn build(request: &Request, set: Namespaces) -> Result<Command, Failure> {
     // Whoever has no namespace of its own may lack the right to a filter; but then it is the caller itself, who could not become
     // another.
     if !set.is_empty() || Host::caller().capabilities.contains(CapabilitySet::SYS_ADMIN) {
-        crate::build::guard_terminal(&mut command);
+        crate::build::guard_terminal(&mut command, &request.keep);
     }
     Ok(command)
 }
