@@ -151,8 +151,8 @@ fn seen_inside(target: &Target, kind: Namespace) -> Vec<(String, String)> {
         Ok(text) => text,
         Err(why) => return vec![("inside".to_owned(), format!("not to be seen ({why})"))],
     };
-    let fact = |line: &str| line.split_once('\t').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    text.lines().filter_map(fact).collect()
+    let words: Vec<&str> = text.split('\0').collect();
+    words.chunks_exact(2).map(|fact| (fact[0].to_owned(), fact[1].to_owned())).collect()
 }
 
 /// By a process of its own: where it goes it may be stopped, and it stays there.
@@ -168,8 +168,8 @@ fn read_inside(target: &Target, kind: Namespace) -> Result<String, String> {
     command.env_clear().current_dir("/").keep_fds([]);
     command.stdin(process).stdout(Stdio::piped()).stderr(Stdio::null());
     let told = told(command.spawn().map_err(|error| error.summary())?)?;
-    match told.split_once('\t') {
-        Some((inside::WHY, why)) => Err(why.trim_end().to_owned()),
+    match told.split_once('\0') {
+        Some((inside::WHY, why)) => Err(why.trim_end_matches('\0').to_owned()),
         _ => Ok(told),
     }
 }

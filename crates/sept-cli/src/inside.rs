@@ -1,7 +1,5 @@
 //! What sept runs inside namespaces to look at them, or to try what can be done there. Not for users.
 
-use std::fs;
-
 use lexopt::Parser;
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
@@ -19,14 +17,14 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         Some("nothing") => Ok(0),
         Some("facts") => {
             let kind = parser.value().map_err(words::usage)?;
-            report::print(&facts_of(&kind.to_string_lossy())).map(|()| 0)
+            report::print_bytes(facts_of(&kind.to_string_lossy()).as_bytes()).map(|()| 0)
         }
         Some("overlay") => overlay().map(|()| 0).map_err(|errno| Failure::io("overlay", &errno.into())),
         _ => Err(Failure::usage("sept inside is how sept looks into namespaces").fix("sept diff A B")),
     }
 }
 
-/// What is seen in this namespace of the process whose pidfd is standard input, or one line that says why nothing is.
+/// What is seen in this namespace of the process whose pidfd is standard input, or why nothing is.
 ///
 /// Executed outside, with nothing of the caller's but that. Who has rights inside could trace it, and would have what it has of
 /// outside: the files, the ids. So it hides before it goes there, and executes nothing more.
@@ -34,11 +32,11 @@ fn facts_of(kind: &str) -> String {
     let gone = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).and_then(|()| go(kind));
     match gone {
         Ok(()) => facts(kind),
-        Err(errno) => format!("{WHY}\t{}\n", std::io::Error::from(errno)),
+        Err(errno) => format!("{WHY}\0{}\0", std::io::Error::from(errno)),
     }
 }
 
-/// The first word of a line that is no fact.
+/// The name of what is no fact.
 pub const WHY: &str = "why";
 
 /// Alone, where that will do: in the user namespace that owns it there are others.
@@ -55,11 +53,15 @@ fn go(kind: &str) -> Result<(), Errno> {
     to(space).or_else(|_| to(space | user))
 }
 
-/// What this process sees, one fact a line: its name and its value.
+/// What this process sees: the name of each fact and its value, both with a NUL behind. That stands in no string of the kernel's; a
+/// hostname may have ends of lines and tabs in it.
 pub fn facts(kind: &str) -> String {
-    let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let read = |path: &str| {
+        let text = sept::host::read_text(path).unwrap_or_default();
+        text.strip_suffix('\n').map_or_else(|| text.clone(), str::to_owned)
+    };
     let mut facts = String::new();
-    let mut say = |name: &str, value: String| facts.push_str(&format!("{name}\t{value}\n"));
+    let mut say = |name: &str, value: String| facts.push_str(&format!("{name}\0{value}\0"));
     match kind {
         "uts" => {
             say("hostname", read("/proc/sys/kernel/hostname"));

@@ -4,6 +4,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::common::{Scratch, Waiting, children, host, need, path, sept, skip, soon};
 
 /// Escape, operating system command, bell, the one-byte form of the escape as Unicode has it, and right to left.
@@ -63,6 +65,21 @@ fn no_listing_shows_a_name_as_it_is() {
     host("kill", &["-KILL", &pid]);
     hostile.wait().expect("it ends");
     assert!(shown >= 8, "most show it, escaped: {shown}");
+}
+
+/// The first of two facts of one name is the one that is compared.
+#[test]
+fn a_hostname_tells_no_facts_but_itself() {
+    let name = "web1\ndomain name\tlie.example";
+    let (hostile, plain) =
+        (Waiting::new(&["-Uu", "--hostname", name]), Waiting::new(&["-Uu", "--hostname", "x"]));
+    let [one, other] = [&hostile, &plain].map(|target| target.inside().to_string());
+    // Not `host`: 1 says that they differ.
+    let output = sept().args(["diff", "--json", &one, &other]).output().expect("sept starts");
+    let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let kinds = value["namespaces"].as_array().expect("a list");
+    let uts = kinds.iter().find(|kind| kind["type"] == "uts").expect("uts is there");
+    assert_eq!(uts["differences"], json!([{ "name": "hostname", "a": name, "b": "x" }]), "{uts}");
 }
 
 #[test]
