@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lexopt::Parser;
-use sept::host::{Entry, Holder, Inventory};
+use sept::host::{Entry, Holder, Inventory, Unread};
 use sept::{Namespace, NamespaceId};
 use serde_json::{Value, json};
 
@@ -96,10 +96,15 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         fs::write(path, picture)
             .map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error))?;
     }
+    if !asked.json {
+        known.tell_unread();
+    }
     if asked.json {
         let list: Vec<Value> = listed.iter().map(|entry| known.json(entry)).collect();
         let stale: Vec<Value> = known.pins.iter().filter_map(stale_json).collect();
-        let whole = json!({ "version": 1, "namespaces": list, "stale_pins": stale });
+        let unread = |unread: &Unread| json!({ "what": unread.source.to_string(), "pid": unread.pid });
+        let unread: Vec<Value> = known.inventory.unread.iter().map(unread).collect();
+        let whole = json!({ "version": 1, "namespaces": list, "stale_pins": stale, "unread": unread });
         report::print(&format!("{whole:#}\n"))?;
     } else if let Some(by) = asked.tree {
         let text = tree::text(&mut known, &listed, by);
@@ -225,12 +230,7 @@ impl Known {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if digits && !is_pid(&text) {
             let found = self.inventory.entries.iter().find(|entry| entry.id.inode.to_string() == *text);
-            return match found {
-                Some(entry) => Ok(vec![entry.id]),
-                None => Err(Failure::usage(format!("there is no namespace {text} that this user can see"))
-                    .why("it has ended, or belongs to processes of another user")
-                    .fix("sept ls, or as root: sudo sept ls")),
-            };
+            return found.map(|entry| vec![entry.id]).ok_or_else(|| self.not_found(&text));
         }
         let mut ids = Vec::new();
         for target in pins::find(word)? {
@@ -241,6 +241,42 @@ impl Known {
             }
         }
         Ok(ids)
+    }
+
+    fn not_found(&self, text: &str) -> Failure {
+        let unread = self.unread();
+        let failure = if unread.is_empty() {
+            Failure::usage(format!("there is no namespace {text} that this user can see"))
+                .why("it has ended, or belongs to processes of another user")
+        } else {
+            unread.into_iter().fold(
+                Failure::usage(format!("the namespace {text} is not among those that were found"))
+                    .why("perhaps it has ended, or belongs to processes of another user"),
+                |failure, unread| {
+                    failure.why(format!("perhaps it is kept by what was not looked at: {unread}"))
+                },
+            )
+        };
+        failure.fix("sept ls, or as root: sudo sept ls")
+    }
+
+    /// What was looked at in part: of each source the first process, and how many more there are.
+    fn unread(&self) -> Vec<String> {
+        let all = &self.inventory.unread;
+        let words = |same: &[Unread]| {
+            let Unread { source, pid } = *same.first()?;
+            let user = owner_of(pid).map(|uid| users::name(uid).unwrap_or_else(|| uid.to_string()));
+            let user = user.map_or_else(String::new, |user| format!(" ({user})"));
+            let more = if same.len() > 1 { format!(" and {} more", same.len() - 1) } else { String::new() };
+            Some(format!("{source} of process {pid}{user}{more}"))
+        };
+        all.chunk_by(|one, next| one.source == next.source).filter_map(words).collect()
+    }
+
+    fn tell_unread(&self) {
+        for unread in self.unread() {
+            report::note(&format!("not all is listed: there were too many {unread}"));
+        }
     }
 
     /// The name of a user, or the number.

@@ -25,11 +25,11 @@ pub fn id_map(text: &str) -> Vec<IdRange> {
 }
 
 pub fn namespace_link(link: &[u8]) -> Option<(Namespace, u64)> {
-    inventory::parse(link)
+    inventory::scan::parse(link)
 }
 
 pub fn bound_namespace(line: &str) -> Option<(Namespace, u64, PathBuf)> {
-    inventory::bound(line)
+    inventory::mounts::bound(line)
 }
 
 /// By the name of a controller of version 1 in its place in the list, or version 2.

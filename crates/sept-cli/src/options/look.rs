@@ -63,6 +63,8 @@ pub static LS: Page = Page {
     ],
     notes: "TARGET is the number of a namespace, a pinned name, or the file of a namespace: then every holder is\n\
             listed. With a process id: its eight namespaces.\n\n\
+            Of open descriptors and of mounts as many are looked at as one can wait for, those of root and of the caller\n\
+            first, and of each other user as many. Where there are more, that is said.\n\n\
             Columns: ns, type, procs, pid, user, command, owner, parent, level, held, pins.",
     examples: &[
         ("sept ls", "every namespace that this user can see"),

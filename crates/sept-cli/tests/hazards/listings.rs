@@ -1,12 +1,13 @@
 //! Names that would move the cursor of who reads about them, and targets that hold up who looks at them.
 
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Scratch, Waiting, children, host, need, path, sept, skip, soon};
+use crate::common::{Scratch, Waiting, children, host, need, need_root, path, sept, skip, soon};
 
 /// Escape, operating system command, bell, the one-byte form of the escape as Unicode has it, and right to left.
 const NAME: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}2K\u{202e}";
@@ -212,7 +213,7 @@ impl Unanswering {
     /// What sept says on standard error, and its code, if it ends within so many seconds while nothing is answered.
     fn looked_at(&self, shell: &str, words: &[&str]) -> (Option<i32>, String) {
         let scratch = Scratch::new();
-        let errors = std::fs::File::create(scratch.path("errors")).expect("a file can be made");
+        let errors = File::create(scratch.path("errors")).expect("a file can be made");
         let mut look = sept();
         look.args(words).env("SHELL", shell).stdout(Stdio::null()).stderr(errors);
         let mut look = look.spawn().expect("sept starts");
@@ -245,7 +246,7 @@ fn no_file_system_in_user_space_holds_up_who_looks() {
     if !need(test, &["perl", "unshare"]) {
         return;
     }
-    if std::fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
+    if File::options().read(true).write(true).open("/dev/fuse").is_err() {
         skip(test, "/dev/fuse is not there, or not for this user");
         return;
     }
@@ -276,4 +277,113 @@ fn no_file_system_in_user_space_holds_up_who_looks() {
             "{line:?} {code:?} {said}"
         );
     }
+}
+
+/// A process of another user that does something in perl, says "ready" and waits.
+struct Hoard(Child);
+
+impl Hoard {
+    fn new(before: &[&str], perl: &str) -> Self {
+        let mut words = vec!["--reuid=65534", "--regid=65534", "--clear-groups"];
+        words.extend(before);
+        let script = format!("{perl}; $| = 1; print 'ready'; <STDIN>");
+        let mut child = Command::new("setpriv");
+        child.args(words).args(["perl", "-MPOSIX", "-e", &script]);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("setpriv starts");
+        let mut said = child.stdout.take().expect("output is piped");
+        std::io::Read::read_exact(&mut said, &mut [0; 5]).expect("it is ready");
+        Self(child)
+    }
+}
+
+impl Drop for Hoard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `ls --json` says, and what `ls` notes, of namespaces of this kind.
+fn listed(kind: &str) -> (Value, String) {
+    let shown = sept().args(["ls", "--json", "--type", kind]).output().expect("sept starts");
+    let noted = sept().args(["ls", "--type", kind]).output().expect("sept starts");
+    let json = serde_json::from_slice(&shown.stdout).expect("JSON");
+    (json, String::from_utf8_lossy(&noted.stderr).into_owned())
+}
+
+/// Whether there was too much of it.
+fn is_unread(list: &Value, what: &str) -> bool {
+    list["unread"].as_array().is_some_and(|all| all.iter().any(|one| one["what"] == what))
+}
+
+fn is_listed(list: &Value, is: impl Fn(&Value) -> bool) -> bool {
+    list["namespaces"].as_array().expect("a list").iter().any(is)
+}
+
+/// A million descriptors and more, of processes that share a table or have each its own, come before one that keeps a namespace.
+fn hoarded(clone_flags: i32) -> (Value, String) {
+    let many = format!(
+        r#"my $n = 0; $n++ while defined POSIX::dup(0); POSIX::close($_) for 3..9;
+        for (0..1100000 / $n) {{ syscall({}, {}, 0, 0, 0, 0) and next; <STDIN>; POSIX::_exit(0) }}"#,
+        libc::SYS_clone,
+        clone_flags | libc::SIGCHLD
+    );
+    let _hoard = Hoard::new(&["sh", "-c", "ulimit -n $(ulimit -Hn); exec \"$@\"", "sh"], &many);
+    let target = Waiting::new(&["-u"]);
+    let uts = File::open(format!("/proc/{}/ns/uts", target.inside())).expect("it can be opened");
+    let number = std::os::unix::fs::MetadataExt::ino(&uts.metadata().expect("it is there"));
+    drop(target);
+    let mut keeper = Command::new("sleep").arg("60").stdin(uts).spawn().expect("sleep starts");
+    let begun = Instant::now();
+    let (list, noted) = listed("uts");
+    keeper.kill().expect("it can be killed");
+    keeper.wait().expect("it ends");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(is_listed(&list, |one| one["ns"] == number), "{list}");
+    (list, noted)
+}
+
+#[test]
+fn nobody_hides_what_others_keep_by_many_descriptors() {
+    let test = "nobody_hides_what_others_keep_by_many_descriptors";
+    if !need_root(test, "only root looks at others' descriptors") || !need(test, &["perl", "setpriv"]) {
+        return;
+    }
+    let (list, noted) = hoarded(libc::CLONE_FILES);
+    assert!(!is_unread(&list, "descriptors") && !noted.contains("descriptors"), "{noted}");
+    let (list, noted) = hoarded(0);
+    assert!(is_unread(&list, "descriptors"), "{}", list["unread"]);
+    assert!(noted.contains("not all is listed: there were too many descriptors of process"), "{noted}");
+}
+
+#[test]
+fn nobody_hides_what_others_keep_by_many_mounts() {
+    let test = "nobody_hides_what_others_keep_by_many_mounts";
+    if !need_root(test, "only root looks at others' mounts") || !need(test, &["perl", "unshare"]) {
+        return;
+    }
+    let bind = format!(
+        r#"my ($what, $at, $kind, $dir) = ("/proc/self/ns/uts", "/mnt/n", "tmpfs", "/mnt");
+        syscall({0}, $kind, $dir, $kind, 0, 0) == 0 or die; open(my $n, ">", $at) or die;
+        for (1..10050) {{ syscall({0}, $what, $at, $kind, {1}, 0) == 0 or die }}"#,
+        libc::SYS_mount,
+        libc::MS_BIND
+    );
+    let _hoard = Hoard::new(&["unshare", "-Urm"], &bind);
+    let script = "mount -t tmpfs none /mnt && touch /mnt/kept && unshare --net=/mnt/kept true && echo ready && exec cat";
+    let mut holder = Command::new("unshare");
+    holder.args(["-m", "sh", "-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = holder.spawn().expect("unshare starts");
+    let mut said = holder.stdout.take().expect("output is piped");
+    std::io::Read::read_exact(&mut said, &mut [0; 6]).expect("it is ready");
+    let (list, noted) = listed("net");
+    drop(holder.stdin.take());
+    holder.wait().expect("it ends");
+    let kept = |one: &Value| one["held_by"]["mounts"][0]["path"] == "/mnt/kept";
+    assert!(is_listed(&list, kept), "{list}");
+    assert!(is_unread(&list, "mounts"), "{}", list["unread"]);
+    assert!(noted.contains("not all is listed: there were too many mounts of process"), "{noted}");
+    let output = sept().args(["ls", "4294967295"]).output().expect("sept starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(125) && said.contains("mounts of process"), "{said}");
 }

@@ -1,21 +1,25 @@
 //! Every namespace that the caller can see, and what keeps it.
 
+pub(crate) mod mounts;
+pub(crate) mod scan;
+mod share;
+
 use std::collections::BTreeMap;
-use std::ffi::CStr;
+use std::fmt;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, statx};
 
-use crate::host::common::{open_place, unescaped};
+use crate::host::common::open_place;
 use crate::namespace::Namespace;
 use crate::sys;
 use crate::target::{NamespaceFile, NamespaceId};
+use mounts::{Left, all_bound};
+use scan::{Scanned, scan_all};
+use share::{Owner, Owners};
 
 /// What keeps a namespace, beside its processes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,17 +65,41 @@ pub struct Entry {
     pub holders: Vec<Holder>,
 }
 
+/// Where namespaces are found that no process is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The open descriptors of a process.
+    Descriptors,
+    /// The mounts that a process sees.
+    Mounts,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Descriptors => "descriptors",
+            Self::Mounts => "mounts",
+        })
+    }
+}
+
+/// What was not looked at to its end, for there is too much of it. What nothing else keeps or shows is not in the inventory then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unread {
+    /// What.
+    pub source: Source,
+    /// Whose.
+    pub pid: u32,
+}
+
 /// What was found in one pass over /proc.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// In the order of their kinds, and then of their numbers.
     pub entries: Vec<Entry>,
+    /// What was looked at in part.
+    pub unread: Vec<Unread>,
 }
-
-/// So many binds of namespaces are remembered, and so much is read of what a mount namespace says of itself: anybody can make as
-/// many as there is memory for.
-const MOST_MOUNTS: usize = 10_000;
-const MOST_OF_MOUNTINFO: u64 = 16 << 20;
 
 impl Inventory {
     /// Looks at every process that may be looked at. One that ends meanwhile is passed over.
@@ -86,10 +114,10 @@ impl Inventory {
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect();
         pids.sort_unstable();
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(8);
-        let found = scan_all(proc.as_fd(), &pids, workers);
-        let mut table = Table { device, entries: BTreeMap::new(), places: BTreeMap::new() };
-        found.into_iter().for_each(|scanned| table.add(scanned));
+        let mut owners = Owners::new()?;
+        let (scanned, unread) = scan_all(proc.as_fd(), &pids, &mut owners);
+        let mut table = Table { device, unread, ..Table::default() };
+        scanned.into_iter().for_each(|scanned| table.add(scanned, &mut owners));
         table.add_mounts();
         table.relate()?;
         table.add_unseen()?;
@@ -114,100 +142,6 @@ impl Inventory {
         }
         Some(level)
     }
-}
-
-/// What one process is in and holds.
-struct Scanned {
-    pid: u32,
-    inside: [u64; 8],
-    for_children: Vec<(Namespace, u64)>,
-    descriptors: Vec<(u32, Namespace, u64)>,
-}
-
-fn scan_all(proc: BorrowedFd<'_>, pids: &[u32], workers: usize) -> Vec<Scanned> {
-    let left = AtomicU64::new(MOST_DESCRIPTORS);
-    let some = |pids: &[u32]| pids.iter().filter_map(|pid| scan(proc, *pid, &left)).collect::<Vec<_>>();
-    // A thread costs more than a few processes.
-    if workers < 2 || pids.len() < 64 {
-        return some(pids);
-    }
-    let share = pids.len().div_ceil(workers);
-    thread::scope(|scope| {
-        // What no thread can be had for, this one does.
-        let threads: Vec<_> = pids
-            .chunks(share)
-            .map(|pids| (pids, thread::Builder::new().spawn_scoped(scope, move || some(pids))))
-            .collect();
-        let scanned = threads.into_iter().flat_map(|(pids, thread)| match thread {
-            Ok(thread) => thread.join().unwrap_or_default(),
-            Err(_) => some(pids),
-        });
-        scanned.collect()
-    })
-}
-
-/// None for one that has ended, or that may not be looked at.
-fn scan(proc: BorrowedFd<'_>, pid: u32, left: &AtomicU64) -> Option<Scanned> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat(proc, pid.to_string(), flags, Mode::empty()).ok()?;
-    let mut inside = [0; 8];
-    for (number, kind) in inside.iter_mut().zip(Namespace::ALL) {
-        (_, *number) = link(dir.as_fd(), NS_LINKS[kind as usize])?;
-    }
-    let mut for_children = Vec::new();
-    for (kind, name) in [(Namespace::Pid, c"ns/pid_for_children"), (Namespace::Time, c"ns/time_for_children")]
-    {
-        // There is none for a pid namespace that has no process yet.
-        if let Some((_, number)) = link(dir.as_fd(), name)
-            && number != inside[kind as usize]
-        {
-            for_children.push((kind, number));
-        }
-    }
-    Some(Scanned { pid, inside, for_children, descriptors: descriptors(dir.as_fd(), left) })
-}
-
-/// By the number of the kind.
-const NS_LINKS: [&CStr; 8] =
-    [c"ns/user", c"ns/mnt", c"ns/pid", c"ns/uts", c"ns/ipc", c"ns/net", c"ns/cgroup", c"ns/time"];
-
-/// A link like `net:[4026531840]`.
-fn link(dir: BorrowedFd<'_>, name: &CStr) -> Option<(Namespace, u64)> {
-    // Longer targets are none of these.
-    let mut buffer = [0_u8; 48];
-    let length = rustix::fs::readlinkat_raw(dir, name, &mut buffer).ok()?;
-    parse(buffer.get(..length)?)
-}
-
-pub(crate) fn parse(link: &[u8]) -> Option<(Namespace, u64)> {
-    let text = std::str::from_utf8(link.strip_suffix(b"]")?).ok()?;
-    let (kind, number) = text.split_once(":[")?;
-    let kind = Namespace::ALL.into_iter().find(|known| known.link() == kind)?;
-    Some((kind, number.parse().ok()?))
-}
-
-/// So many descriptors are looked at, of all processes together: those that share a table show as many as its size each.
-const MOST_DESCRIPTORS: u64 = 1_000_000;
-
-/// The namespaces among the open descriptors, as far as there are some left to look at. None where they may not be looked at.
-fn descriptors(dir: BorrowedFd<'_>, left: &AtomicU64) -> Vec<(u32, Namespace, u64)> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(fds) = rustix::fs::openat(dir, "fd", flags, Mode::empty()) else { return Vec::new() };
-    let mut found = Vec::new();
-    let mut space = [std::mem::MaybeUninit::uninit(); 4096];
-    let mut entries = rustix::fs::RawDir::new(&fds, &mut space);
-    while let Some(Ok(entry)) = entries.next() {
-        if left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err() {
-            break;
-        }
-        let name = entry.file_name();
-        if let Some(fd) = name.to_str().ok().and_then(|name| name.parse().ok())
-            && let Some((kind, number)) = link(fds.as_fd(), name)
-        {
-            found.push((fd, kind, number));
-        }
-    }
-    found
 }
 
 /// Where a namespace can be opened.
@@ -257,10 +191,14 @@ fn opened(place: &OwnedFd, device: u64) -> Option<NamespaceFile> {
     NamespaceFile::from_fd(open_place(place).ok()?)
 }
 
+#[derive(Default)]
 struct Table {
     device: u64,
     entries: BTreeMap<(Namespace, u64), Entry>,
     places: BTreeMap<(Namespace, u64), Place>,
+    /// A process for each mount namespace that tells what is bound there.
+    seers: BTreeMap<u64, (Owner, u32)>,
+    unread: Vec<Unread>,
 }
 
 impl Table {
@@ -278,8 +216,10 @@ impl Table {
         })
     }
 
-    fn add(&mut self, scanned: Scanned) {
+    fn add(&mut self, scanned: Scanned, owners: &mut Owners) {
         let pid = scanned.pid;
+        let mount = scanned.inside[Namespace::Mount as usize];
+        self.seers.entry(mount).or_insert_with(|| (owners.of(pid, &scanned.inside), pid));
         for (kind, inode) in Namespace::ALL.into_iter().zip(scanned.inside) {
             let place = || Place::Link(format!("/proc/{pid}/ns/{}", kind.link()).into());
             self.entry(kind, inode, place).processes.push(pid);
@@ -288,29 +228,39 @@ impl Table {
             let place = || Place::Link(format!("/proc/{pid}/ns/{}_for_children", kind.link()).into());
             self.entry(kind, inode, place).holders.push(Holder::ForChildren(pid));
         }
-        for (fd, kind, inode) in scanned.descriptors {
+        for (fd, kind, inode) in scanned.descriptors.found {
             let place = || Place::Descriptor { pid, fd };
             self.entry(kind, inode, place).holders.push(Holder::Descriptor { pid, fd });
         }
     }
 
-    /// One process of each mount namespace tells what is bound there.
+    /// One process of each mount namespace tells what is bound there, those of one owner after those of another.
     fn add_mounts(&mut self) {
-        let seers: Vec<u32> = self
-            .entries
-            .values()
-            .filter(|entry| entry.kind == Namespace::Mount)
-            .filter_map(|entry| entry.processes.first().copied())
-            .collect();
-        let mut left = MOST_MOUNTS;
-        for pid in seers {
-            let Ok(file) = fs::File::open(format!("/proc/{pid}/mountinfo")) else { continue };
-            for (kind, inode, path) in all_bound(file, left) {
-                left -= 1;
-                let place = || Place::Inside { pid, path: path.clone() };
-                let entry = self.entry(kind, inode, place);
-                entry.holders.push(Holder::Mount { pid, path });
+        let mut seers: BTreeMap<Owner, Vec<u32>> = BTreeMap::new();
+        for (owner, pid) in std::mem::take(&mut self.seers).into_values() {
+            seers.entry(owner).or_default().push(pid);
+        }
+        let (mut left, count) = (Left::ALL, seers.len());
+        for (n, (owner, mut pids)) in seers.into_iter().enumerate() {
+            // Who was there first has made no mounts to hide them.
+            pids.sort_unstable();
+            let share = left.share(owner, count - n);
+            let mut rest = share.clone();
+            for pid in pids {
+                self.add_bound(pid, &mut rest);
             }
+            left.less(&share, &rest);
+        }
+    }
+
+    fn add_bound(&mut self, pid: u32, left: &mut Left) {
+        let (found, all) = all_bound(pid, left);
+        if !all {
+            self.unread.push(Unread { source: Source::Mounts, pid });
+        }
+        for (kind, inode, path) in found {
+            let entry = self.entry(kind, inode, || Place::Inside { pid, path: path.clone() });
+            entry.holders.push(Holder::Mount { pid, path });
         }
     }
 
@@ -386,55 +336,12 @@ impl Table {
     fn finish(self) -> Inventory {
         let mut entries: Vec<Entry> = self.entries.into_values().collect();
         entries.iter_mut().for_each(|entry| entry.holders.sort());
-        Inventory { entries }
+        let mut unread = self.unread;
+        unread.sort();
+        Inventory { entries, unread }
     }
 }
 
 fn id_of(file: Option<&NamespaceFile>) -> io::Result<Option<NamespaceId>> {
     file.map(NamespaceFile::id).transpose()
-}
-
-/// The namespace that a line of mountinfo binds somewhere, and where.
-pub(crate) fn bound(line: &str) -> Option<(Namespace, u64, PathBuf)> {
-    let (fields, _) = line.split_once(" - nsfs ")?;
-    let mut fields = fields.split(' ').skip(3);
-    let (root, path) = (fields.next()?, fields.next()?);
-    let (kind, inode) = parse(root.as_bytes())?;
-    Some((kind, inode, unescaped(path)))
-}
-
-/// All that are told, as far as one reads, and so many at most.
-fn all_bound(mounts: impl Read, most: usize) -> impl Iterator<Item = (Namespace, u64, PathBuf)> {
-    let lines = BufReader::new(mounts.take(MOST_OF_MOUNTINFO)).split(b'\n').map_while(Result::ok);
-    lines.filter_map(|line| bound(&String::from_utf8_lossy(&line))).take(most)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mounts_without_end_are_read_to_an_end() {
-        let line = b"36 35 0:4 net:[4026531840] /a\\040b rw - nsfs nsfs rw\n";
-        let found: Vec<_> = all_bound(line.repeat(20_000).as_slice(), 10_000).collect();
-        assert_eq!(found.len(), 10_000);
-        assert_eq!(found[0], (Namespace::Net, 4_026_531_840, PathBuf::from("/a b")));
-        assert_eq!(all_bound(io::repeat(b'x').chain(line.as_slice()), 10).count(), 0);
-    }
-
-    #[test]
-    fn links_are_read() {
-        assert_eq!(parse(b"net:[4026531840]"), Some((Namespace::Net, 4_026_531_840)));
-        assert_eq!(parse(b"mnt:[7]"), Some((Namespace::Mount, 7)));
-        for other in [b"socket:[7]".as_slice(), b"/dev/null", b"net:[x]", b"net:[7", b""] {
-            assert_eq!(parse(other), None);
-        }
-    }
-
-    #[test]
-    fn the_numbers_of_kinds_are_their_places() {
-        for (n, kind) in Namespace::ALL.into_iter().enumerate() {
-            assert!(kind as usize == n && NS_LINKS[n].to_str().is_ok_and(|link| link.ends_with(kind.link())));
-        }
-    }
 }

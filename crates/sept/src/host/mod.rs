@@ -14,7 +14,7 @@ use std::os::fd::{OwnedFd, RawFd};
 pub use crate::target::{find_in_proc, has_file, pid_in_proc};
 pub use common::{advice_on, advice_on_proc, has_proc, mounted, read_text, stat_field};
 pub use facts::{Host, own_maps};
-pub use inventory::{Entry, Holder, Inventory};
+pub use inventory::{Entry, Holder, Inventory, Source, Unread};
 pub use joins::JoinFact;
 pub use subid::ranges as subordinate_ids;
 

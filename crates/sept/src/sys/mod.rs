@@ -490,6 +490,14 @@ pub(crate) fn listns(after: u64, ids: &mut [u64]) -> Result<usize, Errno> {
     check(answer)
 }
 
+/// Whether two processes share one table of descriptors, kcmp(2). Where that can't be told they do not.
+pub(crate) fn share_files(one: u32, other: u32) -> bool {
+    const KCMP_FILES: usize = 2;
+    // SAFETY: the arguments are numbers.
+    let answer = unsafe { syscall(libc::SYS_kcmp, [one as usize, other as usize, KCMP_FILES, 0, 0, 0]) };
+    check(answer) == Ok(0)
+}
+
 /// Whether listns(2) is there. Its number is 470 on every architecture.
 pub(crate) fn has_listns() -> bool {
     // SAFETY: the addresses are null, to which a kernel that has it says EFAULT or EINVAL.
