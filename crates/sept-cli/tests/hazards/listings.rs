@@ -387,3 +387,35 @@ fn nobody_hides_what_others_keep_by_many_mounts() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(125) && said.contains("mounts of process"), "{said}");
 }
+
+/// Mounts that lie over one another, each of which the kernel looks for from the last one on, in many namespaces.
+#[test]
+fn nobody_keeps_who_looks_waiting_by_many_mounts() {
+    let test = "nobody_keeps_who_looks_waiting_by_many_mounts";
+    if !need(test, &["perl", "unshare"]) {
+        return;
+    }
+    let bind = format!(
+        r#"my ($at, $kind, $dir) = ("/mnt/" . "d" x 200, "tmpfs", "/mnt"); $| = 1;
+        syscall({0}, $kind, $dir, $kind, 0, 0) == 0 or die; mkdir $at;
+        for (1..15000) {{ syscall({0}, $dir, $at, $kind, {1}, 0) == 0 or die }}
+        for (1..12) {{ fork and next; syscall({2}, {3}) == 0 or die; print "x"; <STDIN>; exit }}
+        <STDIN>"#,
+        libc::SYS_mount,
+        libc::MS_BIND,
+        libc::SYS_unshare,
+        libc::CLONE_NEWNS
+    );
+    let mut hoard = Command::new("unshare");
+    hoard.args(["-Urm", "perl", "-e", &bind]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut hoard = hoard.spawn().expect("unshare starts");
+    let mut said = hoard.stdout.take().expect("output is piped");
+    std::io::Read::read_exact(&mut said, &mut [0; 12]).expect("they are ready");
+    let begun = Instant::now();
+    let (list, noted) = listed("mnt");
+    let took = begun.elapsed();
+    drop(hoard.stdin.take());
+    hoard.wait().expect("it ends");
+    assert!(took < Duration::from_secs(16), "{took:?}");
+    assert!(is_unread(&list, "mounts") && noted.contains("mounts of process"), "{noted}");
+}

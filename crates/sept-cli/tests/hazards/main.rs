@@ -23,7 +23,7 @@
 //! | argument injection (CVE-2024-32462), helpers of the caller's PATH | `arguments` |
 //! | terminal escapes in listings and messages | `listings`; look.rs: names_with_control_characters_move_no_cursor |
 //! | a file system in user space that does not answer who looks at its maker | `listings`: no_file_system_in_user_space…; `end`: who_cannot_be_killed… |
-//! | more descriptors and mounts than can be looked at, to hide what others keep | `listings`: nobody_hides_what… |
+//! | more descriptors and mounts than can be looked at, to hide what others keep or to take long | `listings`: nobody_hides_what…, nobody_keeps_who_looks… |
 //! | commands that get rid of sept, or at it; handles of files outside | `end`; `files`: no_file_outside_of_a_root_is_opened_by_a_handle |
 //! | words for ids that come to be other ids (CVE-2026-30892) | `rights`: an_id_is_that_number_or_an_error; the crate `fuzz` |
 //! | root's files of /proc, core_pattern above all | `files`: nothing_of_proc_that_is_roots_alone… |

@@ -245,7 +245,7 @@ impl Table {
             // Who was there first has made no mounts to hide them.
             pids.sort_unstable();
             let share = left.share(owner, count - n);
-            let mut rest = share.clone();
+            let mut rest = share;
             for pid in pids {
                 self.add_bound(pid, &mut rest);
             }
