@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use lexopt::Parser;
 use sept::host::{Entry, Holder, Inventory, Unread};
-use sept::{Namespace, NamespaceId};
+use sept::{Namespace, NamespaceId, Target};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, printable};
@@ -236,11 +236,20 @@ impl Known {
         for target in pins::find(word)? {
             let kinds = target.kind().map_or_else(|| Namespace::ALL.to_vec(), |kind| vec![kind]);
             for kind in kinds {
-                let id = target.namespace(kind)?.id();
-                ids.push(id.map_err(|error| Failure::io("cannot look at a namespace", &error))?);
+                let found = target.namespace(kind).map_err(Failure::from).and_then(|file| {
+                    file.id().map_err(|error| Failure::io("cannot look at a namespace", &error))
+                });
+                // Where the first thread of a process has ended, the kernel tells of the others only.
+                ids.push(found.or_else(|failure| self.in_inventory(&target, kind).ok_or(failure))?);
             }
         }
         Ok(ids)
+    }
+
+    fn in_inventory(&self, target: &Target, kind: Namespace) -> Option<NamespaceId> {
+        let pid = target.pid()?;
+        let is_its = |entry: &&Entry| entry.kind == kind && entry.processes.binary_search(&pid).is_ok();
+        self.inventory.entries.iter().find(is_its).map(|entry| entry.id)
     }
 
     fn not_found(&self, text: &str) -> Failure {
@@ -298,6 +307,7 @@ impl Known {
                 words.push(format!("{n} {}", if n == 1 { one } else { many }));
             }
         };
+        say(count(|holder| matches!(holder, Holder::Thread { .. })), "thread", "threads");
         say(count(|holder| matches!(holder, Holder::Descriptor { .. })), "fd", "fds");
         say(count(|holder| matches!(holder, Holder::Mount { .. })), "mount", "mounts");
         say(count(|holder| matches!(holder, Holder::ForChildren(_))), "future parent", "future parents");
@@ -416,6 +426,10 @@ impl Known {
                     format!("{kind} namespace {}, which it owns", id.inode)
                 }
                 Holder::ForChildren(pid) => format!("process {pid}, for its children"),
+                Holder::Thread { pid, tid } => {
+                    let command = command_of(*pid).unwrap_or_default();
+                    format!("thread {tid} of process {pid} {}", printable(&command))
+                }
             });
         }
         if kept.is_empty() {
@@ -463,6 +477,10 @@ impl Known {
                 }),
                 "for_children_of": pick(|holder| match holder {
                     Holder::ForChildren(pid) => Some(json!(pid)),
+                    _ => None,
+                }),
+                "threads": pick(|holder| match holder {
+                    Holder::Thread { pid, tid } => Some(json!({ "pid": pid, "tid": tid })),
                     _ => None,
                 }),
             },

@@ -326,3 +326,73 @@ fn doctor_needs_no_device() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("namespace") && !text.contains("standard streams"), "{text}");
 }
+
+/// A process of two threads, each of which does something in perl, in a user, uts and net namespace of its own. With the numbers of both.
+fn with_two_threads(first: &str, second: &str) -> (std::process::Child, u32, u32) {
+    let script =
+        format!("$| = 1; threads->create(sub {{ {second}; print 'ready'; sleep 60 }}); {first}; sleep 60");
+    let mut child = Command::new("unshare");
+    child.args(["-Urun", "perl", "-Mthreads", "-e", &script]).stdout(Stdio::piped());
+    let mut child = child.spawn().expect("unshare starts");
+    let mut said = child.stdout.take().expect("output is piped");
+    std::io::Read::read_exact(&mut said, &mut [0; 5]).expect("it is ready");
+    let pid = child.id();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it can be read").flatten();
+    let other = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).find(|task| *task != pid);
+    (child, pid, other.expect("a second thread"))
+}
+
+fn need_threads(test: &str) -> bool {
+    if !need(test, &["perl", "unshare"]) {
+        return false;
+    }
+    let has = Command::new("perl").args(["-Mthreads", "-e", "1"]).status().expect("perl starts").success();
+    if !has {
+        common::skip(test, "perl has no threads");
+    }
+    has
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_is_listed() {
+    if !need_threads("a_process_whose_first_thread_has_ended_is_listed") {
+        return;
+    }
+    let (mut child, pid, other) = with_two_threads(&format!("syscall({}, 0)", libc::SYS_exit), "");
+    soon("it is a zombie", || {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+    });
+    let all = json(&["ls", "--json"]);
+    let of_process = stdout(&ask(&["ls", &pid.to_string()]));
+    let [user, net] = ["user", "net"].map(|link| number(other, link));
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    assert_eq!(of_process.lines().count(), 9, "a heading and eight: {of_process}");
+    for number in [user, net] {
+        let one = entry(&all, &number);
+        assert_eq!((&one["processes"], &one["pid"]), (&1.into(), &pid.into()), "{one}");
+        assert!(of_process.contains(&number), "{of_process}");
+    }
+}
+
+#[test]
+fn what_only_a_thread_is_in_is_listed() {
+    if !need_threads("what_only_a_thread_is_in_is_listed") {
+        return;
+    }
+    let flags = libc::CLONE_NEWNET | libc::CLONE_NEWNS;
+    let (mut child, pid, other) =
+        with_two_threads("", &format!("syscall({}, {flags}) == 0 or die", libc::SYS_unshare));
+    let all = json(&["ls", "--json"]);
+    let [net, mount] = ["net", "mnt"].map(|link| number(other, link));
+    let detail = stdout(&ask(&["ls", &net]));
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    for number in [net, mount] {
+        let one = entry(&all, &number);
+        let thread = serde_json::json!([{ "pid": pid, "tid": other }]);
+        assert_eq!((&one["processes"], &one["held_by"]["threads"]), (&0.into(), &thread), "{one}");
+        assert!(one["owner"].is_u64(), "{one}");
+    }
+    assert!(detail.contains(&format!("thread {other} of process {pid} perl")), "{detail}");
+}

@@ -63,8 +63,9 @@ pub static LS: Page = Page {
     ],
     notes: "TARGET is the number of a namespace, a pinned name, or the file of a namespace: then every holder is\n\
             listed. With a process id: its eight namespaces.\n\n\
-            Of open descriptors and of mounts as many are looked at as one can wait for, those of root and of the caller\n\
-            first, and of each other user as many. Where there are more, that is said.\n\n\
+            Of open descriptors, mounts and threads as many are looked at as one can wait for, those of root\n\
+            and of the caller first, and of each other user as many. Where there are more, that is said. Not\n\
+            looked at are descriptors that a thread has for itself.\n\n\
             Columns: ns, type, procs, pid, user, command, owner, parent, level, held, pins.",
     examples: &[
         ("sept ls", "every namespace that this user can see"),

@@ -3,6 +3,7 @@
 pub(crate) mod mounts;
 pub(crate) mod scan;
 mod share;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +27,7 @@ use share::{Owner, Owners};
 pub enum Holder {
     /// An open descriptor of a process.
     Descriptor {
-        /// Whose.
+        /// Whose: of a process, or a thread of one whose first thread has ended.
         pid: u32,
         /// Its number.
         fd: u32,
@@ -44,6 +45,13 @@ pub enum Holder {
     Owned(NamespaceId),
     /// A process that is not in it, but whose children will be.
     ForChildren(u32),
+    /// A thread that is in it, while its process is not.
+    Thread {
+        /// Of which process.
+        pid: u32,
+        /// Its own number.
+        tid: u32,
+    },
 }
 
 /// One namespace.
@@ -72,6 +80,8 @@ pub enum Source {
     Descriptors,
     /// The mounts that a process sees.
     Mounts,
+    /// The threads of a process.
+    Threads,
 }
 
 impl fmt::Display for Source {
@@ -79,6 +89,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::Descriptors => "descriptors",
             Self::Mounts => "mounts",
+            Self::Threads => "threads",
         })
     }
 }
@@ -217,20 +228,27 @@ impl Table {
     }
 
     fn add(&mut self, scanned: Scanned, owners: &mut Owners) {
-        let pid = scanned.pid;
-        let mount = scanned.inside[Namespace::Mount as usize];
-        self.seers.entry(mount).or_insert_with(|| (owners.of(pid, &scanned.inside), pid));
-        for (kind, inode) in Namespace::ALL.into_iter().zip(scanned.inside) {
-            let place = || Place::Link(format!("/proc/{pid}/ns/{}", kind.link()).into());
-            self.entry(kind, inode, place).processes.push(pid);
+        let Scanned { pid, thread, inside, for_children, descriptors, threads } = scanned;
+        let link = |thread: u32, name: &str| Place::Link(format!("/proc/{thread}/ns/{name}").into());
+        let mut seer = |thread, inode| {
+            self.seers.entry(inode).or_insert_with(|| (owners.of(thread, &inside), thread));
+        };
+        seer(thread, inside[Namespace::Mount as usize]);
+        threads.found.iter().filter(|one| one.1 == Namespace::Mount).for_each(|one| seer(one.0, one.2));
+        for (kind, inode) in Namespace::ALL.into_iter().zip(inside) {
+            self.entry(kind, inode, || link(thread, kind.link())).processes.push(pid);
         }
-        for (kind, inode) in scanned.for_children {
-            let place = || Place::Link(format!("/proc/{pid}/ns/{}_for_children", kind.link()).into());
-            self.entry(kind, inode, place).holders.push(Holder::ForChildren(pid));
+        for (tid, kind, inode) in threads.found {
+            let entry = self.entry(kind, inode, || link(tid, kind.link()));
+            entry.holders.push(Holder::Thread { pid, tid });
         }
-        for (fd, kind, inode) in scanned.descriptors.found {
-            let place = || Place::Descriptor { pid, fd };
-            self.entry(kind, inode, place).holders.push(Holder::Descriptor { pid, fd });
+        for (kind, inode) in for_children {
+            let entry = self.entry(kind, inode, || link(thread, &format!("{}_for_children", kind.link())));
+            entry.holders.push(Holder::ForChildren(thread));
+        }
+        for (fd, kind, inode) in descriptors.found {
+            let entry = self.entry(kind, inode, || Place::Descriptor { pid: thread, fd });
+            entry.holders.push(Holder::Descriptor { pid: thread, fd });
         }
     }
 

@@ -8,8 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use rustix::fs::{Mode, OFlags, openat, readlinkat};
+use rustix::path::Arg;
 
 use super::share::{Owner, Owners, share};
+use super::threads::{self, Threads};
 use super::{Source, Unread};
 use crate::namespace::Namespace;
 use crate::sys;
@@ -17,10 +19,13 @@ use crate::sys;
 /// What one process is in and holds.
 pub(super) struct Scanned {
     pub(super) pid: u32,
+    /// Its first thread, or where that has ended another one: whose number is of use in /proc, too.
+    pub(super) thread: u32,
     /// By the number of the kind.
     pub(super) inside: [u64; 8],
     pub(super) for_children: Vec<(Namespace, u64)>,
     pub(super) descriptors: Descriptors,
+    pub(super) threads: Threads,
 }
 
 /// The namespaces among the open descriptors.
@@ -38,8 +43,13 @@ const FIRST: u64 = 300_000;
 /// So many of those who have more.
 const MORE: u64 = 700_000;
 
-/// Looks at all of them, in threads; at those that have many descriptors open one after another, so that who has a share of what may
-/// be looked at gets it.
+/// The same of threads, which cost ten times as much.
+const FEW_THREADS: u64 = 64;
+const FIRST_THREADS: u64 = 4096;
+const MORE_THREADS: u64 = 16_384;
+
+/// Looks at all of them, in threads; at those that have many descriptors open, or many threads, one after another, so that who has a
+/// share of what may be looked at gets it.
 pub(super) fn scan_all(
     proc: BorrowedFd<'_>,
     pids: &[u32],
@@ -48,24 +58,30 @@ pub(super) fn scan_all(
     let workers = thread::available_parallelism().map_or(1, usize::from).min(8);
     let mut scanned = scan_few(proc, pids, workers);
     let mut parts: BTreeMap<Owner, Vec<&mut Scanned>> = BTreeMap::new();
-    for one in scanned.iter_mut().filter(|one| one.descriptors.is_part) {
-        let owner = owners.of(one.pid, &one.inside);
-        parts.entry(owner).or_default().push(one);
+    for one in scanned.iter_mut().filter(|one| one.descriptors.is_part || one.threads.is_part) {
+        parts.entry(owners.of(one.thread, &one.inside)).or_default().push(one);
     }
-    let (mut left, count) = (MORE, parts.len());
+    let (mut left, mut left_threads, count) = (MORE, MORE_THREADS, parts.len());
     let mut unread = Vec::new();
     for (n, (owner, mut parts)) in parts.into_iter().enumerate() {
         let own = share(left, owner, count - n);
         left -= own - look_again(proc, &mut parts, own);
-        let parts = parts.iter().filter(|one| one.descriptors.is_part);
-        unread.extend(parts.map(|one| Unread { source: Source::Descriptors, pid: one.pid }));
+        let own = share(left_threads, owner, count - n);
+        left_threads -= own - look_at_threads(proc, &mut parts, own);
+        for one in parts {
+            let part =
+                [(Source::Descriptors, one.descriptors.is_part), (Source::Threads, one.threads.is_part)];
+            let part = part.into_iter().filter(|(_, is_part)| *is_part);
+            unread.extend(part.map(|(source, _)| Unread { source, pid: one.pid }));
+        }
     }
     (scanned, unread)
 }
 
 fn scan_few(proc: BorrowedFd<'_>, pids: &[u32], workers: usize) -> Vec<Scanned> {
-    let left = AtomicU64::new(FIRST);
-    let some = |pids: &[u32]| pids.iter().filter_map(|pid| scan(proc, *pid, &left)).collect::<Vec<_>>();
+    let (left, threads) = (AtomicU64::new(FIRST), AtomicU64::new(FIRST_THREADS));
+    let some =
+        |pids: &[u32]| pids.iter().filter_map(|pid| scan(proc, *pid, &left, &threads)).collect::<Vec<_>>();
     // A thread costs more than a few processes.
     if workers < 2 || pids.len() < 64 {
         return some(pids);
@@ -86,30 +102,55 @@ fn scan_few(proc: BorrowedFd<'_>, pids: &[u32], workers: usize) -> Vec<Scanned> 
 }
 
 /// None for one that has ended, or that may not be looked at.
-fn scan(proc: BorrowedFd<'_>, pid: u32, left: &AtomicU64) -> Option<Scanned> {
-    let dir = directory(proc, pid)?;
-    let mut inside = [0; 8];
-    for (number, kind) in inside.iter_mut().zip(Namespace::ALL) {
-        (_, *number) = link(dir.as_fd(), NS_LINKS[kind as usize])?;
+fn scan(proc: BorrowedFd<'_>, pid: u32, left: &AtomicU64, left_threads: &AtomicU64) -> Option<Scanned> {
+    let mut dir = directory(proc, pid)?;
+    let has_several = threads::has_several(dir.as_fd());
+    let (mut few, mut few_threads) = (FEW, FEW_THREADS);
+    let (mut thread, mut own) = (pid, inside(dir.as_fd()));
+    if own.is_none() && has_several {
+        (thread, dir) = threads::living(dir.as_fd())?;
+        own = inside(dir.as_fd());
     }
-    let mut for_children = Vec::new();
-    for (kind, name) in [(Namespace::Pid, c"ns/pid_for_children"), (Namespace::Time, c"ns/time_for_children")]
-    {
-        // There is none for a pid namespace that has no process yet.
-        if let Some((_, number)) = link(dir.as_fd(), name)
-            && number != inside[kind as usize]
-        {
-            for_children.push((kind, number));
-        }
-    }
-    let mut few = FEW;
-    let descriptors = descriptors(dir.as_fd(), || {
-        spend(&mut few, 1) && left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
-    });
-    Some(Scanned { pid, inside, for_children, descriptors })
+    let own = own?;
+    let threads = if has_several {
+        let more = || spend(&mut few_threads, 1) && spend_of_all(left_threads);
+        threads::others(directory(proc, pid)?.as_fd(), thread, &own, more)
+    } else {
+        Threads::default()
+    };
+    let descriptors = descriptors(dir.as_fd(), || spend(&mut few, 1) && spend_of_all(left));
+    Some(Scanned {
+        pid,
+        thread,
+        inside: own,
+        for_children: for_children(dir.as_fd(), &own),
+        descriptors,
+        threads,
+    })
 }
 
-fn directory(proc: BorrowedFd<'_>, pid: u32) -> Option<OwnedFd> {
+/// All eight.
+pub(super) fn inside(dir: BorrowedFd<'_>) -> Option<[u64; 8]> {
+    let mut inside = [0; 8];
+    for (number, kind) in inside.iter_mut().zip(Namespace::ALL) {
+        (_, *number) = link(dir, NS_LINKS[kind as usize])?;
+    }
+    Some(inside)
+}
+
+/// Those that children will be in, where they are others.
+fn for_children(dir: BorrowedFd<'_>, own: &[u64; 8]) -> Vec<(Namespace, u64)> {
+    // There is none for a pid namespace that has no process yet.
+    let other = |(kind, name): (Namespace, &CStr)| {
+        link(dir, name).map(|(_, number)| (kind, number)).filter(|(_, number)| *number != own[kind as usize])
+    };
+    [(Namespace::Pid, c"ns/pid_for_children"), (Namespace::Time, c"ns/time_for_children")]
+        .into_iter()
+        .filter_map(other)
+        .collect()
+}
+
+pub(super) fn directory(proc: BorrowedFd<'_>, pid: u32) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(proc, pid.to_string(), flags, Mode::empty()).ok()
 }
@@ -119,12 +160,16 @@ fn spend(left: &mut u64, much: u64) -> bool {
     left.checked_sub(much).map(|rest| *left = rest).is_some()
 }
 
+fn spend_of_all(left: &AtomicU64) -> bool {
+    left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
+}
+
 /// By the number of the kind.
 const NS_LINKS: [&CStr; 8] =
     [c"ns/user", c"ns/mnt", c"ns/pid", c"ns/uts", c"ns/ipc", c"ns/net", c"ns/cgroup", c"ns/time"];
 
 /// A link like `net:[4026531840]`.
-fn link(dir: BorrowedFd<'_>, name: &CStr) -> Option<(Namespace, u64)> {
+pub(super) fn link(dir: BorrowedFd<'_>, name: impl Arg) -> Option<(Namespace, u64)> {
     // Longer targets are none of these.
     let mut buffer = [0_u8; 48];
     let length = rustix::fs::readlinkat_raw(dir, name, &mut buffer).ok()?;
@@ -169,17 +214,28 @@ fn look_again(proc: BorrowedFd<'_>, parts: &mut [&mut Scanned], mut left: u64) -
     let mut tables: Vec<(u32, Descriptors)> = Vec::new();
     // Those of an outer pid namespace's /proc mean others to the kernel.
     let own_numbers = proc_knows_us(proc);
-    for one in parts {
+    for one in parts.iter_mut().filter(|one| one.descriptors.is_part) {
         let mut last = tables.iter().rev().take(TABLES);
-        if let Some((_, same)) = last.find(|(pid, _)| own_numbers && sys::share_files(*pid, one.pid)) {
+        if let Some((_, same)) = last.find(|(thread, _)| own_numbers && sys::share_files(*thread, one.thread))
+        {
             one.descriptors = if spend(&mut left, 1 + same.found.len() as u64) {
                 same.clone()
             } else {
                 Descriptors::part()
             };
-        } else if let Some(dir) = directory(proc, one.pid) {
+        } else if let Some(dir) = directory(proc, one.thread) {
             one.descriptors = descriptors(dir.as_fd(), || spend(&mut left, 1));
-            tables.push((one.pid, one.descriptors.clone()));
+            tables.push((one.thread, one.descriptors.clone()));
+        }
+    }
+    left
+}
+
+/// The same for threads.
+fn look_at_threads(proc: BorrowedFd<'_>, parts: &mut [&mut Scanned], mut left: u64) -> u64 {
+    for one in parts.iter_mut().filter(|one| one.threads.is_part) {
+        if let Some(dir) = directory(proc, one.pid) {
+            one.threads = threads::others(dir.as_fd(), one.thread, &one.inside, || spend(&mut left, 1));
         }
     }
     left
