@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
-use rustix::process::PidfdGetfdFlags;
-use sept::{Command, Host, Namespace, NamespaceFile, Namespaces, Target};
+use sept::{Command, Host, Namespace, Namespaces, Target};
 
 use crate::failure::Failure;
 use crate::options;
@@ -185,22 +184,27 @@ fn user_parent(joined: Vec<(Target, Namespaces)>) -> Result<Vec<(Target, Namespa
     Ok(joined)
 }
 
-/// The network namespace of a socket that the target has open; pidfd_getfd(2), Linux 5.6.
+/// The network namespace of a socket that the target has open.
 fn socket(target: &Target, fd: i32) -> Result<Target, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::io(format!("cannot get descriptor {fd} of {target}, or the namespace of that"), &error)
+        let failure =
+            Failure::io(format!("cannot get descriptor {fd} of {target}, or the namespace of that"), &error);
+        if error.kind() == std::io::ErrorKind::WouldBlock {
+            return failure.why(
+                "it did not answer within two seconds: perhaps it is a file of a file system in user space",
+            );
+        }
+        failure
             .why("it takes CAP_NET_ADMIN, and the right to look into the process, and the descriptor must be a socket")
     };
     let pidfd = target.to_pidfd().map_err(failed)?;
-    // A file of a file system in user space would be asked when it is closed again, and need not answer.
+    // Nothing but a socket is taken from it.
     let pid = sept::host::find_in_proc(pidfd.as_fd()).map_err(failed)?.unwrap_or_default();
     let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}")).map_err(failed)?;
     if !link.as_os_str().as_bytes().starts_with(b"socket:[") {
         return Err(failed(std::io::Error::from_raw_os_error(libc::ENOTSOCK)));
     }
-    let copy = rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())
-        .map_err(|errno| failed(errno.into()))?;
-    let file = NamespaceFile::of_socket(copy.as_fd()).map_err(failed)?;
+    let file = sept::host::socket_namespace(pidfd.as_fd(), fd).map_err(failed)?;
     Ok(Target::open(file, format!("socket {fd} of {target}")))
 }
 

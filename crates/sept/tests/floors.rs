@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 8] = [
     ],
     &["error", "executable", "host::common", "target"],
     &["command"],
-    &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::subid"],
+    &["host", "host::facts", "host::inventory", "host::joins", "host::probe", "host::socket", "host::subid"],
     &[
         "plan",
         "plan::step",

@@ -200,8 +200,13 @@ impl Unanswering {
             }}"#,
             libc::SYS_mount
         );
+        Self::of(&serve)
+    }
+
+    /// What it does in perl; it is ready when it says so.
+    fn of(script: &str) -> Self {
         let mut sept = sept();
-        sept.args(["run", "--timeout", "60", "perl", "-e", &serve]).stdout(Stdio::piped());
+        sept.args(["run", "--timeout", "60", "perl", "-MPOSIX", "-e", script]).stdout(Stdio::piped());
         let mut sept = sept.spawn().expect("sept starts");
         let mut ready = [0; 6];
         let mut said = sept.stdout.take().expect("output is piped");
@@ -240,14 +245,21 @@ impl Drop for Unanswering {
     }
 }
 
+fn has_fuse(test: &str) -> bool {
+    let has = File::options().read(true).write(true).open("/dev/fuse").is_ok();
+    if !has {
+        skip(test, "/dev/fuse is not there, or not for this user");
+    }
+    has
+}
+
 #[test]
 fn no_file_system_in_user_space_holds_up_who_looks() {
     let test = "no_file_system_in_user_space_holds_up_who_looks";
     if !need(test, &["perl", "unshare"]) {
         return;
     }
-    if File::options().read(true).write(true).open("/dev/fuse").is_err() {
-        skip(test, "/dev/fuse is not there, or not for this user");
+    if !has_fuse(test) {
         return;
     }
     // Over a namespace that is kept by nothing else.
@@ -276,6 +288,47 @@ fn no_file_system_in_user_space_holds_up_who_looks() {
             code == Some(125) && said.contains("the file system there does not answer"),
             "{line:?} {code:?} {said}"
         );
+    }
+}
+
+/// A number that is a socket's at one moment, and at the next that of a file in user space: who closes a copy of that waits for an answer.
+/// The file system gives it to nobody but those inside, whom it knows by number.
+#[test]
+fn no_file_system_in_user_space_holds_up_who_takes_a_socket() {
+    let test = "no_file_system_in_user_space_holds_up_who_takes_a_socket";
+    if !need(test, &["perl"]) || !has_fuse(test) {
+        return;
+    }
+    let serve = format!(
+        r#"$| = 1; open my $f, "+<", "/dev/fuse" or die; my ($of, $at, $kind) = ("x", "/mnt", "fuse");
+        my $o = "fd=" . fileno($f) . ",rootmode=40000,user_id=0,group_id=0";
+        syscall({}, $of, $at, $kind, 0, $o) == 0 or die "mount: $!";
+        my $file = pack "Q5 Q3 x24 x12 L2 x20", 2, 0, 1000, 1000, 0, 2, 1 << 20, 0, 0100777, 1;
+        if (!fork) {{
+            while (sysread $f, my $b, 1 << 20) {{
+                my ($what, $unique, $pid) = (unpack "L L Q Q L L L", $b)[1, 2, 6];
+                next if !$pid && $what != 26;
+                my $answer = $what == 26 ? pack "L L L L S S L L S S L x28", 7, 31, 0, 0, 0, 0, 4096, 1, 0, 0, 0
+                    : $what == 1 ? $file : $what == 14 ? pack "Q Q", 1, 0 : "";
+                syswrite $f, pack("L l Q", 16 + length $answer, $answer || $what == 25 ? 0 : -38, $unique) . $answer;
+            }}
+            exit;
+        }}
+        close $f;
+        open my $user, "<", "/mnt/f" or die "open: $!"; socket my $socket, 1, 1, 0 or die;
+        my ($one, $other) = (fileno $user, fileno $socket); POSIX::dup2($other, 50); print "ready
+";
+        while (1) {{ POSIX::dup2($other, 50); POSIX::dup2($one, 50); for (1..2000) {{ }} }}"#,
+        libc::SYS_mount
+    );
+    let target = Unanswering::of(&serve);
+    let (pid, begun) = (target.command.to_string(), Instant::now());
+    for n in 0..300 {
+        let (code, said) = target.looked_at("/bin/sh", &["enter", "-t", &pid, "-N", "50", "true"]);
+        assert!(code.is_some(), "{n}: it waits for an answer: {said}");
+        if begun.elapsed() > Duration::from_secs(5) {
+            break;
+        }
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod facts;
 pub(crate) mod inventory;
 pub(crate) mod joins;
 pub mod probe;
+mod socket;
 pub(crate) mod subid;
 
 use std::os::fd::{OwnedFd, RawFd};
@@ -16,6 +17,7 @@ pub use common::{advice_on, advice_on_proc, has_proc, mounted, read_text, stat_f
 pub use facts::{Host, own_maps};
 pub use inventory::{Entry, Holder, Inventory, Source, Unread};
 pub use joins::JoinFact;
+pub use socket::socket_namespace;
 pub use subid::ranges as subordinate_ids;
 
 /// The open file that a number means in this process, by another number: with the same position; fcntl(2), F_DUPFD_CLOEXEC.

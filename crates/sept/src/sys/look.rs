@@ -1,8 +1,10 @@
-//! A look at a file that may be of a hostile file system in user space. That answers when it likes, and who waits for it is beyond
+//! A look at a file that may be of a hostile file system in user space, by a path or by another's descriptor. That answers when it likes, and who waits for it is beyond
 //! SIGKILL, with all its threads: so a copy of this process looks, which can be given up (docs/decisions/0024-looking.md).
 
 use std::ffi::{CStr, c_void};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,12 +12,17 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat, openat2, stat, statx,
 };
 use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
 use rustix::path::DecInt;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
 use super::clone::{Cloned, clone_copy};
 use super::descriptors::{close_but, close_number};
-use super::{exit, pidfd_send_signal, wait_pidfd};
+use super::{exit, pidfd_send_signal, socket_namespace, wait_pidfd};
 
 /// What is at a place.
 #[derive(Debug)]
@@ -98,20 +105,19 @@ pub(crate) fn look(
 extern "C" fn enter(arg: *mut c_void) -> i32 {
     // SAFETY: as said in `look`: it is this copy's own, and stays as it is.
     let look = unsafe { &*arg.cast::<Look<'_>>() };
-    look.keep_only_own();
+    keep_only(&[look.base.as_raw_fd(), look.out.as_raw_fd()]);
     // Nobody reads it any more: so be it.
     let _ = look.tell();
     exit(0)
 }
 
-impl Look<'_> {
-    /// One that hangs must not hold open what others wait for the end of.
-    fn keep_only_own(&self) {
-        let own = [self.base.as_raw_fd(), self.out.as_raw_fd()];
-        (0..3).filter(|fd| !own.contains(fd)).for_each(|fd| close_number(fd as u32));
-        let _ = close_but(&[], &own);
-    }
+/// One that hangs must not hold open what others wait for the end of.
+fn keep_only(own: &[RawFd]) {
+    (0..3).filter(|fd| !own.contains(fd)).for_each(|fd| close_number(fd as u32));
+    let _ = close_but(&[], own);
+}
 
+impl Look<'_> {
     /// Two numbers, errno and mode; then the head.
     fn tell(&self) -> Result<(), Errno> {
         let seen = self.see();
@@ -153,6 +159,84 @@ impl Look<'_> {
             told += length;
         }
         Ok(())
+    }
+}
+
+struct Take<'a> {
+    process: BorrowedFd<'a>,
+    fd: RawFd,
+    out: OwnedFd,
+}
+
+/// The network namespace of a socket that a process has open by this number: pidfd_getfd(2), Linux 5.6, and SIOCGSKNS. It may be another
+/// file when it is taken, and one in user space is asked when it is closed again.
+///
+/// # Errors
+/// What the calls say; ENOTSOCK. EAGAIN where nobody could look, or no answer came in time.
+pub(crate) fn take_socket_namespace(process: BorrowedFd<'_>, fd: RawFd) -> Result<OwnedFd, Errno> {
+    let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+    let (reader, out) = socketpair(AddressFamily::UNIX, kind, flags, None).map_err(|_| Errno::AGAIN)?;
+    let take = Take { process, fd, out };
+    let arg = std::ptr::from_ref(&take).cast_mut().cast();
+    // SAFETY: the copy has its own `take`; `enter_take` makes bare calls, and allocates nothing.
+    let copy = unsafe { clone_copy(0, false, enter_take, arg) }.map_err(|_| Errno::AGAIN)?;
+    drop(take);
+    let said = if is_ready(reader.as_fd(), Instant::now() + PATIENCE) {
+        receive(&reader)
+    } else {
+        Err(Errno::AGAIN)
+    };
+    part(&copy, Instant::now() + DYING);
+    said
+}
+
+extern "C" fn enter_take(arg: *mut c_void) -> i32 {
+    // SAFETY: as said in `take_socket_namespace`.
+    let take = unsafe { &*arg.cast::<Take<'_>>() };
+    keep_only(&[take.process.as_raw_fd(), take.out.as_raw_fd()]);
+    take.tell();
+    exit(0)
+}
+
+impl Take<'_> {
+    /// The errno, with the namespace if that is 0. What was taken is closed afterwards, and not waited for.
+    fn tell(&self) {
+        let taken = pidfd_getfd(self.process, self.fd, PidfdGetfdFlags::empty());
+        let found = taken.as_ref().map_err(|errno| *errno).and_then(Self::namespace_of);
+        let errno = found.as_ref().err().map_or(0, |errno| errno.raw_os_error());
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        let namespace = found.as_ref().ok().map(|file| [file.as_fd()]);
+        if let Some(namespace) = &namespace {
+            rights.push(SendAncillaryMessage::ScmRights(namespace));
+        }
+        // Nobody waits for it any more: so be it.
+        let _ = sendmsg(&self.out, &[IoSlice::new(&errno.to_ne_bytes())], &mut rights, SendFlags::NOSIGNAL);
+    }
+
+    fn namespace_of(taken: &OwnedFd) -> Result<OwnedFd, Errno> {
+        // Another may do anything for the request.
+        if !FileType::from_raw_mode(fstat(taken)?.st_mode).is_socket() {
+            return Err(Errno::NOTSOCK);
+        }
+        socket_namespace(taken.as_fd())
+    }
+}
+
+fn receive(reader: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let mut errno = [0; 4];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let message = recvmsg(reader, &mut [IoSliceMut::new(&mut errno)], &mut rights, flags)?;
+    let sent = rights.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        _ => None,
+    });
+    match (message.bytes, i32::from_ne_bytes(errno)) {
+        (4, 0) => sent.ok_or(Errno::MFILE),
+        (4, errno) => Err(Errno::from_raw_os_error(errno)),
+        _ => Err(Errno::AGAIN),
     }
 }
 
