@@ -29,6 +29,7 @@ mod request;
 mod rest;
 mod run;
 mod scope;
+mod sink;
 mod supervise;
 mod svg;
 mod terminal;

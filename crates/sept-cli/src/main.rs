@@ -29,6 +29,7 @@ mod request;
 mod rest;
 mod run;
 mod scope;
+mod sink;
 #[cfg(not(test))]
 mod start;
 mod supervise;

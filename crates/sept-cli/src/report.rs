@@ -1,14 +1,10 @@
 //! The JSON of `--plan=json` and `--report`. Its shape is documented in docs/json.md.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fd::{BorrowedFd, RawFd};
-use rustix::fs::OFlags;
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use sept::plan::step::{Guard, Step};
 use sept::{Account, Missing, Plan, Usage};
@@ -16,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::degrade;
 use crate::failure::{Failure, printable};
-use crate::place;
 use crate::request::Request;
+use crate::sink::Sink;
 use crate::supervise::{Early, Outcome};
 
 /// A plan as JSON.
@@ -68,25 +64,18 @@ pub fn note(text: &str) {
 /// Where the report goes; opened before anything starts, so that a bad name is told first.
 #[derive(Default)]
 pub struct Report {
-    /// With its name, where it was opened by one.
-    files: Vec<(File, Option<PathBuf>)>,
+    sinks: Vec<Sink>,
     /// Only where somebody wants to know: the clock's page is one more to be mapped.
     begun: Option<Instant>,
 }
 
+const WHAT: &str = "the report";
+
 impl Report {
     pub fn open(request: &Request) -> Result<Self, Failure> {
-        let mut files = Vec::new();
-        if let Some(path) = &request.report {
-            files.push(match descriptor_of(path) {
-                Some(fd) => (same(fd)?, None),
-                None => (create(path).map_err(|error| not_to(path, &error))?, Some(path.clone())),
-            });
-        }
-        if let Some(fd) = request.report_fd {
-            files.push((same(fd)?, None));
-        }
-        Ok(Self { files, begun: None })
+        let by_path = request.report.iter().map(|path| Sink::at(path, WHAT));
+        let by_number = request.report_fd.iter().map(|fd| Sink::by_number(*fd, WHAT));
+        Ok(Self { sinks: by_path.chain(by_number).collect::<Result<_, _>>()?, begun: None })
     }
 
     /// Now the command is started.
@@ -99,7 +88,7 @@ impl Report {
     }
 
     pub fn is_wanted(&self) -> bool {
-        !self.files.is_empty()
+        !self.sinks.is_empty()
     }
 
     pub fn ended(
@@ -174,73 +163,8 @@ impl Report {
     /// Once: what could not be written is not tried again.
     fn write(&mut self, report: &Value) -> Result<(), Failure> {
         let text = format!("{report}\n");
-        for (mut file, path) in std::mem::take(&mut self.files) {
-            // Whatever the command has written there meanwhile is no report. A pipe has no length.
-            if path.is_some() {
-                let _ = file.set_len(0);
-            }
-            file.write_all(text.as_bytes())
-                .map_err(|error| Failure::io("cannot write the report", &error))?;
-            if let Some(path) = path
-                && !place::is_at(&file, &path).unwrap_or(false)
-            {
-                let what = format!("the report is not at {}", path.display());
-                return Err(Failure::io(what, &io::Error::other("the file was moved or replaced"))
-                    .why("COMMAND, or another, may write to that directory; what is there is not from sept")
-                    .fix("let it write to a place that COMMAND does not get at, or to a pipe: --report-fd"));
-            }
-        }
-        Ok(())
+        std::mem::take(&mut self.sinks).into_iter().try_for_each(|sink| sink.write(&text))
     }
-}
-
-/// No file that a link leads to, and no named pipe that has to be waited for: an earlier COMMAND may have left either.
-fn create(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).custom_flags(flags.bits() as i32);
-    let file = options.open(path)?;
-    // Only opening shall not wait: whoever reads from a pipe may be slow.
-    let flags = rustix::fs::fcntl_getfl(&file)?;
-    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
-    Ok(file)
-}
-
-fn not_to(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::io(format!("cannot write the report to {}", path.display()), error);
-    if error.raw_os_error() != Some(Errno::NXIO.raw_os_error()) {
-        return failure;
-    }
-    failure
-        .why("it is a named pipe that nobody reads, or a socket")
-        .fix(format!("start what reads it first: cat {} &", path.display()))
-        .fix("give a pipe that is open: --report-fd; or name a file")
-}
-
-/// The number that a path means which is only a name of an open descriptor. Opened by that name, a file would be written from
-/// its beginning on, over what others have written.
-fn descriptor_of(path: &Path) -> Option<RawFd> {
-    match path.to_str()? {
-        "/dev/stdout" => Some(1),
-        "/dev/stderr" => Some(2),
-        path => ["/dev/fd/", "/proc/self/fd/"]
-            .into_iter()
-            .find_map(|dir| path.strip_prefix(dir)?.parse().ok().filter(|fd| *fd >= 0)),
-    }
-}
-
-/// The same open file, with its position. The number itself is not ours to own.
-fn same(fd: RawFd) -> Result<File, Failure> {
-    let failed = |error: io::Error| {
-        Failure::io(format!("cannot write the report to descriptor {fd}"), &error)
-            .fix(format!("open it for writing: {fd}>FILE"))
-    };
-    let copy = sept::host::duplicate(fd).map_err(failed)?;
-    let flags = rustix::fs::fcntl_getfl(&copy).map_err(|errno| failed(errno.into()))?;
-    if flags.contains(OFlags::PATH) || flags & OFlags::ACCMODE == OFlags::RDONLY {
-        return Err(failed(Errno::BADF.into()));
-    }
-    Ok(File::from(copy))
 }
 
 /// Standard output, for what is printed.

@@ -1,11 +1,13 @@
-//! SIGKILL of sept at any moment, many sandboxes at once, and commands that take all they can get.
+//! SIGKILL of sept at any moment, many sandboxes at once, commands that take all they can get, and readers that take nothing.
 
 mod common;
 
-use std::process::{Child, Stdio};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{host, sept, soon, stdout};
+use common::{Scratch, host, path, sept, soon, stderr, stdout};
 
 /// The processes with this word in their command line.
 fn with(word: &str) -> Vec<String> {
@@ -98,4 +100,38 @@ fn a_fork_bomb_ends_with_its_sandbox() {
     command.args(["run", "--timeout", "0.3", "sh", "-c", &script]).stderr(Stdio::null());
     assert_eq!(command.status().expect("sept starts").code(), Some(124));
     soon("every process of it is gone", || with(&word).is_empty());
+}
+
+/// A named pipe that is full, with somebody who could read from it.
+fn full_pipe(name: &str) -> std::fs::File {
+    host("mkfifo", &[name]);
+    let mut options = std::fs::File::options();
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+    let mut pipe = options.open(name).expect("it can be opened");
+    while pipe.write(&[b' '; 4096]).is_ok() {}
+    pipe
+}
+
+#[test]
+fn a_report_to_a_pipe_that_is_full_is_given_up() {
+    let scratch = Scratch::new();
+    let file = scratch.path("report.json");
+    let pipe = full_pipe(&file);
+    let by_number = format!("exec {} run --report-fd 3 true 3>{file}", path());
+    for line in [vec![&path(), "run", "--report", &file, "true"], vec!["sh", "-c", &by_number]] {
+        let line = [vec!["-s", "KILL", "20"], line].concat();
+        let output = Command::new("timeout").args(&line).output().expect("timeout starts");
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(125) && said.contains("nobody reads it"), "{line:?} {said}");
+        assert!(said.contains("has ended, with 0"), "{said}");
+    }
+    // Who reads it after a moment has it.
+    let line = ["run", "--report", &file, "sh", "-c", "exit 3"];
+    let waits = sept().args(line).spawn().expect("sept starts");
+    std::thread::sleep(Duration::from_millis(500));
+    let read = std::fs::File::open(&file).expect("it can be opened");
+    drop(pipe);
+    let reader = Command::new("cat").stdin(read).stdout(Stdio::piped()).spawn().expect("cat starts");
+    assert_eq!(waits.wait_with_output().expect("it ends").status.code(), Some(3));
+    assert!(stdout(&reader.wait_with_output().expect("it ends")).contains("\"exit_code\":3"));
 }
