@@ -18,6 +18,7 @@ use crate::failure::{Failure, printable};
 use crate::options::{self, Id};
 use crate::pins::{self, Pin};
 use crate::report;
+use crate::sink::Sink;
 use crate::svg;
 use crate::tree::{self, By};
 use crate::users;
@@ -93,8 +94,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
     };
     if let Some(path) = &asked.svg {
         let picture = svg::draw(&mut known, &listed);
-        fs::write(path, picture)
-            .map_err(|error| Failure::io(format!("cannot write {}", path.display()), &error))?;
+        Sink::at(path, "the picture")?.write(&picture)?;
     }
     if !asked.json {
         known.tell_unread();

@@ -332,6 +332,23 @@ fn no_file_system_in_user_space_holds_up_who_takes_a_socket() {
     }
 }
 
+/// As a report (cli.rs), a picture replaces no file that a link leads to, and waits for no reader.
+#[test]
+fn a_picture_goes_through_no_link_and_waits_for_no_reader() {
+    let scratch = Scratch::new();
+    let [precious, link, pipe] = ["precious", "link.svg", "pipe.svg"].map(|name| scratch.path(name));
+    std::fs::write(&precious, "kept").expect("a file");
+    std::os::unix::fs::symlink(&precious, &link).expect("a link can be made");
+    host("mkfifo", &[&pipe]);
+    for (file, reason) in [(&link, "it is a link"), (&pipe, "that nobody reads")] {
+        let line = ["-s", "KILL", "20", &path(), "ls", "--svg", file];
+        let output = Command::new("timeout").args(line).output().expect("timeout starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(125) && said.contains(reason), "{file} {said}");
+    }
+    assert_eq!(std::fs::read(&precious).expect("it is there"), b"kept");
+}
+
 /// A process of another user that does something in perl, says "ready" and waits.
 struct Hoard(Child);
 
