@@ -34,13 +34,14 @@ pub struct Node {
 
 /// The nodes from the top down, each below what it belongs to.
 pub fn nodes(known: &Known, listed: &[Entry], by: By) -> Vec<Node> {
-    let above: Vec<Option<usize>> = listed
+    let mut above: Vec<Option<usize>> = listed
         .iter()
         .map(|entry| {
             let id = belongs_to(known, listed, entry, by)?;
             listed.iter().position(|other| other.id == id && other.id != entry.id)
         })
         .collect();
+    cut_rings(&mut above);
     let mut nodes = Vec::with_capacity(listed.len());
     let tops: Vec<usize> = (0..listed.len()).filter(|n| above[*n].is_none()).collect();
     // Roots stand at the margin: only what is below has lines.
@@ -48,6 +49,23 @@ pub fn nodes(known: &Known, listed: &[Entry], by: By) -> Vec<Node> {
         walk(listed, &above, top, &mut Vec::new(), &mut nodes);
     }
     nodes
+}
+
+/// A number that is used again may make one the parent of what it is below. Who is found in such a ring first stands at the margin, so that
+/// none is lost.
+fn cut_rings(above: &mut [Option<usize>]) {
+    let mut seen_from = vec![usize::MAX; above.len()];
+    for first in 0..above.len() {
+        let mut at = first;
+        while seen_from[at] == usize::MAX {
+            seen_from[at] = first;
+            match above[at] {
+                Some(next) if seen_from[next] == first => above[next] = None,
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+    }
 }
 
 fn walk(listed: &[Entry], above: &[Option<usize>], at: usize, more: &mut Vec<bool>, nodes: &mut Vec<Node>) {
@@ -119,4 +137,17 @@ pub fn text(known: &mut Known, listed: &[Entry], by: By) -> String {
         text.push_str(&format!("{name}  {words}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut_rings;
+
+    #[test]
+    fn none_is_lost_by_a_ring() {
+        // A ring of three with one below, one that is its own parent, and two that are well.
+        let mut above = [Some(1), Some(2), Some(0), Some(1), Some(4), None, Some(5)];
+        cut_rings(&mut above);
+        assert_eq!(above, [None, Some(2), Some(0), Some(1), None, None, Some(5)]);
+    }
 }

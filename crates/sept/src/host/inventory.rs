@@ -112,6 +112,9 @@ pub struct Inventory {
     pub unread: Vec<Unread>,
 }
 
+/// The kernel nests no deeper (MAX_PID_NS_LEVEL; one more of user namespaces).
+const MOST_LEVELS: u32 = 33;
+
 impl Inventory {
     /// Looks at every process that may be looked at. One that ends meanwhile is passed over.
     ///
@@ -137,10 +140,13 @@ impl Inventory {
 
     /// One of them.
     pub fn get(&self, id: NamespaceId) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.id == id)
+        let of = |kind| self.entries.binary_search_by_key(&(kind, id.inode), |one| (one.kind, one.id.inode));
+        let found = Namespace::ALL.into_iter().find_map(|kind| of(kind).ok());
+        self.entries.get(found?).filter(|entry| entry.id == id)
     }
 
-    /// How far a user or pid namespace is below the first that can be seen.
+    /// How far a user or pid namespace is below the first that can be seen. None where that can't be: a number was one's above it, and is
+    /// one's below by now.
     pub fn level(&self, entry: &Entry) -> Option<u32> {
         if !matches!(entry.kind, Namespace::User | Namespace::Pid) {
             return None;
@@ -149,6 +155,9 @@ impl Inventory {
         let mut next = entry.parent;
         while let Some(parent) = next.and_then(|id| self.get(id)) {
             level += 1;
+            if level > MOST_LEVELS {
+                return None;
+            }
             next = parent.parent;
         }
         Some(level)
@@ -362,4 +371,30 @@ impl Table {
 
 fn id_of(file: Option<&NamespaceFile>) -> io::Result<Option<NamespaceId>> {
     file.map(NamespaceFile::id).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_below_itself_has_no_level() {
+        let id = |inode| NamespaceId { device: 4, inode };
+        let entry = |inode, parent: Option<u64>| Entry {
+            kind: Namespace::User,
+            id: id(inode),
+            processes: Vec::new(),
+            owner: None,
+            parent: parent.map(id),
+            owner_uid: None,
+            holders: Vec::new(),
+        };
+        // Two that are each other's, and a chain of the greatest length.
+        let mut entries = vec![entry(1, Some(2)), entry(2, Some(1)), entry(3, None)];
+        entries.extend((4..=36).map(|inode| entry(inode, Some(inode - 1))));
+        let inventory = Inventory { entries, unread: Vec::new() };
+        let level = |inode| inventory.get(id(inode)).and_then(|entry| inventory.level(entry));
+        assert_eq!((level(1), level(3), level(4), level(36)), (None, Some(0), Some(1), Some(33)));
+        assert!(inventory.get(id(37)).is_none());
+    }
 }
