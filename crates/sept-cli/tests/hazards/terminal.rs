@@ -1,10 +1,11 @@
 //! The terminal that is shared, and the one that is not.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use crate::common::{
     EXIT_WITH_ERRNO, Scratch, Waiting, has_tiocsti, need, need_root, on_terminal, path, program, run, skip,
-    stderr,
+    stderr, stdout,
 };
 
 fn no_tiocsti(test: &str) -> bool {
@@ -131,4 +132,26 @@ fn a_terminal_of_its_own_comes_from_no_false_pts() {
     let script = format!("{} run -t sh -c 'test -t 0 && test -t 1 && echo terminal'", path());
     let output = run(&["sh", "-c", &script]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("terminal"), "{}", stderr(&output));
+}
+
+/// A session of its own may make a terminal its own that nobody has, by whatever descriptor it is handed over.
+#[test]
+fn a_terminal_among_kept_descriptors_is_guarded() {
+    let test = "a_terminal_among_kept_descriptors_is_guarded";
+    if !need(test, &["setsid"]) || no_tiocsti(test) {
+        return;
+    }
+    let planned = |options: &str| {
+        let line = format!("exec 7<>/dev/null 8</etc/passwd; {} run {options} --plan true", path());
+        let mut alone = std::process::Command::new("setsid");
+        alone
+            .args(["-w", "sh", "-c", &line])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let output = alone.output().expect("setsid starts");
+        stdout(&output).contains("terminal injection")
+    };
+    assert!(!planned("") && !planned("--keep-fd 8"), "there is no terminal");
+    assert!(planned("--keep-fd 7") && planned("--keep-fd all"), "7 may be one");
 }
