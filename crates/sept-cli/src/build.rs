@@ -119,7 +119,7 @@ pub fn is_alone_inside(request: &Request) -> Result<bool, Failure> {
 
 fn namespaces(request: &Request) -> Result<Namespaces, Failure> {
     if request.none && (!request.given.is_empty() || request.share.is_some()) {
-        return Err(Failure::usage("--namespaces none and namespaces that are named contradict each other"));
+        return Err(Failure::usage("--namespaces none contradicts --share, and namespaces that are named"));
     }
     if !request.given.is_empty() && request.share.is_some() {
         return Err(Failure::usage(

@@ -24,6 +24,9 @@ pub enum CapChange {
 
 pub fn capability(name: &str) -> Result<CapabilitySet, String> {
     CapabilitySet::parse(name).ok_or_else(|| {
+        if name.contains(',') {
+            return "one capability is wanted: repeat the option for each".to_owned();
+        }
         let word = name.to_ascii_lowercase();
         let close = |known: &str| strsim::jaro_winkler(known, word.trim_start_matches("cap_"));
         let near = CapabilitySet::ALL.names().max_by(|one, other| close(one).total_cmp(&close(other)));

@@ -418,6 +418,10 @@ fn inside_bubblewrap() {
     let plain = bwrap(&[], &[]);
     assert!(plain.status.success() || stderr(&plain).contains("--if-possible proc"), "{}", stderr(&plain));
     assert_eq!(stdout(&bwrap(&[], &["--if-possible", "proc"])), "1");
+    let mut shortest = std::process::Command::new("bwrap");
+    shortest.args(["--ro-bind", "/", "/"]).arg(path()).args(["run", "true"]);
+    let said = stderr(&shortest.output().expect("bwrap starts"));
+    assert!(said.contains("/proc is mounted read-only here") && said.contains("--proc /proc"), "{said}");
     let refused = bwrap(&["--unshare-user", "--disable-userns"], &[]);
     assert_eq!(refused.status.code(), Some(125));
     assert!(stderr(&refused).contains("user.max_"), "{}", stderr(&refused));

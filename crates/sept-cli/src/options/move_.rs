@@ -59,7 +59,14 @@ static UNSHARE_OPTIONS: &[Opt] = &[
     ),
     opt(Id::MapAuto, None, "map-auto", &[], IDS, "Map the subordinate ids from 0 on; implies -U"),
     opt(Id::Setgroups, None, "setgroups", &["allow|deny"], IDS, "Whether setgroups may be used inside"),
-    opt(Id::Setuid, Some('S'), "setuid", &["UID"], IDS, "Run as this user, as seen inside"),
+    opt(
+        Id::Setuid,
+        Some('S'),
+        "setuid",
+        &["UID"],
+        IDS,
+        "Run as this user, as seen inside; its group is a matter of -G",
+    ),
     opt(
         Id::Setgid,
         Some('G'),

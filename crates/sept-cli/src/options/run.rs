@@ -81,7 +81,14 @@ static OPTIONS: &[Opt] = &[
         "Keep the caller's own map (default with CAP_SETUID and CAP_SETGID)",
     ),
     opt(Id::Setgroups, None, "setgroups", &["allow|deny"], IDS, "Whether setgroups may be used inside"),
-    opt(Id::Setuid, Some('S'), "setuid", &["UID"], IDS, "Run as this user, as seen inside"),
+    opt(
+        Id::Setuid,
+        Some('S'),
+        "setuid",
+        &["UID"],
+        IDS,
+        "Run as this user, as seen inside; its group is a matter of -G",
+    ),
     opt(
         Id::Setgid,
         Some('G'),

@@ -29,7 +29,7 @@ pub(crate) fn clone(kinds: Namespaces, errno: Errno) -> Advice {
         Errno::PERM if !kinds.contains(Namespace::User) && !kinds.is_empty() => {
             let advice = Advice::new(
                 "without a new user namespace this needs CAP_SYS_ADMIN",
-                "add -U (a new user namespace), which gives the right to the others",
+                "add -U (a new user namespace), which gives the right to the others, or leave user out of --share",
             );
             if rustix::process::geteuid().is_root() {
                 advice.or("start the outer container with that capability")
@@ -159,8 +159,17 @@ pub(crate) fn write_map(file: &str, content: &[u8], errno: Errno) -> Advice {
         Errno::INVAL => {
             Advice::new("ranges overlap, or go past what the kernel takes", "see user_namespaces(7)")
         }
+        Errno::ROFS => read_only_proc(),
         _ => Advice::default(),
     }
+}
+
+/// Of a sandbox around that has bound the host's file tree, /proc and all.
+fn read_only_proc() -> Advice {
+    Advice::new(
+        "/proc is mounted read-only here, and maps of ids and the like are written to files there",
+        "give the sandbox around a /proc of its own: bwrap … --proc /proc, docker run --security-opt systempaths=unconfined",
+    )
 }
 
 /// Whether the files of /proc of this process, and of a child that shares its memory, are root's.
@@ -294,6 +303,11 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             if errno == libc::EACCES && is_undumpable() =>
         {
             undumpable()
+        }
+        Step::DenySetgroups | Step::MapUid(_) | Step::MapGid(_) | Step::OffsetClocks(_)
+            if errno == libc::EROFS =>
+        {
+            read_only_proc()
         }
         _ if user && refused && apparmor_restricts() => apparmor(),
         Step::MapUid(map) if refused => write_map("map", map.as_bytes(), Errno::PERM),
@@ -572,7 +586,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             if refused && user =>
         {
             Advice {
-                why: vec!["perhaps a security module or seccomp filter refuses it".to_owned()],
+                why: vec!["perhaps a security module, a seccomp filter, or Landlock, under which nobody mounts, refuses it".to_owned()],
                 fix: vec!["run as root, or outside of the container".to_owned()],
             }
         }
