@@ -20,7 +20,9 @@ fn script(sept: &str) -> String {
 #[test]
 fn a_decoy_on_proc_gets_nothing() {
     let (sept, scratch) = (path(), Scratch::new());
-    let tmpfs = run(&["--no-proc", "--tmpfs", "/proc", "sh", "-c", &script(&sept)]);
+    // With the right to mount: else root, who could move that tmpfs aside, makes no user namespaces, with the other tool neither.
+    let tmpfs = ["--no-proc", "--tmpfs", "/proc", "--cap-add", "sys_admin", "sh", "-c"];
+    let tmpfs = run(&[tmpfs.as_slice(), &[&script(&sept)]].concat());
     // A directory of the root's, with nothing mounted there.
     let root = root_of(&scratch);
     let line = ["--root", &root, "--no-proc", "--ro-bind", "/usr", "/usr", "--tmpfs", "/target"];
