@@ -2,12 +2,13 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
-use sept::{Access, Command, Create, Host, Mount, Namespace, Namespaces, SubIds, Target};
+use sept::{Access, Aside, Command, Create, Host, Mount, Namespace, Namespaces, SubIds, Target};
 
 use crate::failure::Failure;
 use crate::policy::Agent;
@@ -58,7 +59,8 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     }
     ids(request, namespaces, &host, &mut command)?;
     identity(request, &mut command);
-    files(request, namespaces, &host, &mut command);
+    let aside = crate::confine::aside(request, namespaces, &host);
+    files(request, namespaces, &host, &aside, &mut command);
     environment(request, &mut command);
     process(request, namespaces, &mut command);
     // A container's root without CAP_SYS_ADMIN can, as anybody, confine itself only with it.
@@ -67,7 +69,7 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     if no_new_privs {
         command.no_new_privs();
     }
-    let agent = crate::confine::apply(request, namespaces, &host, no_new_privs, &mut command)?;
+    let agent = crate::confine::apply(request, namespaces, &host, (no_new_privs, &aside), &mut command)?;
     crate::degrade::apply(request, namespaces, &host, &mut command)?;
     let joins_pid = joins(request, &mut command)?;
     Ok(Built { command, namespaces, joins_pid, agent })
@@ -279,7 +281,7 @@ const OF_ROOT: [&str; 8] = [
     "/proc/dynamic_debug",
 ];
 
-fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command) {
+fn files(request: &Request, set: Namespaces, host: &Host, aside: &Aside, command: &mut Command) {
     let (new_mount, new_pid) = (set.contains(Namespace::Mount), set.contains(Namespace::Pid));
     if let Some(propagation) = request.propagation {
         command.propagation(propagation);
@@ -296,8 +298,14 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     }
     // What is mounted on the root comes before all that is there by default, or it would cover that.
     let new_root = request.mounts.iter().rposition(Mount::is_root).map_or(0, |last| last + 1);
-    let (first, rest) = request.mounts.split_at(new_root);
-    mount_all(first.iter().cloned(), command);
+    let mounts = |range: Range<usize>, command: &mut Command| {
+        for (at, mount) in request.mounts[range.clone()].iter().enumerate() {
+            command.mount(mount.clone());
+            keep_in_place(aside, range.start + at + 1, command);
+        }
+    };
+    keep_in_place(aside, 0, command);
+    mounts(0..new_root, command);
     match (&request.root, new_pid) {
         (_, true) if fresh_proc => {
             command.mount(Mount::proc("/proc"));
@@ -328,14 +336,21 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     if own_sysfs {
         command.mount(Mount::sysfs("/sys"));
     }
-    let (before, after) = rest.split_at(shown_cgroups(rest));
-    mount_all(before.iter().cloned(), command);
+    let rest = new_root..request.mounts.len();
+    let shown = new_root + shown_cgroups(&request.mounts[rest.clone()]);
+    mounts(new_root..shown, command);
     // By the files of its cgroup's parents it could leave that. What is mounted there by name is as it was asked for.
-    if new_mount && request.limits.is_asked() && (!own_sysfs || !before.is_empty()) {
+    if new_mount && request.limits.is_asked() && (!own_sysfs || shown > new_root) {
         command.mount(Mount::read_only(CGROUPS));
     }
-    mount_all(after.iter().cloned(), command);
+    mounts(shown..rest.end, command);
     working_directory(request, command);
+}
+
+/// After so many mounts of the line.
+fn keep_in_place(aside: &Aside, mounts: usize, command: &mut Command) {
+    let dirs = aside.fixed.get(&mounts).into_iter().flatten();
+    mount_all(dirs.map(Mount::fixed), command);
 }
 
 fn mount_all(mounts: impl Iterator<Item = Mount>, command: &mut Command) {

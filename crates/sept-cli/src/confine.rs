@@ -1,5 +1,6 @@
 //! The options that take rights away: capabilities, Landlock, limits.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 use sept::{
-    Below, Capabilities, CapabilitySet, Command, Host, Landlock, Layer, Mount, Namespace, Namespaces,
+    Aside, Below, Capabilities, CapabilitySet, Command, Files, Host, Landlock, Layer, Namespace, Namespaces,
     PathAccess, PortAccess, Resource, Rlimit, Scope,
 };
 
@@ -134,7 +135,7 @@ pub fn apply(
     request: &Request,
     set: Namespaces,
     host: &Host,
-    no_new_privs: bool,
+    (no_new_privs, aside): (bool, &Aside),
     command: &mut Command,
 ) -> Result<Option<Agent>, Failure> {
     if let Some(cgroup) = request.limits.cgroup(request.is_reported())? {
@@ -167,7 +168,7 @@ pub fn apply(
             && request.seccomp.iter().any(|name| matches!(name.to_str(), Some("default" | "strict")));
         if !refused && !left.contains(CapabilitySet::SYS_ADMIN) {
             // Without a user namespace of its own nobody there can make any other.
-            if can_move_mounts(request, host) {
+            if aside.refuse_namespaces {
                 command.refuse_user_namespaces();
             } else {
                 command.refuse_cgroup_namespaces();
@@ -243,48 +244,82 @@ fn holds(request: &Request, set: Namespaces) -> bool {
     arranged && (set.contains(Namespace::User) || joined)
 }
 
-/// Whether the command could move aside what hides something from it, or keeps it from writing. Landlock lets nobody mount that it keeps
-/// from files.
-fn can_move_mounts(request: &Request, host: &Host) -> bool {
-    if !request.landlock.paths.is_empty() && !request.if_possible.contains(&Layer::Landlock) {
-        return false;
+/// What keeps the names of what hides something from the command, or keeps it from writing. Nothing where it may mount, which undoes
+/// that by itself.
+pub fn aside(request: &Request, set: Namespaces, host: &Host) -> Aside {
+    let may_mount = changed(request, CapabilitySet::NONE).contains(CapabilitySet::SYS_ADMIN);
+    if !holds(request, set) || may_mount || request.mounts.is_empty() {
+        return Aside::default();
     }
+    let mut files = OwnFiles::new(request, host);
     let below = match &request.root {
         _ if request.read_only => Below::ReadOnly,
-        Some(dir) if dir != Path::new("/") => Below::Image,
+        Some(dir) if !is_top(dir) => Below::Image(files.plain(dir)),
         _ => Below::Host,
     };
-    // Whose files are whose is not asked for each of them.
-    let is_many = host.uid == 0 || request.map_auto || !request.map_users.is_empty();
-    // Many lie side by side.
-    let mut resolved = Last::default();
-    let resolve = |dir: &Path| match below {
-        Below::Image => dir.to_owned(),
-        _ => resolved.or(dir, |dir| fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned())),
-    };
-    let mut asked = Last::default();
-    let may_write = |dir: &Path| is_many || asked.or(dir, |dir| may_write(dir, host.uid));
-    Mount::can_be_moved_aside(&request.mounts, below, resolve, may_write)
+    Aside::of(&request.mounts, below, &mut files)
 }
 
-/// What was found for the directory that was asked about last.
-#[derive(Default)]
-struct Last<T>(Option<(PathBuf, T)>);
+/// Whether it is the directory that `/` is.
+fn is_top(dir: &Path) -> bool {
+    let number = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    number(dir) == number(Path::new("/"))
+}
 
-impl<T: Clone> Last<T> {
-    fn or(&mut self, dir: &Path, find: impl FnOnce(&Path) -> T) -> T {
-        match &self.0 {
-            Some((known, found)) if known == dir => found.clone(),
-            _ => self.0.insert((dir.to_owned(), find(dir))).1.clone(),
-        }
+/// Those of this side, as the command may have them.
+struct OwnFiles {
+    /// None where it may have other users' ids, or rights over their files.
+    user: Option<u32>,
+    /// What was found for the directory that was asked about last: many mounts lie side by side.
+    last: Option<(PathBuf, PathBuf)>,
+    may: HashMap<PathBuf, bool>,
+}
+
+impl OwnFiles {
+    fn new(request: &Request, host: &Host) -> Self {
+        let over_others = [
+            CapabilitySet::SETUID,
+            CapabilitySet::SETGID,
+            CapabilitySet::DAC_OVERRIDE,
+            CapabilitySet::FOWNER,
+        ];
+        let joined = request.join.iter().any(|(kind, _)| *kind == Namespace::User);
+        let ranges = request.map_auto
+            || request.map_all
+            || !request.map_users.is_empty()
+            || !request.map_groups.is_empty();
+        let many = host.uid == 0
+            || joined
+            || ranges
+            || over_others.into_iter().any(|one| host.capabilities.contains(one));
+        Self { user: (!many).then_some(host.uid), last: None, may: HashMap::new() }
     }
 }
 
-/// Whether this user can, or may allow itself to; what is not there can be made by nobody else.
-fn may_write(dir: &Path, user: u32) -> bool {
-    match fs::metadata(dir) {
-        Ok(there) => there.uid() == user || rustix::fs::access(dir, Access::WRITE_OK).is_ok(),
-        Err(error) => error.kind() != ErrorKind::NotFound,
+impl Files for OwnFiles {
+    fn plain(&mut self, path: &Path) -> PathBuf {
+        // What is there may be a link itself.
+        if let Ok(plain) = fs::canonicalize(path) {
+            return plain;
+        }
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return path.to_owned() };
+        match &self.last {
+            Some((known, plain)) if known == dir => plain.join(name),
+            _ => {
+                let plain = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+                self.last.insert((dir.to_owned(), plain)).1.join(name)
+            }
+        }
+    }
+
+    fn may_write(&mut self, dir: &Path) -> bool {
+        let Some(user) = self.user else { return true };
+        let find = || match fs::metadata(dir) {
+            Ok(there) => there.uid() == user || rustix::fs::access(dir, Access::WRITE_OK).is_ok(),
+            // What is not there can be made by nobody else.
+            Err(error) => error.kind() != ErrorKind::NotFound,
+        };
+        *self.may.entry(dir.to_owned()).or_insert_with(find)
     }
 }
 

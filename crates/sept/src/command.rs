@@ -646,7 +646,7 @@ impl Command {
     }
 
     /// Refuses new user namespaces to the command, by a filter as above: in one of its own, with a mount namespace, it could rename
-    /// what is a mount point here, and get at what that hides ([`Mount::can_be_moved_aside`]).
+    /// what is a mount point here, and get at what that hides ([`Aside`](crate::Aside)).
     pub fn refuse_user_namespaces(&mut self) -> &mut Self {
         self.refuse_user_namespaces = true;
         self

@@ -245,7 +245,7 @@ impl Command {
             let is_standard =
                 |(kind, place): &(MountKind, &str)| mount.kind == *kind && mount.target == Path::new(place);
             // What only protects what is there is not missed where all of that is shared.
-            mount.kind != MountKind::ReadOnly && !standard.iter().any(is_standard)
+            !matches!(mount.kind, MountKind::ReadOnly | MountKind::Fixed) && !standard.iter().any(is_standard)
         };
         let by_request = match kind {
             Namespace::Uts => self.hostname.is_some() || self.domainname.is_some(),

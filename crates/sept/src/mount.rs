@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::id_map::IdRange;
 
-pub use aside::Below;
+pub use aside::{Aside, Below, Files};
 pub use options::MountOptions;
 pub(crate) use options::{Bind, IdMap, Ids};
 
@@ -41,6 +41,7 @@ pub(crate) enum MountKind {
     Mask { if_there: bool },
     RemountReadOnly,
     ReadOnly,
+    Fixed,
     Proc,
     Sysfs,
     Dev,
@@ -253,6 +254,12 @@ impl Mount {
     /// In the words of OCI: a read-only path.
     pub fn read_only(target: impl AsRef<Path>) -> Self {
         Self::new(MountKind::ReadOnly, target.as_ref())
+    }
+
+    /// A mount of what is at this place, on itself: the directory can be renamed and removed by nobody then (EBUSY), and what is renamed
+    /// into or out of it is moved between mounts (EXDEV). What is not there needs none.
+    pub fn fixed(target: impl AsRef<Path>) -> Self {
+        Self::new(MountKind::Fixed, target.as_ref())
     }
 
     /// A fresh procfs, of the pid namespace that the command is in; see proc(5).

@@ -79,7 +79,7 @@ impl Command {
     ///
     /// Until then a caller with capabilities, and one whose child changes its ids, may be not dumpable, prctl(2). Afterwards the mark
     /// is what it was before; one that the caller sets itself meanwhile is taken back. What another thread forks meanwhile, and
-    /// executes nothing, has that mark until it starts a command of its own, or sets it.
+    /// executes nothing, has that mark until it starts a command of its own, or sets it; where the fork came just as the last of them ended, until it sets it.
     ///
     /// # Errors
     /// Any variant of [`Error`]. Nothing is left behind then.

@@ -553,3 +553,23 @@ fn no_child_is_left_uncollected() {
     let left = rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     assert_eq!(left.err(), Some(rustix::io::Errno::CHILD), "a child is left");
 }
+
+/// The parent's word comes when the child has failed already: it must not send that away before it was looked at.
+#[test]
+fn what_fails_at_once_is_no_success() {
+    let start = || {
+        let mut command = Command::new("/no/such/program");
+        command.unshare([Namespace::User]).map_all().die_with_parent();
+        command.spawn().map(|mut child| child.wait())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..250 {
+                    let error = start().expect_err("there is no such program");
+                    assert!(matches!(error, Error::Step { errno: libc::ENOENT, .. }), "{error:?}");
+                }
+            });
+        }
+    });
+}

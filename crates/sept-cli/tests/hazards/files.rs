@@ -490,7 +490,8 @@ fn what_hides_a_file_can_not_be_left_behind() {
         "exec 8<{dir} 9<{own}; exec unshare -Urm --propagation unchanged perl -e \"$0\" 2>/dev/null; true"
     );
     let line = |options: &[&str]| printed(&run(&[options, &["sh", "-c", &script, &attack]].concat()));
-    let hidden = format!("{dir}/hidden");
+    let (hidden, link) = (format!("{dir}/hidden"), scratch.path("link"));
+    std::os::unix::fs::symlink(&dir, &link).expect("a link can be made");
     for guard in [
         ["--mask", &hidden].as_slice(),
         &["--tmpfs", &hidden],
@@ -498,6 +499,9 @@ fn what_hides_a_file_can_not_be_left_behind() {
         &["--ro-bind", "/", "/", "--bind", &dir, &dir, "--mask", &hidden],
         &["--overlay-src", &dir, "--tmp-overlay", &dir, "--mask", &hidden],
         &["--root", "/", "--mask", &hidden],
+        &["--landlock-rw", "/", "--landlock-exec", "/", "--mask", &hidden],
+        &["--options", "rw", "--ro-bind", "/", "/", "--mask", &hidden],
+        &["--ro-bind", "/", "/", "--bind", &link, &link, "--mask", &format!("{link}/hidden")],
     ] {
         assert_eq!(line(guard), "", "{guard:?}");
     }
@@ -505,6 +509,36 @@ fn what_hides_a_file_can_not_be_left_behind() {
     // With the right to mount, none of it holds.
     let free = line(&["--cap-add", "sys_admin", "--mask", &hidden]);
     assert_eq!(free, "secret\n", "the attack works");
+}
+
+/// A mount lies on a file, not on its name: who renames a directory above may look at the file by another mount.
+#[test]
+fn what_hides_a_file_is_not_moved_with_the_directory_above() {
+    let scratch = Scratch::new();
+    let (dir, other) = (scratch.path("dir"), scratch.path("dir/other"));
+    for name in [&dir, &other, &format!("{dir}/above/deep")] {
+        std::fs::create_dir_all(name).expect("directories can be made");
+    }
+    let key = format!("{dir}/above/deep/key");
+    std::fs::write(&key, "secret\n").expect("a file can be made");
+    let script = format!(
+        "mv {dir}/above {other}/ 2>/dev/null; cat /mnt/above/deep/key 2>/dev/null; echo changed 2>/dev/null >>/mnt/above/deep/key;
+        mv {other}/above {dir}/ 2>/dev/null; mv {dir}/above/deep {dir}/above/new 2>/dev/null && echo renamed; true"
+    );
+    let line = |options: &[&str]| {
+        printed(&run(&[&["--bind", &other, "/mnt"], options, &["sh", "-c", &script]].concat()))
+    };
+    for guard in [
+        ["--mask", &key].as_slice(),
+        &["--ro-bind", &key, &key],
+        &["--tmpfs", &format!("{dir}/above/deep")],
+        &["--read-only", "--bind", &dir, &dir, "--bind", &other, "/mnt", "--mask", &key],
+        &["--mask", &key, "--cap-drop", "all", "--seccomp", "strict"],
+    ] {
+        assert_eq!(line(guard), "", "{guard:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&key).expect("it is there"), "secret\n");
+    assert_eq!(line(&[]), "secret\nrenamed\n", "without a guard it can be moved");
 }
 
 /// What nobody can move aside is no reason to refuse user namespaces.

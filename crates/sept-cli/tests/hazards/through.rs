@@ -385,7 +385,8 @@ fn nothing_guards_what_is_covered() {
             run(&[options, &["sh", "-c", &format!("cat {secret}; touch {at}/new && rm {at}/new")]].concat());
         (output.status.code(), printed(&output), stderr(&output))
     };
-    for alias in [format!("{one}/../at"), scratch.path("link")] {
+    std::os::unix::fs::symlink(".", format!("{one}/self")).expect("a link can be made");
+    for alias in [format!("{one}/../at"), scratch.path("link"), format!("{at}/../at"), format!("{at}/self")] {
         let covered = ["--bind", &one, &at, "--bind", &two, &alias];
         assert_eq!(seen(&covered).1, format!("{two}/secret\n"), "{alias}: the later one is seen");
         for guard in [

@@ -154,6 +154,7 @@ fn place(step: &Step) -> Option<&CStr> {
         | Step::ChangeMode { at, .. }
         | Step::Mask { at, .. }
         | Step::ReadOnly(at)
+        | Step::Fix(at)
         | Step::RemountReadOnly(at)
         | Step::Remount { at, .. }
         | Step::Symlink { at, .. } => Some(at),

@@ -54,6 +54,8 @@ struct Child<'a> {
     near: Option<place::Near>,
     /// How many mounts were placed where they may cover an earlier one.
     by_name: u32,
+    /// Whether what was looked up last below an earlier mount led through a link or a `..`.
+    strayed: bool,
     /// The device numbers of tmpfs that this child mounted.
     own: [u64; MOST_OWN],
     own_count: usize,
@@ -185,6 +187,7 @@ impl<'a> Child<'a> {
             root: None,
             near: None,
             by_name: 0,
+            strayed: false,
             own: [0; MOST_OWN],
             own_count: 0,
             at_root: false,
@@ -272,17 +275,18 @@ impl<'a> Child<'a> {
     fn fail(&self, errno: Errno) -> ! {
         let control = &self.prepared.control;
         control.errno.store(errno.raw_os_error(), Release);
-        control.go.store(wire::WAIT, Release);
         tell(&control.life, wire::FAILED);
         if control.stage.compare_exchange(wire::FIRST, wire::STUCK, AcqRel, Acquire).is_ok() {
             let _ = futex::wake(&control.stage, futex::Flags::empty(), 1);
         }
-        // Nobody is there who would look.
-        if parent_is_gone(self.prepared) {
-            sys::exit(125);
+        // The parent ends it. Not by a word, of which there was one on the way perhaps.
+        match &self.prepared.parent {
+            Some(parent) => while poll(&mut [PollFd::new(parent, PollFlags::IN)], None) != Ok(1) {},
+            None => {
+                let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
+                let _ = rustix::thread::nanosleep(&patience);
+            }
         }
-        let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
-        let _ = futex::wait(&control.go, futex::Flags::empty(), wire::WAIT, Some(&patience));
         sys::exit(125)
     }
 
@@ -337,6 +341,7 @@ impl<'a> Child<'a> {
             Step::ChangeMode { at, mode, create } => self.change_mode(at, *mode, *create),
             Step::Mask { at, if_there } => self.mask(at, *if_there),
             Step::ReadOnly(at) => self.read_only(at),
+            Step::Fix(at) => self.fix(at),
             Step::RemountReadOnly(at) => self.remount_read_only(at),
             Step::Symlink { to, at, create } => {
                 let (parent, name, maker) = self.parent_of(at, *create)?;

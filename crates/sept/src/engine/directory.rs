@@ -39,7 +39,7 @@ pub(super) fn check_directory(command: &Command, plan: &Plan) -> Result<(), Erro
     };
     let base = base.as_ref().map_or(CWD, |fd| rustix::fd::AsFd::as_fd(fd));
     match look(base, dir, resolve) {
-        Ok(()) | Err(Errno::AGAIN | Errno::NOSYS) => Ok(()),
+        Ok(()) | Err(Errno::AGAIN | Errno::TIMEDOUT | Errno::NOSYS) => Ok(()),
         // There the child has rights that the caller lacks.
         Err(Errno::ACCESS) if has_other_rights(command) => Ok(()),
         Err(_) if may_be_made(command, &Path::new("/").join(dir), (base, resolve)) => Ok(()),
@@ -111,6 +111,7 @@ fn brings(mount: &Mount) -> bool {
         MountKind::Mode(_)
             | MountKind::Mask { .. }
             | MountKind::ReadOnly
+            | MountKind::Fixed
             | MountKind::RemountReadOnly
             | MountKind::Remount
     )

@@ -386,6 +386,8 @@ impl Started {
             let control = &self.prepared.control;
             let steps = &self.prepared.plan.steps;
             match life {
+                // It has ended since it said so: killed, or where this process was stopped for long.
+                wire::GONE | wire::LEFT if control.errno.load(Acquire) != 0 => return Err(self.failure()),
                 // The end of the shared memory means exec only if exec was what the child was at.
                 wire::GONE | wire::LEFT if self.at() + 1 == steps.len() => {
                     return self.check_time().map(|()| false);
@@ -485,6 +487,9 @@ impl Started {
     }
 
     fn died(&self) -> Error {
+        if self.prepared.control.errno.load(Acquire) != 0 {
+            return self.failure();
+        }
         let at = self.at();
         let ended = ending::collect(self.pidfd.as_fd());
         let signal = ended.map(|ended| ended.status & 0x7f).filter(|signal| *signal != 0);

@@ -198,6 +198,7 @@ fn takes_attributes(step: &Step) -> bool {
             | Step::RemountReadOnly(_)
             | Step::Mask { .. }
             | Step::ReadOnly(_)
+            | Step::Fix(_)
             | Step::RestrictAll(_)
             | Step::CloneRoot { .. }
     )

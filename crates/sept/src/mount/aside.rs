@@ -1,131 +1,241 @@
-//! What a command could get at by moving a mount point aside.
+//! What a command could get at by moving names aside: a mount lies on a file, not on its name.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Component, Path, PathBuf};
 
 use super::{Access, Mount, MountKind, Upper};
-use crate::sys::attr;
 
 /// What a path names that lies below no mount of the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Below {
-    /// What nobody can rename: it is read-only.
+    /// What nobody can rename: it and all below is read-only.
     ReadOnly,
     /// The caller's own files.
     Host,
-    /// A root that the command may have: it keeps nothing from it but what is masked.
-    Image,
+    /// A root that the command may have, at this path of the caller's without links: it keeps nothing from it but what is masked, and
+    /// what is in it and read-only elsewhere.
+    Image(PathBuf),
+}
+
+/// What has to be done so that nothing can be moved aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// Whether [`Command::refuse_user_namespaces`](crate::Command::refuse_user_namespaces) is needed.
+    pub refuse_namespaces: bool,
+    /// The directories that are to be [fixed](Mount::fixed), those above first, once so many mounts are made.
+    pub fixed: BTreeMap<usize, BTreeSet<PathBuf>>,
+}
+
+/// What the caller's side knows of its files.
+pub trait Files {
+    /// The path without links, of what is there.
+    fn plain(&mut self, path: &Path) -> PathBuf;
+    /// Whether the command may, or may allow itself to, make, rename and remove what is in this directory. Every doubt is a yes.
+    fn may_write(&mut self, dir: &Path) -> bool;
+}
+
+impl Aside {
+    /// Whether a command could get at what these mounts hide, or keep read-only, by renaming what they lie on.
+    ///
+    /// It could rename a directory above, and have it shown without the mount where another one shows the same file system. So those
+    /// are fixed. And in a mount namespace that it makes with a user namespace it may turn away from the mounts that it has begun with
+    /// (pivot_root(2), or open_tree(2) with OPEN_TREE_CLONE): what is a mount point only elsewhere can be renamed there, since Linux 3.18.
+    /// Where the words leave a doubt, it could.
+    pub fn of(mounts: &[Mount], below: Below, files: &mut dyn Files) -> Self {
+        let mut line = Line::new(below, mounts.iter().any(Mount::is_remount));
+        for (at, mount) in mounts.iter().enumerate() {
+            if mount.is_root() {
+                line.begin_anew(at + 1, mount, files);
+                continue;
+            }
+            let around = line.around(&mount.target);
+            // What is bound into a root is not of that.
+            let is_bound = matches!(around, Around::Others(..) | Around::Unclear);
+            if mount.guards(if is_bound { &Below::Host } else { &line.base }, files) {
+                line.guard(around, &mount.target, files);
+            }
+            if let Some(names) = mount.names(line.changed) {
+                line.add(at, &mount.target, names);
+            }
+        }
+        line.found
+    }
 }
 
 /// What the names in a mount are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Names {
     /// The command's alone, or not to be changed.
     Harmless,
-    /// Those of a directory of the caller's.
-    Of(PathBuf),
-    /// Somebody's.
     Others,
+    /// Of a link, wherever that leads.
+    Unclear,
+}
+
+/// What a place lies in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Around {
+    Base,
+    Harmless,
+    /// The mount of this number, on this path.
+    Others(usize, PathBuf),
+    /// Nobody knows.
+    Unclear,
+}
+
+struct Line {
+    base: Below,
+    /// How many mounts are made before the base is what it is.
+    begins: usize,
+    /// The last on each path: there may be thousands.
+    mounted: HashMap<PathBuf, (usize, Names)>,
+    /// The last one on a path with a `..`.
+    strange: Option<usize>,
+    /// Whether what is mounted anywhere is others' to change.
+    open: bool,
+    /// Whether some mount is changed afterwards: then none is known to be read-only.
+    changed: bool,
+    found: Aside,
+}
+
+impl Line {
+    fn new(base: Below, changed: bool) -> Self {
+        let (mounted, found) = (HashMap::new(), Aside::default());
+        Self { base, begins: 0, mounted, strange: None, open: false, changed, found }
+    }
+
+    fn add(&mut self, at: usize, target: &Path, names: Names) {
+        self.open |= names == Names::Others;
+        match plain_words(target) {
+            Some(words) => drop(self.mounted.insert(words, (at, names))),
+            None => self.strange = Some(at),
+        }
+    }
+
+    fn around(&self, path: &Path) -> Around {
+        let Some(words) = plain_words(path) else { return Around::Unclear };
+        let above = words.ancestors().skip(1).filter_map(|dir| Some((self.mounted.get(dir)?, dir)));
+        let last = above.max_by_key(|((at, _), _)| *at);
+        let before = last.map(|((at, _), _)| *at);
+        match last {
+            _ if self.strange > before => Around::Unclear,
+            Some(((_, Names::Unclear), _)) => Around::Unclear,
+            None => Around::Base,
+            Some(((_, Names::Harmless), _)) => Around::Harmless,
+            Some(((at, Names::Others), dir)) => Around::Others(*at, dir.to_path_buf()),
+        }
+    }
+
+    fn begin_anew(&mut self, at: usize, root: &Mount, files: &mut dyn Files) {
+        let is_root = |dir: &Path, files: &mut dyn Files| files.plain(dir) == Path::new("/");
+        self.base = match &root.kind {
+            _ if root.names(self.changed) == Some(Names::Harmless) => Below::ReadOnly,
+            MountKind::Bind { source, .. } if !is_root(source, files) => Below::Image(files.plain(source)),
+            _ => Below::Host,
+        };
+        (self.begins, self.strange, self.open) = (at, None, false);
+        self.mounted.clear();
+    }
+
+    fn guard(&mut self, around: Around, target: &Path, files: &mut dyn Files) {
+        match (around, plain_words(target)) {
+            (Around::Harmless, _) => {}
+            (Around::Others(at, above), Some(words)) => {
+                self.found.refuse_namespaces = true;
+                self.fix(at + 1, words.ancestors().skip(1).take_while(|dir| **dir != above));
+            }
+            (Around::Base, Some(words)) => self.guard_in_base(&words, files),
+            _ => self.found.refuse_namespaces = true,
+        }
+    }
+
+    fn guard_in_base(&mut self, words: &Path, files: &mut dyn Files) {
+        let begins = self.begins;
+        match &self.base {
+            Below::ReadOnly => {
+                // A link may lead into a mount that is none of those.
+                self.found.refuse_namespaces |= self.open && files.plain(words) != words;
+            }
+            Below::Image(root) => {
+                self.found.refuse_namespaces = true;
+                let outside = |dir: &Path| root.join(dir.strip_prefix("/").unwrap_or(dir));
+                // By a link it would be found no more.
+                let inner = words.ancestors().skip(1).filter(|dir| dir.parent().is_some());
+                if inner.clone().all(|dir| files.plain(&outside(dir)) == outside(dir)) {
+                    self.fix(begins, inner);
+                }
+            }
+            Below::Host => {
+                let plain = files.plain(words);
+                // What the words name, which may be swapped, and what they lead to.
+                for path in [words, &plain] {
+                    let inner: Vec<&Path> = path.ancestors().filter(|dir| dir.parent().is_some()).collect();
+                    let open =
+                        inner.into_iter().filter(|dir| dir.parent().is_some_and(|dir| files.may_write(dir)));
+                    let open: Vec<&Path> = open.collect();
+                    self.found.refuse_namespaces |= !open.is_empty();
+                    if path == plain {
+                        self.fix(begins, open.into_iter().filter(|dir| *dir != path));
+                    }
+                }
+            }
+        }
+    }
+
+    fn fix<'p>(&mut self, after: usize, dirs: impl Iterator<Item = &'p Path>) {
+        let fixed = self.found.fixed.entry(after).or_default();
+        fixed.extend(dirs.filter(|dir| !is_of_kernel(dir)).map(Path::to_path_buf));
+    }
+}
+
+/// Nobody renames anything there.
+fn is_of_kernel(dir: &Path) -> bool {
+    ["/proc", "/sys"].iter().any(|top| dir.starts_with(top))
+}
+
+/// None where there is a `..`, which leads nobody knows where.
+fn plain_words(path: &Path) -> Option<PathBuf> {
+    let names = path.components().map(|part| match part {
+        Component::ParentDir => None,
+        part => Some(part.as_os_str()),
+    });
+    names.collect()
 }
 
 impl Mount {
-    /// Whether a command that makes a mount namespace of its own could get at what these mounts hide, or keep read-only.
-    ///
-    /// In a namespace that it makes with a user namespace (unshare(2)) it may turn away from the mounts that it has begun with
-    /// (pivot_root(2)). What is a mount point only elsewhere can be renamed there (since Linux 3.18), where its directory may be
-    /// written to, `may_write`, and then lies open. `resolve` follows the links of a directory.
-    /// [`Command::refuse_user_namespaces`](crate::Command::refuse_user_namespaces) prevents it.
-    pub fn can_be_moved_aside(
-        mounts: &[Self],
-        below: Below,
-        mut resolve: impl FnMut(&Path) -> PathBuf,
-        mut may_write: impl FnMut(&Path) -> bool,
-    ) -> bool {
-        let mut base = below;
-        let mut mounted: HashMap<PathBuf, (usize, Names)> = HashMap::new();
-        for (at, mount) in mounts.iter().enumerate() {
-            if mount.is_root() {
-                (base, mounted) = (mount.as_base(), HashMap::new());
-                continue;
-            }
-            let (Some(dir), Some(name)) = (mount.target.parent(), mount.target.file_name()) else {
-                // Nobody knows where a `..` leads.
-                return true;
-            };
-            let dir = resolve(dir);
-            let above = dir.ancestors().filter_map(|above| Some((mounted.get(above)?, above)));
-            let open = match above.max_by_key(|((at, _), _)| *at) {
-                Some(((_, Names::Harmless), _)) => false,
-                Some(((_, Names::Others), _)) => mount.guards(Below::Host),
-                Some(((_, Names::Of(source)), above)) => {
-                    let rest = dir.strip_prefix(above);
-                    mount.guards(Below::Host) && rest.map_or(true, |rest| may_write(&source.join(rest)))
-                }
-                None if base == Below::ReadOnly => false,
-                None => mount.guards(base) && (base == Below::Image || may_write(&dir)),
-            };
-            if open {
-                return true;
-            }
-            let target = dir.join(name);
-            if mount.kind == MountKind::RemountReadOnly {
-                let within = mounted.iter_mut().filter(|(path, _)| path.starts_with(&target));
-                within.for_each(|(_, (_, names))| *names = Names::Harmless);
-            } else if let Some(names) = mount.names() {
-                mounted.insert(target, (at, names));
-            }
-        }
-        false
-    }
-
-    fn is_read_only(&self) -> bool {
-        let says = |options: &super::MountOptions| (options.top.set | options.all.set) & attr::RDONLY != 0;
-        let bound =
-            matches!(self.kind, MountKind::Bind { access: Access::ReadOnly, .. } | MountKind::ReadOnly);
-        bound || self.options.as_ref().is_some_and(says)
-    }
-
-    /// Of a mount on the root.
-    fn as_base(&self) -> Below {
-        let is_root = |dir: &PathBuf| super::is_root(dir);
-        match &self.kind {
-            _ if self.is_read_only() => Below::ReadOnly,
-            MountKind::Bind { source, .. } if is_root(source) => Below::Host,
-            MountKind::Overlay { lower, upper } if *upper != Upper::None && lower.iter().any(is_root) => {
-                Below::Host
-            }
-            MountKind::Bind { .. } | MountKind::FileSystem { .. } => Below::Image,
-            MountKind::Overlay { upper, .. } if *upper != Upper::None => Below::Image,
-            _ => Below::ReadOnly,
-        }
-    }
-
     /// What is in it; nothing where it mounts nothing.
-    fn names(&self) -> Option<Names> {
+    fn names(&self, changed: bool) -> Option<Names> {
+        // What options make of it is not looked at.
+        let as_it_is = self.options.is_none() && !changed;
         Some(match &self.kind {
-            MountKind::Symlink { .. }
-            | MountKind::Directory { .. }
+            MountKind::Symlink { .. } => Names::Unclear,
+            MountKind::Directory { .. }
             | MountKind::File { .. }
             | MountKind::Mode(_)
-            | MountKind::RemountReadOnly => return None,
-            MountKind::Remount if !self.is_read_only() => Names::Others,
-            _ if self.is_read_only() => Names::Harmless,
-            MountKind::Bind { source, .. } => Names::Of(source.clone()),
+            | MountKind::RemountReadOnly
+            | MountKind::Fixed
+            | MountKind::Remount => return None,
+            MountKind::Bind { access: Access::ReadOnly, .. } if as_it_is => Names::Harmless,
+            MountKind::Overlay { upper: Upper::None, .. } if as_it_is => Names::Harmless,
+            MountKind::Bind { .. } | MountKind::Overlay { .. } => Names::Others,
             MountKind::FileSystem { kind, .. } if kind != "tmpfs" => Names::Others,
-            MountKind::Overlay { upper, .. } if *upper != Upper::None => Names::Others,
+            MountKind::ReadOnly if !as_it_is => Names::Others,
             _ => Names::Harmless,
         })
     }
 
     /// Whether it is to keep the command from something.
-    fn guards(&self, below: Below) -> bool {
-        match &self.kind {
-            MountKind::Mask { .. } => true,
-            _ if below == Below::Image => false,
-            MountKind::Bind { source, .. } => self.is_read_only() || *source != self.target,
-            MountKind::Remount => self.is_read_only(),
-            MountKind::Device { .. } => false,
-            kind => *kind == MountKind::RemountReadOnly || self.names().is_some(),
+    fn guards(&self, base: &Below, files: &mut dyn Files) -> bool {
+        match (&self.kind, base) {
+            (MountKind::Mask { .. } | MountKind::ReadOnly | MountKind::RemountReadOnly, _) => true,
+            // What is in that root, too, is to be read-only there.
+            (MountKind::Bind { source, .. }, Below::Image(root)) => files.plain(source).starts_with(root),
+            (_, Below::Image(_)) => self.is_remount(),
+            (MountKind::Bind { source, access, .. }, _) => {
+                *source != self.target || *access == Access::ReadOnly || self.options.is_some()
+            }
+            (MountKind::Symlink { .. }, _) => false,
+            _ => self.is_remount() || self.names(false).is_some(),
         }
     }
 }
@@ -133,53 +243,109 @@ impl Mount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mount::MountOptions;
+
+    /// Where `/home/me` is the user's own, and `/link` leads there.
+    struct Mine;
+
+    impl Files for Mine {
+        fn plain(&mut self, path: &Path) -> PathBuf {
+            path.strip_prefix("/link").map_or_else(|_| path.into(), |rest| Path::new("/home/me").join(rest))
+        }
+
+        fn may_write(&mut self, dir: &Path) -> bool {
+            dir.starts_with("/home/me")
+        }
+    }
+
+    fn bind(source: &str, target: &str) -> Mount {
+        Mount::bind(source, target, Access::ReadWrite)
+    }
+
+    fn fixed(source: &str, target: &str) -> Mount {
+        Mount::bind(source, target, Access::ReadOnly)
+    }
+
+    fn found(mounts: &[Mount], base: Below) -> (bool, Vec<(usize, String)>) {
+        let aside = Aside::of(mounts, base, &mut Mine);
+        let of = |(after, dirs): (usize, BTreeSet<PathBuf>)| {
+            dirs.into_iter().map(move |dir| (after, dir.to_string_lossy().into_owned()))
+        };
+        (aside.refuse_namespaces, aside.fixed.into_iter().flat_map(of).collect())
+    }
+
+    fn at(after: usize, dirs: &[&str]) -> Vec<(usize, String)> {
+        dirs.iter().map(|dir| (after, (*dir).to_owned())).collect()
+    }
 
     #[test]
-    fn what_lies_in_a_directory_that_may_be_written_to_can_be_moved_aside() {
-        let bind = |source: &str, target: &str| Mount::bind(source, target, Access::ReadWrite);
-        let fixed = |source: &str, target: &str| Mount::bind(source, target, Access::ReadOnly);
-        let own = |dir: &Path| dir.starts_with("/home/me");
-        let resolved = |dir: &Path| {
-            dir.strip_prefix("/link").map_or_else(|_| dir.into(), |rest| Path::new("/home/me").join(rest))
-        };
-        let open = |mounts: &[Mount]| Mount::can_be_moved_aside(mounts, Below::Host, resolved, own);
-        for mount in [
-            Mount::mask("/home/me/.ssh"),
-            Mount::tmpfs("/home/me/.ssh"),
-            fixed("/home/me/work/.git", "/home/me/work/.git"),
-            Mount::remount_read_only("/home/me/x"),
-            Mount::mask("/link/.ssh"),
+    fn what_lies_where_the_command_may_write_is_kept_in_its_place() {
+        let host = |mounts: &[Mount]| found(mounts, Below::Host);
+        assert_eq!(host(&[Mount::mask("/home/me/.ssh")]), (true, vec![]));
+        assert_eq!(host(&[Mount::tmpfs("/home/me/a/b/c")]), (true, at(0, &["/home/me/a", "/home/me/a/b"])));
+        assert_eq!(host(&[fixed("/home/me/a/.git", "/home/me/a/.git")]), (true, at(0, &["/home/me/a"])));
+        assert_eq!(
+            host(&[Mount::mask("/link/a/key")]),
+            (true, at(0, &["/home/me/a"])),
+            "where the link leads"
+        );
+        assert!(
+            host(&[Mount::mask("/usr/../home/me/.ssh")]).0
+                && host(&[Mount::remount_read_only("/home/me/x")]).0
+        );
+        let own = [
+            Mount::tmpfs("/tmp"),
+            Mount::mask("/etc/shadow"),
+            fixed("/usr", "/usr"),
+            Mount::tmpfs("/home/me"),
+        ];
+        assert_eq!(host(&own[..3]), (false, vec![]));
+        assert_eq!(host(&[bind("/home/me/work", "/home/me/work")]), (false, vec![]), "it hides nothing");
+        assert_eq!(
+            host(&[Mount::tmpfs("/home"), fixed("/home/me/x", "/home/me/x")]),
+            (false, vec![]),
+            "its own"
+        );
+    }
+
+    #[test]
+    fn a_bind_is_as_open_as_its_words_leave_it() {
+        let host = |mounts: &[Mount]| found(mounts, Below::Host);
+        let mask = || Mount::mask("/data/a/key");
+        assert_eq!(host(&[bind("/srv", "/data"), mask()]), (true, at(1, &["/data/a"])));
+        assert_eq!(host(&[fixed("/srv", "/data"), mask()]), (false, vec![]));
+        let options = |words| MountOptions::parse(words).expect("options");
+        for changed in [
+            vec![fixed("/srv", "/data").options(options("rw"))],
+            vec![bind("/srv", "/data").options(options("ro"))],
+            vec![fixed("/srv", "/data"), Mount::remount("/x").options(options("rw"))],
         ] {
-            assert!(open(std::slice::from_ref(&mount)), "{mount:?}");
-            assert!(
-                !open(&[fixed("/", "/"), mount.clone()]) || mount.target.starts_with("/usr"),
-                "{mount:?}"
-            );
-            assert!(open(&[fixed("/", "/"), bind("/home", "/home"), mount.clone()]), "{mount:?}");
-            assert!(open(&[bind("/", "/"), mount]));
+            assert!(host(&[changed.as_slice(), &[mask()]].concat()).0, "{changed:?}");
         }
-        assert!(!open(&[Mount::tmpfs("/tmp"), Mount::mask("/etc/shadow"), fixed("/usr", "/usr")]));
-        assert!(!open(&[bind("/home/me/work", "/home/me/work")]), "it hides nothing");
-        assert!(open(&[bind("/srv", "/home/me/work")]));
-        assert!(!open(&[Mount::tmpfs("/home"), fixed("/home/me/x", "/home/me/x")]), "all there is its own");
-        assert!(open(&[bind("/home/me", "/data"), Mount::mask("/data/key")]));
-        assert!(!open(&[bind("/srv", "/data"), Mount::mask("/data/key")]), "not to be written to");
-        let twice = [bind("/home/me", "/data"), Mount::remount_read_only("/data"), Mount::mask("/data/key")];
-        assert!(!open(&twice));
+        let lower = ["/srv"];
+        assert!(host(&[Mount::overlay(lower, Upper::Tmpfs, "/data"), mask()]).0);
+        let linked =
+            [Mount::tmpfs("/m"), bind("/srv", "/m/d"), Mount::symlink("d", "/m/l"), Mount::mask("/m/l/key")];
+        assert!(host(&linked).0, "by a link of the line");
+        let rooted = |root, more: &[Mount]| host(&[&[root], more].concat());
+        assert_eq!(rooted(fixed("/", "/"), &[Mount::mask("/home/me/.ssh")]), (false, vec![]));
+        assert!(rooted(fixed("/", "/").options(options("rw")), &[Mount::mask("/home/me/.ssh")]).0);
+        assert_eq!(rooted(bind("/", "/"), &[Mount::mask("/home/me/a/key")]), (true, at(1, &["/home/me/a"])));
+        let home = [bind("/home/me", "/home/me"), Mount::mask("/link/a/key")];
+        assert!(rooted(fixed("/", "/"), &home).0, "a link leads into it");
     }
 
     #[test]
     fn a_root_of_the_commands_own_hides_what_is_masked() {
-        let open =
-            |mounts: &[Mount]| Mount::can_be_moved_aside(mounts, Below::Image, Path::to_path_buf, |_| true);
-        let bind = |access| Mount::bind("/srv", "/data", access);
-        assert!(!open(&[Mount::tmpfs("/tmp"), bind(Access::ReadWrite), bind(Access::ReadOnly)]));
-        assert!(open(&[Mount::mask("/etc/key")]));
-        assert!(open(&[bind(Access::ReadWrite), Mount::tmpfs("/data/x")]));
-        let fixed = [Mount::mask("/etc/key")];
-        assert!(!Mount::can_be_moved_aside(&fixed, Below::ReadOnly, Path::to_path_buf, |_| true));
-        let lower = ["/srv"];
-        let overlay = Mount::overlay(lower, Upper::Tmpfs, "/data");
-        assert!(open(&[overlay, Mount::mask("/data/key")]));
+        let image = |mounts: &[Mount]| found(mounts, Below::Image("/srv/root".into()));
+        assert_eq!(
+            image(&[Mount::tmpfs("/tmp"), bind("/x", "/data"), fixed("/usr", "/usr")]),
+            (false, vec![])
+        );
+        assert_eq!(image(&[Mount::mask("/etc/key")]), (true, at(0, &["/etc"])));
+        assert_eq!(image(&[fixed("/srv/root/d", "/d")]), (true, vec![]));
+        assert!(image(&[bind("/x", "/data"), Mount::tmpfs("/data/x")]).0, "it hides what was bound");
+        assert_eq!(image(&[bind("/x", "/data"), Mount::mask("/data/x")]), (true, vec![]));
+        assert_eq!(found(&[Mount::mask("/etc/key")], Below::ReadOnly), (false, vec![]));
     }
 }

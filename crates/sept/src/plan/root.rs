@@ -278,6 +278,7 @@ fn alter(command: &Command, mount: &Mount, target: &CString) -> Result<Option<St
         MountKind::Mode(mode) => Step::ChangeMode { at, mode: *mode, create },
         MountKind::Mask { if_there } => Step::Mask { at, if_there: *if_there },
         MountKind::ReadOnly => Step::ReadOnly(at),
+        MountKind::Fixed => Step::Fix(at),
         MountKind::RemountReadOnly => Step::RemountReadOnly(at),
         _ => return Ok(None),
     }))

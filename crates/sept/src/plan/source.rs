@@ -31,7 +31,9 @@ impl Change {
 
 /// Whether a source is named by a descriptor, or lies below one.
 pub(crate) fn is_of_descriptor(path: &CStr) -> bool {
-    [b"/proc/self/fd/".as_slice(), b"/dev/fd/"].iter().any(|dir| path.to_bytes().starts_with(dir))
+    [b"/proc/self/fd/".as_slice(), b"/proc/thread-self/fd/", b"/dev/fd/"]
+        .iter()
+        .any(|dir| path.to_bytes().starts_with(dir))
 }
 
 /// How a source is opened before anything is mounted.

@@ -143,6 +143,8 @@ pub enum Step {
     },
     /// Covers what is there with a read-only mount of itself.
     ReadOnly(CString),
+    /// What is at this place is a mount of its own, and stays in its place.
+    Fix(CString),
     /// Makes the mounts at and below a place read-only.
     RemountReadOnly(CString),
     /// Changes the mount at a place, and its file system where there is data for that.
@@ -361,6 +363,7 @@ impl Step {
             | Self::CloneRoot { .. }
             | Self::Mask { .. }
             | Self::ReadOnly(_)
+            | Self::Fix(_)
             | Self::RemountReadOnly(_)
             | Self::Remount { .. }
             | Self::Chroot(_)
@@ -433,6 +436,7 @@ impl fmt::Display for Step {
                 write!(f, "mask {}{}", shown(at), if *if_there { ", if it is there" } else { "" })
             }
             Self::ReadOnly(at) => write!(f, "make {} read-only", shown(at)),
+            Self::Fix(at) => write!(f, "keep {} in its place", shown(at)),
             Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
             Self::Symlink { to, at, .. } => write!(f, "link {} to {}", shown(at), shown(to)),
             Self::PivotRoot => f.write_str("pivot to the new root"),

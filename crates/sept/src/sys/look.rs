@@ -70,7 +70,8 @@ pub(crate) fn kind(path: &CStr) -> Result<FileType, Errno> {
             statx(&place, c"", asks_nobody, StatxFlags::TYPE).map(|seen| of_mode(u32::from(seen.stx_mode)))
         }
         Err(Errno::AGAIN) => match look(CWD, path, ResolveFlags::empty(), Head::Unwanted) {
-            Err(Errno::AGAIN) => Err(Errno::TIMEDOUT),
+            // For want of a process or a descriptor: that stops the start, too.
+            Err(Errno::AGAIN) => stat(path).map(|seen| of_mode(seen.st_mode)),
             seen => seen.map(|seen| of_mode(seen.mode)),
         },
         // An older kernel knows nothing of that, or a filter.
@@ -90,7 +91,7 @@ struct Look<'a> {
 /// What is at a path below `base`, as openat2(2) resolves it.
 ///
 /// # Errors
-/// What openat2(2) says. EAGAIN where nobody could look, or no answer came in time: then nothing is known of the place.
+/// What openat2(2) says. EAGAIN where nobody could look, ETIMEDOUT where no answer came in time: then nothing is known of the place.
 pub(crate) fn look(
     base: BorrowedFd<'_>,
     path: &CStr,
@@ -283,7 +284,7 @@ fn part(copy: &Cloned, until: Instant) {
 fn understood(said: &[u8]) -> Result<Seen, Errno> {
     let number = |at: usize| {
         let bytes = said.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        bytes.map(u32::from_ne_bytes).ok_or(Errno::AGAIN)
+        bytes.map(u32::from_ne_bytes).ok_or(Errno::TIMEDOUT)
     };
     match (number(0)?, number(4)?) {
         (0, mode) => Ok(Seen { mode, head: said.get(8..).unwrap_or_default().to_vec() }),

@@ -34,7 +34,7 @@ impl Child<'_> {
     /// none: a link or a `..` may lead it there.
     pub(super) fn placed(&mut self, path: &CStr) {
         let below = self.anchor().and_then(|anchor| self.prepared.anchors.below(anchor, path));
-        if below.is_none_or(|(_, rest)| rest == c".") {
+        if self.strayed || below.is_none_or(|(_, rest)| rest == c".") {
             self.by_name += 1;
         }
     }
@@ -73,7 +73,12 @@ impl Child<'_> {
         if rest == c"." && flags == OFlags::PATH {
             return Some(rustix::io::fcntl_dupfd_cloexec(mount, 0));
         }
-        Some(open_under(mount, rest, flags, ResolveFlags::BENEATH))
+        // By neither a link nor a `..` it leads over no earlier mount.
+        let plainly = open_under(mount, rest, flags, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS);
+        let strays = plainly.as_ref().err() == Some(&Errno::LOOP);
+        let found = if strays { open_under(mount, rest, flags, ResolveFlags::BENEATH) } else { plainly };
+        self.strayed = strays || goes_up(path);
+        Some(found)
     }
 
     /// Fails where its path leads to something else by now: what is done to a mount that is covered guards nothing.

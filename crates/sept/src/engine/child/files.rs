@@ -143,6 +143,17 @@ impl Child<'_> {
         self.settle(tree.as_fd(), &READ_ONLY, Reach::Tree)
     }
 
+    pub(super) fn fix(&mut self, at: &CStr) -> Result {
+        let place = match self.resolve(at) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            found => found?,
+        };
+        self.placed(at);
+        self.near = None;
+        let tree = open_tree_at(place.as_fd(), c"", Reach::Tree)?;
+        attach(tree.as_fd(), place.as_fd())
+    }
+
     pub(super) fn remount_read_only(&mut self, at: &CStr) -> Result {
         let place = self.resolve(at)?;
         self.change(place.as_fd(), &READ_ONLY, Reach::Tree)

@@ -26,6 +26,8 @@ pub(super) struct Near {
     directory: OwnedFd,
     /// Whether mount points may be made in it unasked.
     own: bool,
+    /// Whether a link or a `..` led to it.
+    strayed: bool,
 }
 
 impl Near {
@@ -53,7 +55,7 @@ impl Near {
         }
         let (flags, resolve) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::NO_SYMLINKS);
         match rustix::fs::openat2(&self.directory, name, flags, Mode::empty(), resolve) {
-            Ok(place) => attach(mount, place.as_fd()).map(|()| true),
+            Ok(place) => attach_alike(mount, place.as_fd()).map(|()| true),
             Err(_) => Ok(false),
         }
     }
@@ -63,7 +65,6 @@ impl Child<'_> {
     /// Attaches a mount at a path inside; its mount point is made if it is missing, and may be.
     pub(super) fn put(&mut self, mount: BorrowedFd<'_>, target: &CStr, create: Create) -> Result {
         let (path, name) = split(target)?;
-        self.placed(target);
         // Over an earlier mount, and nowhere else.
         let over = self
             .anchor()
@@ -73,6 +74,8 @@ impl Child<'_> {
             let known = self.prepared.directories.get(self.at()) == Some(&true);
             let near = self.near.as_ref().ok_or(Errno::BADF)?;
             if near.attach(mount, name, known, self.maker)? {
+                self.strayed = near.strayed;
+                self.placed(target);
                 return Ok(());
             }
         }
@@ -87,9 +90,10 @@ impl Child<'_> {
         let is_root = self.is_root(place.as_fd())?;
         // By a link: nobody has planned for that.
         if is_root && target != c"/" {
-            return Err(Errno::INVAL);
+            return Err(Errno::XDEV);
         }
-        attach(mount, place.as_fd())?;
+        self.placed(target);
+        attach_alike(mount, place.as_fd())?;
         if is_root {
             // Nothing gets from a root to what is mounted on it but by a descriptor, until the pivot.
             self.root = Some(rustix::io::fcntl_dupfd_cloexec(mount, 0)?);
@@ -112,9 +116,10 @@ impl Child<'_> {
             return Ok(());
         }
         let mut copy = [0_u8; PATH_MAX];
+        self.strayed = false;
         let directory = self.resolve(or_root(&mut copy, path)?)?;
-        let own = self.is_own(directory.as_fd())?;
-        self.near = Some(Near { path: copy, length: path.len(), directory, own });
+        let (own, strayed) = (self.is_own(directory.as_fd())?, self.strayed);
+        self.near = Some(Near { path: copy, length: path.len(), directory, own, strayed });
         Ok(())
     }
 
@@ -196,6 +201,14 @@ impl Child<'_> {
             start = end + 1;
         }
         Ok(())
+    }
+}
+
+/// The kernel's EINVAL for a directory on a file, and a file on a directory, says less than that.
+fn attach_alike(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result {
+    match attach(mount, place) {
+        Err(Errno::INVAL) if is_directory(mount)? != is_directory(place)? => Err(Errno::NOTDIR),
+        done => done,
     }
 }
 

@@ -98,14 +98,17 @@ impl Child<'_> {
         for (n, (path, access)) in rules.paths.iter().enumerate() {
             let anchor = self.prepared.anchors.of_rule(n);
             let place = self.open_anchored(anchor, path, OFlags::PATH).map_err(of_path)?;
-            if self.prepared.anchors.foreign_root && self.is_led_above_mounts(path, &place)? {
+            if self.prepared.anchors.foreign_root
+                && self.is_led_above_mounts(path, &place).map_err(of_path)?
+            {
                 return Err(Errno::XDEV);
             }
             // Links there are of whom is joined, and can lead to all that there is.
-            if joined && self.is_led_by_link(path, &place)? {
+            if joined && self.is_led_by_link(path, &place).map_err(of_path)? {
                 return Err(Errno::LOOP);
             }
-            let directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
+            let there = rustix::fs::fstat(&place).map_err(of_path)?;
+            let directory = FileType::from_raw_mode(there.st_mode).is_dir();
             let access = if directory { *access } else { access & OF_FILES };
             sys::landlock_path(ruleset.as_fd(), access, place.as_fd())?;
         }

@@ -12,11 +12,12 @@ use super::Result;
 pub(super) fn await_data(from: BorrowedFd<'_>, parent: Option<&OwnedFd>) -> Result {
     let Some(parent) = parent else { return Ok(()) };
     loop {
-        let mut waited = [PollFd::from_borrowed_fd(from, PollFlags::IN), PollFd::new(parent, PollFlags::IN)];
+        let mut waited = [PollFd::new(parent, PollFlags::IN), PollFd::from_borrowed_fd(from, PollFlags::IN)];
         match poll(&mut waited, None) {
             Err(Errno::INTR) => continue,
             answer => answer?,
         };
-        return if waited[0].revents().is_empty() { Err(Errno::SRCH) } else { Ok(()) };
+        // First: there may be data for ever.
+        return if waited[0].revents().is_empty() { Ok(()) } else { Err(Errno::SRCH) };
     }
 }

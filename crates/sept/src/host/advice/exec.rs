@@ -36,7 +36,7 @@ pub(crate) fn exec(pid: i32, tried: Option<&CStr>, errno: i32) -> (Program, Advi
     let there = look(pid, path, head);
     match errno {
         libc::ENOENT | libc::ENOTDIR => match there {
-            Err(Errno::AGAIN) => (
+            Err(Errno::AGAIN | Errno::TIMEDOUT) => (
                 Program::NotFound,
                 Advice::new(
                     format!(
@@ -108,7 +108,8 @@ fn missing_interpreter(pid: i32, path: &Path, found: &Seen) -> Advice {
         );
     }
     let is_missing = |interpreter: &str| {
-        look(pid, Path::new(interpreter), Head::Unwanted).is_err_and(|errno| errno != Errno::AGAIN)
+        look(pid, Path::new(interpreter), Head::Unwanted)
+            .is_err_and(|errno| !matches!(errno, Errno::AGAIN | Errno::TIMEDOUT))
     };
     match elf_interpreter(&found.head) {
         Some(interpreter) if is_missing(&interpreter) => Advice::new(
