@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::fs::{Mode, OFlags};
 use sept::{Command, Host, Namespace, Namespaces, Target};
 
 use crate::failure::Failure;
@@ -231,11 +231,13 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
         let target = needs("env")?;
         // Looked at afterwards: who is confined by then can't have been so less before, and come back.
         let environ = target.read("environ")?;
-        let own_files = match &enter.root {
+        let other_files = match &enter.root {
             Some(_) => other_root,
-            None => joined.is_processes(Namespace::Mount) && joined.differs(Namespace::Mount)?,
+            None => {
+                joined.is_processes(Namespace::Mount) && is_other_root(target.directory("root")?.as_fd())?
+            }
         };
-        trust_environment(target, joined, own_files)?;
+        trust_environment(request, target, joined, other_files)?;
         environment(&environ, &mut command);
     }
     if enter.cgroup {
@@ -381,23 +383,54 @@ fn directories<'a>(
     Ok(other_root)
 }
 
-/// The environment names programs and libraries (PATH, LD_PRELOAD). Where they would be files of this side, or be run with rights of this
-/// side, it must be the caller's own.
-fn trust_environment(target: &Target, joined: &Joined, own_files: bool) -> Result<(), Failure> {
+/// The environment names programs and libraries (PATH, LD_PRELOAD). Who has made it must not get by it what he has not got: files of this
+/// side, other ids, rights outside of his user namespace.
+fn trust_environment(
+    request: &Request,
+    target: &Target,
+    joined: &Joined,
+    other_files: bool,
+) -> Result<(), Failure> {
     let (other_user, other_mounts) = (target.differs(Namespace::User)?, target.differs(Namespace::Mount)?);
-    let joins_user = joined.is_processes(Namespace::User);
-    if own_files && (joins_user || !other_user) {
-        return Ok(());
-    }
-    let whose = match (own_files, whose_environment(target, other_user || other_mounts)?) {
-        (true, _) => "which its user namespace is to confine".to_owned(),
-        (false, Some(whose)) => whose,
-        (false, None) => return Ok(()),
+    let confined = other_user && !joined.is_processes(Namespace::User);
+    let whose = if confined {
+        Some("which its user namespace is to confine".to_owned())
+    } else if other_files {
+        whose_ids(request, target, joined)?
+    } else {
+        whose_environment(target, other_user || other_mounts)?
     };
+    let Some(whose) = whose else { return Ok(()) };
     Err(Failure::usage(format!("--env takes the environment of {target}, {whose}"))
-        .why("it would choose which programs and libraries are run, with this side's files or rights")
-        .fix("join all that TARGET has, its mounts and its user namespace among them: name no kinds, and no root of this side")
-        .fix("leave it out, and set what is needed: env NAME=VALUE before sept"))
+        .why("it would choose which programs and libraries are run, with this side's files, or with other ids or rights than it has")
+        .fix("leave it out, and set what is needed: env NAME=VALUE before sept")
+        .fix("where TARGET has a root of its own: join all that it has, as its user (-S UID -G GID)"))
+}
+
+/// Whose it is, if COMMAND is another user there.
+fn whose_ids(request: &Request, target: &Target, joined: &Joined) -> Result<Option<String>, Failure> {
+    let caller = Host::caller();
+    let enters = joined.differs(Namespace::User)? && !request.enter.preserve_credentials;
+    let inside = if enters { Some(ids_inside(request, Some(target))?) } else { None };
+    let outside = |map, inside: u32| {
+        let ranges = ranges(target, map)?;
+        let found = ranges.iter().find_map(|[first, outside, count]| {
+            inside.checked_sub(*first).filter(|offset| offset < count).map(|offset| outside + offset)
+        });
+        Ok::<_, Failure>(found)
+    };
+    let (user, group) = match inside {
+        Some((user, group)) => (outside("uid_map", user)?, outside("gid_map", group)?),
+        None => (Some(request.uid.unwrap_or(caller.uid)), Some(request.gid.unwrap_or(caller.gid))),
+    };
+    let is_other = |field, own: Option<u32>| -> Result<Option<u32>, Failure> {
+        Ok(status_numbers(target, field)?.into_iter().find(|id| Some(*id) != own))
+    };
+    if let Some(user) = is_other("Uid:", user)? {
+        return Ok(Some(format!("which belongs to user {user}, another than COMMAND's")));
+    }
+    let other = is_other("Gid:", group)?;
+    Ok(other.map(|group| format!("which belongs to group {group}, another than COMMAND's")))
 }
 
 /// Who may have made it, if that may be another than the caller, or confined.
@@ -415,18 +448,12 @@ fn whose_environment(target: &Target, apart: bool) -> Result<Option<String>, Fai
     Ok((apart || is_confined).then(|| "which is confined, and has made it itself, perhaps".to_owned()))
 }
 
-/// Whether it is another directory than our root, or the same in another mount.
+/// Whether it is another directory than our root: the same in another mount, or a copy of the mounts, has the same files.
 fn is_other_root(dir: BorrowedFd<'_>) -> Result<bool, Failure> {
     let failed = |errno: rustix::io::Errno| Failure::io("cannot look at the root of TARGET", &errno.into());
-    let place = |dir: BorrowedFd<'_>| {
-        let found = rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID);
-        found
-            .map(|found| (found.stx_dev_major, found.stx_dev_minor, found.stx_ino, found.stx_mnt_id))
-            .map_err(failed)
-    };
-    let own = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(failed)?;
-    Ok(place(dir)? != place(own.as_fd())?)
+    let found = rustix::fs::fstat(dir).map_err(failed)?;
+    let own = rustix::fs::stat("/").map_err(failed)?;
+    Ok((found.st_dev, found.st_ino) != (own.st_dev, own.st_ino))
 }
 
 fn environment(environ: &[u8], command: &mut Command) {

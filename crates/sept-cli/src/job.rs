@@ -44,8 +44,12 @@ impl Supervisor<'_> {
         }
         let inner = self.background.map_or_else(|| self.job_inside(), |background| background.inner);
         self.leave_job();
-        if self.watch.parent_ended() {
-            return Ok(());
+        if self.watch.parent.is_some() {
+            // Its end is to be seen. It comes when the thread ends that started us, too: then the command goes on.
+            rustix::process::set_parent_process_death_signal(Some(Signal::CONT))?;
+            if self.watch.parent_ended() {
+                return Ok(());
+            }
         }
         // Not for longer than the command may run.
         let deadline = self.watch.deadline.filter(|_| !self.timed_out);
@@ -85,21 +89,43 @@ impl Supervisor<'_> {
     }
 
     /// The command, which began in this job, where it has made one of its own and not taken the terminal along, as timeout(1) does: what is
-    /// typed then reaches this process alone. Not by its reaper, for which one more of what it has got by itself is none.
+    /// typed then reaches this process alone.
     pub fn gone_from_job(&self) -> Option<OwnedFd> {
         if self.is_pid_1 || !has_terminal() {
             return None;
         }
+        let (number, held) = self.command_itself()?;
+        let field = |field| sept::host::stat_field(number, field).and_then(|value| value.parse().ok());
+        let (group, session) = sept::signal::process_group_and_session();
+        (field(6) == session && field(5).is_some_and(|its| Some(its) != group)).then_some(held)
+    }
+
+    /// The command, and its number: not its reaper, for which one more of what it has got by itself is none.
+    fn command_itself(&self) -> Option<(u32, OwnedFd)> {
         let child = sept::host::pid_in_proc(self.child.as_fd()).and_then(|pid| u32::try_from(pid).ok())?;
         // Else numbers there are not those of here.
         let child = Some(child).filter(|child| *child == self.child.id())?;
         let command = if self.has_init { first_child(child)? } else { child };
         let held = Pid::from_raw(command as i32)?;
         let held = rustix::process::pidfd_open(held, PidfdFlags::empty()).ok()?;
-        let number = |field| sept::host::stat_field(command, field).and_then(|number| number.parse().ok());
-        let (group, session) = sept::signal::process_group_and_session();
-        let is_it = !self.has_init || number(4) == Some(child);
-        (is_it && number(6) == session && number(5).is_some_and(|its| Some(its) != group)).then_some(held)
+        let parent = sept::host::stat_field(command, 4).and_then(|parent| parent.parse().ok());
+        (!self.has_init || parent == Some(child)).then_some((command, held))
+    }
+
+    /// What was typed during the start: a process between this one and the command may have got it, or none.
+    pub fn pass_on_typed(&mut self) {
+        let typed = self.watch.take_typed();
+        if self.is_pid_1 || self.has_session || self.relay.is_some() {
+            return;
+        }
+        let signals: Vec<Signal> = typed.into_iter().filter_map(Signal::from_named_raw).collect();
+        let command = if signals.is_empty() { None } else { self.command_itself() };
+        if let Some((_, command)) = command {
+            // Where it fails it has ended, or is another user's.
+            for signal in signals {
+                let _ = rustix::process::pidfd_send_signal(&command, signal);
+            }
+        }
     }
 
     /// The command's process group, where that leads the job on the shared terminal.

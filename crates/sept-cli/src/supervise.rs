@@ -69,6 +69,8 @@ pub struct Watch {
     pub early: Option<Early>,
     /// What else came by then: Ctrl-Z, say. It is the command's once that runs.
     kept: VecDeque<Received>,
+    /// Typed by the time the command had begun, and perhaps before there was anybody but this process to get it.
+    typed: Vec<i32>,
     /// Whether somebody wanted an end of it.
     told: bool,
     /// When Ctrl-C was typed last.
@@ -93,10 +95,6 @@ impl Watch {
     pub fn new(timeout: Option<Duration>, die_with_parent: bool) -> Result<Self, Failure> {
         let parent = die_with_parent.then(open_parent).transpose()?;
         let signals = Receiver::new().map_err(|error| Failure::io("cannot receive signals", &error))?;
-        if die_with_parent {
-            // For who is stopped by then: to see its end. It comes at the end of the thread that started us, too.
-            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
-        }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Ok(Self {
             signals,
@@ -104,6 +102,7 @@ impl Watch {
             parent,
             early: None,
             kept: VecDeque::new(),
+            typed: Vec::new(),
             told: false,
             interrupted: None,
         })
@@ -126,6 +125,20 @@ impl Watch {
             self.early = Some(Early::ParentEnded);
         }
         self.early.is_some()
+    }
+
+    /// The command has begun just now.
+    pub fn has_begun(&mut self) -> io::Result<()> {
+        while let Some(received) = self.signals.next()? {
+            self.kept.push_back(received);
+        }
+        let typed = self.kept.iter().filter(|kept| kept.by_kernel).map(|kept| kept.signal);
+        self.typed.extend(typed.filter(|signal| matches!(*signal, SIGINT | SIGQUIT | SIGTSTP)));
+        Ok(())
+    }
+
+    pub fn take_typed(&mut self) -> Vec<i32> {
+        std::mem::take(&mut self.typed)
     }
 
     /// The next signal, if one has come, in the order in which they came.
@@ -266,6 +279,7 @@ impl<'a> Supervisor<'a> {
     pub fn run(mut self) -> io::Result<(Outcome, Option<Usage>, Option<Account>)> {
         // The start has taken this process into the command's job already; its own has its number.
         let own = if self.leads_job { Some(rustix::process::getpid()) } else { own_group() };
+        self.pass_on_typed();
         let status = loop {
             match self.turn() {
                 Ok(None) => {}

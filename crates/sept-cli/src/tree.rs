@@ -42,11 +42,12 @@ pub fn nodes(known: &Known, listed: &[Entry], by: By) -> Vec<Node> {
         })
         .collect();
     cut_rings(&mut above);
+    let below = below(&above);
     let mut nodes = Vec::with_capacity(listed.len());
     let tops: Vec<usize> = (0..listed.len()).filter(|n| above[*n].is_none()).collect();
     // Roots stand at the margin: only what is below has lines.
     for top in tops {
-        walk(listed, &above, top, &mut Vec::new(), &mut nodes);
+        walk(listed, &below, top, &mut Vec::new(), &mut nodes);
     }
     nodes
 }
@@ -68,16 +69,33 @@ fn cut_rings(above: &mut [Option<usize>]) {
     }
 }
 
-fn walk(listed: &[Entry], above: &[Option<usize>], at: usize, more: &mut Vec<bool>, nodes: &mut Vec<Node>) {
+/// So deep it is drawn; what is below that stands there, too. Processes may be below each other by the ten thousand.
+const DEEPEST: usize = 200;
+
+/// What is below each.
+type Below = Vec<Vec<usize>>;
+
+fn below(above: &[Option<usize>]) -> Below {
+    let mut below: Below = vec![Vec::new(); above.len()];
+    for first in 0..above.len() {
+        // The last that is drawn above it.
+        let line: Vec<usize> = std::iter::successors(above[first], |at| above[*at]).collect();
+        let drawn = line.len().saturating_sub(DEEPEST);
+        if let Some(at) = line.get(drawn) {
+            below[*at].push(first);
+        }
+    }
+    below
+}
+
+fn walk(listed: &[Entry], below: &Below, at: usize, more: &mut Vec<bool>, nodes: &mut Vec<Node>) {
     nodes.push(Node { entry: listed[at].clone(), more: more.clone() });
-    let below: Vec<usize> = (0..listed.len()).filter(|n| above[*n] == Some(at)).collect();
     // Leaves first: a user namespace with all its own comes after them.
-    let (branches, leaves): (Vec<usize>, Vec<usize>) =
-        below.into_iter().partition(|n| above.contains(&Some(*n)));
+    let (branches, leaves): (Vec<usize>, Vec<usize>) = below[at].iter().partition(|n| !below[**n].is_empty());
     let ordered: Vec<usize> = leaves.into_iter().chain(branches).collect();
     for (n, next) in ordered.iter().enumerate() {
         more.push(n + 1 < ordered.len());
-        walk(listed, above, *next, more, nodes);
+        walk(listed, below, *next, more, nodes);
         more.pop();
     }
 }

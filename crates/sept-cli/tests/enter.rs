@@ -6,7 +6,8 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use common::{
-    Waiting, children, is_root, namespace_of, need, need_root, path, run, sept, skip, soon, stderr, stdout,
+    Scratch, Waiting, children, is_root, namespace_of, need, need_root, path, run, sept, skip, soon, stderr,
+    stdout,
 };
 
 fn enter(words: &[&str]) -> std::process::Output {
@@ -88,11 +89,26 @@ fn where_0_is_not_mapped_it_runs_as_the_target_does() {
 
 #[test]
 fn the_targets_environment_is_taken_when_asked() {
-    let target = Waiting::new(&["-Urm", "--env", "WHERE=inside"]);
+    let scratch = Scratch::new();
+    let target = Waiting::new(&[own_root(&scratch).as_slice(), &["-Ur", "--env", "WHERE=inside"]].concat());
     let pid = target.inside().to_string();
     let script = ["sh", "-c", "echo ${WHERE-outside}"];
     assert_eq!(stdout(&enter(&[[pid.as_str()].as_slice(), &script].concat())), "outside");
     assert_eq!(stdout(&enter(&[["-e", pid.as_str()].as_slice(), &script].concat())), "inside");
+}
+
+/// With the host's programs, and all else of its own.
+fn own_root(scratch: &Scratch) -> Vec<&str> {
+    let root = scratch.path("root");
+    std::fs::create_dir_all(format!("{root}/usr")).expect("directories can be made");
+    for dir in ["proc", "dev", "sys"] {
+        std::fs::create_dir(format!("{root}/{dir}")).expect("a directory can be made");
+    }
+    for link in ["bin", "lib", "lib64"] {
+        std::os::unix::fs::symlink(format!("usr/{link}"), format!("{root}/{link}"))
+            .expect("a link can be made");
+    }
+    vec!["--root", root.leak(), "--ro-bind", "/usr", "/usr"]
 }
 
 /// It names the programs and libraries that are run, and those of outside would be run with the caller's rights.
@@ -102,15 +118,20 @@ fn the_environment_of_somebody_else_comes_with_all_that_is_its_own_only() {
     if !need_root(test, "only root may enter what belongs to others") {
         return;
     }
-    let target = Waiting::new(&["-Umu", "--map-all", "-S", "1234", "-G", "1234", "--env", "WHERE=inside"]);
+    let scratch = Scratch::new();
+    let own_user = ["-Umu", "--map-all", "-S", "1234", "-G", "1234", "--env", "WHERE=inside"];
+    let target = Waiting::new(&[own_root(&scratch).as_slice(), &own_user].concat());
+    // With all that is the caller's, but the mounts.
+    let waiting = Waiting::new(&own_user);
+    let copy = waiting.inside().to_string();
     let pid = target.inside().to_string();
     let script = ["sh", "-c", "echo ${WHERE-outside}"];
-    let output = enter(&[["-t", &pid, "-u", "-e"].as_slice(), &script].concat());
+    let output = enter(&[["-t", &pid, "-e"].as_slice(), &script].concat());
     assert_eq!(output.status.code(), Some(125));
     assert!(stderr(&output).contains("belongs to user 1234"), "{}", stderr(&output));
     // Another's mounts, or a root of ours, are not its files. And ids say nothing of who has made an environment.
     let (own, roots) = (format!("-m=/proc/{pid}/ns/mnt"), Waiting::new(&["-Urmn", "--env", "WHERE=inside"]));
-    let roots = roots.inside().to_string();
+    let roots_id = roots.inside().to_string();
     // Neither is a root that is ours, too, nor what its user namespace does not confine.
     let plain = std::process::Command::new("sh")
         .args(["-c", "exec setpriv --reuid 1234 --regid 1234 --clear-groups env WHERE=inside cat"])
@@ -125,23 +146,25 @@ fn the_environment_of_somebody_else_comes_with_all_that_is_its_own_only() {
         ["-t", &plain_id, "-r", "-e"].as_slice(),
         &["-t", &plain_id, "-r", "-m", "-e"],
         &["-t", &pid, "-m", "-e"],
+        &["-t", &pid, "-u", "-e"],
+        &["-t", &pid, "-e", "--preserve-credentials"],
+        &["-t", &copy, "-e", "-S", "1234", "-G", "1234"],
         &["-t", &pid, "-u", "-r", "-e"],
         &["-t", &pid, "-m", "-U", "-r=/", "-e"],
         &["-t", &pid, "-e", &own],
         &["-t", &pid, "-u", "-e", "-r=/"],
-        &["-t", &roots, "-n", "-e"],
-        &["-t", &roots, "-n", "-e", "-r=/"],
+        &["-t", &roots_id, "-n", "-e"],
+        &["-t", &roots_id, "-n", "-e", "-r=/"],
     ] {
         let output = enter(&[line, &script].concat());
         assert!(stderr(&output).contains("--env takes the environment of"), "{line:?}: {}", stderr(&output));
     }
     drop(plain.stdin.take());
     plain.wait().expect("cat ends");
-    assert_eq!(stdout(&enter(&[["-e", pid.as_str()].as_slice(), &script].concat())), "inside");
-    assert_eq!(
-        stdout(&enter(&[["-t", &pid, "-m", "-U", "-r", "-e"].as_slice(), &script].concat())),
-        "inside"
-    );
+    let as_it = ["-S", "1234", "-G", "1234"];
+    for line in [["-t", &pid, "-e"].as_slice(), &["-t", &pid, "-m", "-U", "-r", "-e"]] {
+        assert_eq!(stdout(&enter(&[line, &as_it, &script].concat())), "inside", "{line:?}");
+    }
 }
 
 /// What is confined has the same user's number, and would be free by what it names in its environment.

@@ -692,3 +692,22 @@ fn a_terminal_of_another_user_that_nobody_reads_holds_nothing_up() {
         let _ = script.kill();
     }
 }
+
+/// By then there may be a reaper, and no command yet; or neither.
+#[test]
+fn ctrl_c_in_the_middle_of_a_start_is_not_lost() {
+    if !need("ctrl_c_in_the_middle_of_a_start_is_not_lost", &["script"]) {
+        return;
+    }
+    for options in ["--init", "-T"] {
+        for n in 0..16 {
+            let line = format!("echo begins; exec {} run {options} sleep 60", path());
+            let mut child = Fed::new(&mut on_terminal(&line));
+            read_until(&mut child, "begins");
+            std::thread::sleep(std::time::Duration::from_micros(100 * n));
+            let began = std::time::Instant::now();
+            interrupted(child);
+            assert!(began.elapsed().as_secs() < 50, "{options}: it was lost");
+        }
+    }
+}
