@@ -229,7 +229,10 @@ impl Mount {
         match (&self.kind, base) {
             (MountKind::Mask { .. } | MountKind::ReadOnly | MountKind::RemountReadOnly, _) => true,
             // What is in that root, too, is to be read-only there.
-            (MountKind::Bind { source, .. }, Below::Image(root)) => files.plain(source).starts_with(root),
+            (MountKind::Bind { source, access, .. }, Below::Image(root)) => {
+                let narrows = *access == Access::ReadOnly || self.options.is_some();
+                narrows && files.plain(source).starts_with(root)
+            }
             (_, Below::Image(_)) => self.is_remount(),
             (MountKind::Bind { source, access, .. }, _) => {
                 *source != self.target || *access == Access::ReadOnly || self.options.is_some()
@@ -344,6 +347,7 @@ mod tests {
         );
         assert_eq!(image(&[Mount::mask("/etc/key")]), (true, at(0, &["/etc"])));
         assert_eq!(image(&[fixed("/srv/root/d", "/d")]), (true, vec![]));
+        assert_eq!(image(&[bind("/srv/root", "/mnt")]), (false, vec![]));
         assert!(image(&[bind("/x", "/data"), Mount::tmpfs("/data/x")]).0, "it hides what was bound");
         assert_eq!(image(&[bind("/x", "/data"), Mount::mask("/data/x")]), (true, vec![]));
         assert_eq!(found(&[Mount::mask("/etc/key")], Below::ReadOnly), (false, vec![]));
