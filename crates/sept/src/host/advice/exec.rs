@@ -36,20 +36,18 @@ pub(crate) fn exec(pid: i32, tried: Option<&CStr>, errno: i32) -> (Program, Advi
     let there = look(pid, path, head);
     match errno {
         libc::ENOENT | libc::ENOTDIR => match there {
-            Err(Errno::AGAIN | Errno::TIMEDOUT) => (
-                Program::NotFound,
-                Advice::new(
-                    format!(
-                        "perhaps there is no {} inside, or not what interprets it: the file system did not answer in time",
-                        path.display()
-                    ),
-                    "check the path and the root",
-                ),
-            ),
-            Err(_) => (
+            Err(Errno::NOENT | Errno::NOTDIR) => (
                 Program::NotFound,
                 Advice::new(format!("there is no {} inside", path.display()), "check the path and the root"),
             ),
+            // Nobody could look, or not in time.
+            Err(errno) => {
+                let why =
+                    if errno == Errno::TIMEDOUT { ": the file system did not answer in time" } else { "" };
+                let what =
+                    format!("perhaps there is no {} inside, or not what interprets it{why}", path.display());
+                (Program::NotFound, Advice::new(what, "check the path and the root"))
+            }
             Ok(found) if errno == libc::ENOENT => {
                 (Program::NotExecutable, missing_interpreter(pid, path, &found))
             }
