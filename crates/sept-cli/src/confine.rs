@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 use sept::{
-    Aside, Below, Capabilities, CapabilitySet, Command, Files, Host, Landlock, Layer, Namespace, Namespaces,
-    PathAccess, PortAccess, Resource, Rlimit, Scope,
+    Aside, Below, Capabilities, CapabilitySet, Command, Files, Host, Landlock, Layer, Mount, Namespace,
+    Namespaces, PathAccess, PortAccess, Resource, Rlimit, Scope,
 };
 
 use crate::failure::Failure;
@@ -253,7 +253,8 @@ pub fn aside(request: &Request, set: Namespaces, host: &Host) -> Aside {
     }
     let mut files = OwnFiles::new(request, host);
     let below = match &request.root {
-        _ if request.read_only => Below::ReadOnly,
+        // Unless the line makes something of it writable again.
+        _ if request.read_only && !request.mounts.iter().any(Mount::is_remount) => Below::ReadOnly,
         Some(dir) if !is_top(dir) => Below::Image(files.plain(dir)),
         _ => Below::Host,
     };
@@ -270,6 +271,8 @@ fn is_top(dir: &Path) -> bool {
 struct OwnFiles {
     /// None where it may have other users' ids, or rights over their files.
     user: Option<u32>,
+    /// Whether it has subordinate ids, too: any but root's.
+    many: bool,
     /// What was found for the directory that was asked about last: many mounts lie side by side.
     last: Option<(PathBuf, PathBuf)>,
     may: HashMap<PathBuf, bool>,
@@ -288,11 +291,9 @@ impl OwnFiles {
             || request.map_all
             || !request.map_users.is_empty()
             || !request.map_groups.is_empty();
-        let many = host.uid == 0
-            || joined
-            || ranges
-            || over_others.into_iter().any(|one| host.capabilities.contains(one));
-        Self { user: (!many).then_some(host.uid), last: None, may: HashMap::new() }
+        let all =
+            host.uid == 0 || joined || over_others.into_iter().any(|one| host.capabilities.contains(one));
+        Self { user: (!all).then_some(host.uid), many: ranges, last: None, may: HashMap::new() }
     }
 }
 
@@ -314,8 +315,12 @@ impl Files for OwnFiles {
 
     fn may_write(&mut self, dir: &Path) -> bool {
         let Some(user) = self.user else { return true };
+        let many = self.many;
         let find = || match fs::metadata(dir) {
-            Ok(there) => there.uid() == user || rustix::fs::access(dir, Access::WRITE_OK).is_ok(),
+            Ok(there) => {
+                let is_own = there.uid() == user || many && there.uid() != 0;
+                is_own || rustix::fs::access(dir, Access::WRITE_OK).is_ok()
+            }
             // What is not there can be made by nobody else.
             Err(error) => error.kind() != ErrorKind::NotFound,
         };

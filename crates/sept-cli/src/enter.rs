@@ -1,12 +1,12 @@
 //! `sept enter`: joins what is there.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use sept::{Command, Host, Namespace, Namespaces, Target};
 
 use crate::failure::Failure;
@@ -233,9 +233,7 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
         let environ = target.read("environ")?;
         let other_files = match &enter.root {
             Some(_) => other_root,
-            None => {
-                joined.is_processes(Namespace::Mount) && is_other_root(target.directory("root")?.as_fd())?
-            }
+            None => joined.is_processes(Namespace::Mount) && has_other_top(target)?,
         };
         trust_environment(request, target, joined, other_files)?;
         environment(&environ, &mut command);
@@ -407,8 +405,37 @@ fn trust_environment(
         .fix("where TARGET has a root of its own: join all that it has, as its user (-S UID -G GID)"))
 }
 
-/// Whose it is, if COMMAND is another user there.
+/// Whether its root is the top of its mounts, where who joins them comes to, and another than ours.
+fn has_other_top(target: &Target) -> Result<bool, Failure> {
+    let failed = |errno: rustix::io::Errno| Failure::io("cannot look at the root of TARGET", &errno.into());
+    let root = target.directory("root")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // For who stands elsewhere it ends at the top alone.
+    let above = rustix::fs::openat(&root, "..", flags, Mode::empty()).map_err(failed)?;
+    let place = |dir: &OwnedFd| {
+        let found = rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID);
+        found.map(|found| (found.stx_dev_major, found.stx_dev_minor, found.stx_ino, found.stx_mnt_id))
+    };
+    let is_top = place(&root).map_err(failed)? == place(&above).map_err(failed)?;
+    Ok(is_top && is_other_root(root.as_fd())?)
+}
+
+/// Whether the program was started with the set-user-ID bit or its like: then another has made its environment (AT_SECURE, getauxval(3)).
+fn is_secure(target: &Target) -> Result<bool, Failure> {
+    const AT_SECURE: u64 = 23;
+    let vector = target.read("auxv")?;
+    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+    Ok(vector.chunks_exact(16).any(|entry| number(&entry[..8]) == AT_SECURE && number(&entry[8..]) != 0))
+}
+
+/// Whose it is, if COMMAND is another user there, or has more than that one.
 fn whose_ids(request: &Request, target: &Target, joined: &Joined) -> Result<Option<String>, Failure> {
+    if request.keep_caps {
+        return Ok(Some("which has not got what --keep-caps keeps".to_owned()));
+    }
+    if is_secure(target)? {
+        return Ok(Some("which was started by another user, perhaps".to_owned()));
+    }
     let caller = Host::caller();
     let enters = joined.differs(Namespace::User)? && !request.enter.preserve_credentials;
     let inside = if enters { Some(ids_inside(request, Some(target))?) } else { None };

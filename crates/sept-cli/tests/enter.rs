@@ -149,6 +149,7 @@ fn the_environment_of_somebody_else_comes_with_all_that_is_its_own_only() {
         &["-t", &pid, "-u", "-e"],
         &["-t", &pid, "-e", "--preserve-credentials"],
         &["-t", &copy, "-e", "-S", "1234", "-G", "1234"],
+        &["-t", &pid, "-e", "-S", "1234", "-G", "1234", "--keep-caps"],
         &["-t", &pid, "-u", "-r", "-e"],
         &["-t", &pid, "-m", "-U", "-r=/", "-e"],
         &["-t", &pid, "-e", &own],

@@ -135,7 +135,7 @@ impl Mount {
     }
 
     /// Whether it changes a mount that is there, by its kind or its options.
-    pub(crate) fn is_remount(&self) -> bool {
+    pub fn is_remount(&self) -> bool {
         self.kind == MountKind::Remount || self.options.as_ref().is_some_and(|options| options.remount)
     }
 

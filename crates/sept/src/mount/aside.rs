@@ -15,6 +15,8 @@ pub enum Below {
     /// A root that the command may have, at this path of the caller's without links: it keeps nothing from it but what is masked, and
     /// what is in it and read-only elsewhere.
     Image(PathBuf),
+    /// Nobody knows.
+    Unclear,
 }
 
 /// What has to be done so that nothing can be moved aside.
@@ -55,7 +57,7 @@ impl Aside {
                 line.guard(around, &mount.target, files);
             }
             if let Some(names) = mount.names(line.changed) {
-                line.add(at, &mount.target, names);
+                line.add(at, mount, names, files);
             }
         }
         line.found
@@ -77,8 +79,8 @@ enum Names {
 enum Around {
     Base,
     Harmless,
-    /// The mount of this number, on this path.
-    Others(usize, PathBuf),
+    /// The mount of this number, on this path, of what is bound there.
+    Others(usize, PathBuf, Option<PathBuf>),
     /// Nobody knows.
     Unclear,
 }
@@ -87,8 +89,8 @@ struct Line {
     base: Below,
     /// How many mounts are made before the base is what it is.
     begins: usize,
-    /// The last on each path: there may be thousands.
-    mounted: HashMap<PathBuf, (usize, Names)>,
+    /// The last on each path, with what is bound there: there may be thousands.
+    mounted: HashMap<PathBuf, (usize, Names, Option<PathBuf>)>,
     /// The last one on a path with a `..`.
     strange: Option<usize>,
     /// Whether what is mounted anywhere is others' to change.
@@ -104,25 +106,37 @@ impl Line {
         Self { base, begins: 0, mounted, strange: None, open: false, changed, found }
     }
 
-    fn add(&mut self, at: usize, target: &Path, names: Names) {
+    fn add(&mut self, at: usize, mount: &Mount, names: Names, files: &mut dyn Files) {
         self.open |= names == Names::Others;
-        match plain_words(target) {
-            Some(words) => drop(self.mounted.insert(words, (at, names))),
-            None => self.strange = Some(at),
+        let Some(words) = plain_words(&mount.target) else {
+            self.strange = Some(at);
+            return;
+        };
+        let source = match &mount.kind {
+            MountKind::Bind { source, .. } => Some(source.clone()),
+            _ => None,
+        };
+        // By a link of the host it lies elsewhere, too.
+        let plain = files.plain(&words);
+        if plain != words {
+            self.mounted.insert(plain, (at, names, source.clone()));
         }
+        self.mounted.insert(words, (at, names, source));
     }
 
     fn around(&self, path: &Path) -> Around {
         let Some(words) = plain_words(path) else { return Around::Unclear };
         let above = words.ancestors().skip(1).filter_map(|dir| Some((self.mounted.get(dir)?, dir)));
-        let last = above.max_by_key(|((at, _), _)| *at);
-        let before = last.map(|((at, _), _)| *at);
+        let last = above.max_by_key(|((at, ..), _)| *at);
+        let before = last.map(|((at, ..), _)| *at);
         match last {
             _ if self.strange > before => Around::Unclear,
-            Some(((_, Names::Unclear), _)) => Around::Unclear,
+            Some(((_, Names::Unclear, _), _)) => Around::Unclear,
             None => Around::Base,
-            Some(((_, Names::Harmless), _)) => Around::Harmless,
-            Some(((at, Names::Others), dir)) => Around::Others(*at, dir.to_path_buf()),
+            Some(((_, Names::Harmless, _), _)) => Around::Harmless,
+            Some(((at, Names::Others, source), dir)) => {
+                Around::Others(*at, dir.to_path_buf(), source.clone())
+            }
         }
     }
 
@@ -131,21 +145,56 @@ impl Line {
         self.base = match &root.kind {
             _ if root.names(self.changed) == Some(Names::Harmless) => Below::ReadOnly,
             MountKind::Bind { source, .. } if !is_root(source, files) => Below::Image(files.plain(source)),
-            _ => Below::Host,
+            MountKind::Bind { .. } => Below::Host,
+            _ => Below::Unclear,
         };
         (self.begins, self.strange, self.open) = (at, None, false);
         self.mounted.clear();
     }
 
     fn guard(&mut self, around: Around, target: &Path, files: &mut dyn Files) {
-        match (around, plain_words(target)) {
-            (Around::Harmless, _) => {}
-            (Around::Others(at, above), Some(words)) => {
-                self.found.refuse_namespaces = true;
-                self.fix(at + 1, words.ancestors().skip(1).take_while(|dir| **dir != above));
+        let Some(words) = plain_words(target) else {
+            self.found.refuse_namespaces = true;
+            return;
+        };
+        // By a link of the host it may lie in another mount of the line.
+        let plain = files.plain(&words);
+        if plain != words && !self.mounted.is_empty() {
+            self.found.refuse_namespaces = true;
+            if let Around::Others(at, above, source) = self.around(&plain) {
+                self.guard_in_bind(at + 1, &above, source.as_deref(), &plain, files);
             }
-            (Around::Base, Some(words)) => self.guard_in_base(&words, files),
-            _ => self.found.refuse_namespaces = true,
+        }
+        match around {
+            Around::Harmless => {}
+            Around::Others(at, above, source) => {
+                self.found.refuse_namespaces = true;
+                self.guard_in_bind(at + 1, &above, source.as_deref(), &words, files);
+            }
+            Around::Base => self.guard_in_base(&words, files),
+            Around::Unclear => self.found.refuse_namespaces = true,
+        }
+    }
+
+    /// What is above it in the mount, and, where what is bound has links, above what they lead to.
+    fn guard_in_bind(
+        &mut self,
+        after: usize,
+        above: &Path,
+        source: Option<&Path>,
+        path: &Path,
+        files: &mut dyn Files,
+    ) {
+        self.fix(after, path.ancestors().skip(1).take_while(|dir| *dir != above));
+        if let (Some(source), Ok(rest)) = (source, path.strip_prefix(above)) {
+            let (top, leads) = (files.plain(source), files.plain(&source.join(rest)));
+            // Else there is nothing above it.
+            if let Ok(inner) = leads.strip_prefix(&top)
+                && !inner.as_os_str().is_empty()
+            {
+                let place = above.join(inner);
+                self.fix(after, place.ancestors().skip(1).take_while(|dir| *dir != above));
+            }
         }
     }
 
@@ -156,15 +205,8 @@ impl Line {
                 // A link may lead into a mount that is none of those.
                 self.found.refuse_namespaces |= self.open && files.plain(words) != words;
             }
-            Below::Image(root) => {
-                self.found.refuse_namespaces = true;
-                let outside = |dir: &Path| root.join(dir.strip_prefix("/").unwrap_or(dir));
-                // By a link it would be found no more.
-                let inner = words.ancestors().skip(1).filter(|dir| dir.parent().is_some());
-                if inner.clone().all(|dir| files.plain(&outside(dir)) == outside(dir)) {
-                    self.fix(begins, inner);
-                }
-            }
+            // Nothing is fixed there: links in it could not be followed any more.
+            Below::Image(_) | Below::Unclear => self.found.refuse_namespaces = true,
             Below::Host => {
                 let plain = files.plain(words);
                 // What the words name, which may be swapped, and what they lead to.
@@ -219,6 +261,8 @@ impl Mount {
             MountKind::Overlay { upper: Upper::None, .. } if as_it_is => Names::Harmless,
             MountKind::Bind { .. } | MountKind::Overlay { .. } => Names::Others,
             MountKind::FileSystem { kind, .. } if kind != "tmpfs" => Names::Others,
+            // With a copy of what it covers.
+            _ if self.options.as_ref().is_some_and(|options| options.copy_up) => Names::Others,
             MountKind::ReadOnly if !as_it_is => Names::Others,
             _ => Names::Harmless,
         })
@@ -335,7 +379,13 @@ mod tests {
         assert!(rooted(fixed("/", "/").options(options("rw")), &[Mount::mask("/home/me/.ssh")]).0);
         assert_eq!(rooted(bind("/", "/"), &[Mount::mask("/home/me/a/key")]), (true, at(1, &["/home/me/a"])));
         let home = [bind("/home/me", "/home/me"), Mount::mask("/link/a/key")];
-        assert!(rooted(fixed("/", "/"), &home).0, "a link leads into it");
+        assert_eq!(rooted(fixed("/", "/"), &home), (true, at(2, &["/home/me/a"])), "a link leads into it");
+        let linked = [bind("/home", "/data"), Mount::mask("/data/me/a/key")];
+        assert_eq!(host(&linked), (true, at(1, &["/data/me", "/data/me/a"])));
+        let copied = Mount::tmpfs("/data").options(options("tmpcopyup"));
+        assert!(host(&[copied, mask()]).0);
+        let lower = ["/srv"];
+        assert!(rooted(Mount::overlay(lower, Upper::Tmpfs, "/"), &[mask()]).0);
     }
 
     #[test]
@@ -345,7 +395,7 @@ mod tests {
             image(&[Mount::tmpfs("/tmp"), bind("/x", "/data"), fixed("/usr", "/usr")]),
             (false, vec![])
         );
-        assert_eq!(image(&[Mount::mask("/etc/key")]), (true, at(0, &["/etc"])));
+        assert_eq!(image(&[Mount::mask("/etc/key")]), (true, vec![]));
         assert_eq!(image(&[fixed("/srv/root/d", "/d")]), (true, vec![]));
         assert_eq!(image(&[bind("/srv/root", "/mnt")]), (false, vec![]));
         assert!(image(&[bind("/x", "/data"), Mount::tmpfs("/data/x")]).0, "it hides what was bound");
