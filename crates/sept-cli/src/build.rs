@@ -470,7 +470,7 @@ pub fn refuse_directories() -> Result<(), Failure> {
 
 /// Where the command shares the terminal, and the kernel still lets it type into that.
 pub fn guard_terminal(command: &mut Command, keep: &Keep) {
-    if (shares_terminal() || keeps_device(keep)) && kernel_lets_type() {
+    if kernel_lets_type() && (shares_terminal() || keeps_device(keep)) {
         command.refuse_terminal_injection();
     }
 }

@@ -264,7 +264,7 @@ pub fn aside(request: &Request, set: Namespaces, host: &Host) -> Aside {
 /// Whether it is the directory that `/` is.
 fn is_top(dir: &Path) -> bool {
     let number = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    number(dir) == number(Path::new("/"))
+    sept::host::answers(dir) && number(dir) == number(Path::new("/"))
 }
 
 /// Those of this side, as the command may have them.
@@ -299,6 +299,9 @@ impl OwnFiles {
 
 impl Files for OwnFiles {
     fn plain(&mut self, path: &Path) -> PathBuf {
+        if !sept::host::answers(path) {
+            return path.to_owned();
+        }
         // What is there may be a link itself.
         if let Ok(plain) = fs::canonicalize(path) {
             return plain;
@@ -315,6 +318,9 @@ impl Files for OwnFiles {
 
     fn may_write(&mut self, dir: &Path) -> bool {
         let Some(user) = self.user else { return true };
+        if !sept::host::answers(dir) {
+            return true;
+        }
         let many = self.many;
         let find = || match fs::metadata(dir) {
             Ok(there) => {

@@ -351,7 +351,7 @@ fn directories<'a>(
         Some(OfTarget::Own) => {
             let target = needs("root")?;
             let dir = target.directory("root")?;
-            other_root = is_other_root(dir.as_fd())?;
+            other_root = enter.env && is_other_root(dir.as_fd())?;
             command.chroot_to(dir, format!("that of {target}"));
         }
         Some(OfTarget::Dir(dir)) => {

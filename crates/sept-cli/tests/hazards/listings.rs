@@ -275,6 +275,11 @@ fn no_file_system_in_user_space_holds_up_who_looks() {
     let (code, said) = target.looked_at("/bin/sh", &["enter", &pid, "/mnt/program"]);
     assert!(code == Some(127) && said.contains("perhaps there is no /mnt/program inside"), "{code:?} {said}");
     assert_eq!(target.looked_at("/mnt/shell", &["enter", &pid]).0, Some(0));
+    // What is hidden is looked at to see whether it could be moved.
+    let target = Unanswering::new("", "/mnt", "40000", 0);
+    let hidden = format!("/proc/{}/root/mnt/x", target.command);
+    let (code, said) = target.looked_at("/bin/sh", &["run", "--timeout", "1", "--mask", &hidden, "true"]);
+    assert!(code.is_some(), "{said}");
     // What is bound, laid in an overlay, or the root.
     let target = Unanswering::new("", "/mnt", "40000", 0);
     let source = format!("/proc/{}/root/mnt/x", target.command);

@@ -280,13 +280,15 @@ impl<'a> Child<'a> {
             let _ = futex::wake(&control.stage, futex::Flags::empty(), 1);
         }
         // The parent ends it. Not by a word, of which there was one on the way perhaps.
-        match &self.prepared.parent {
-            Some(parent) => while poll(&mut [PollFd::new(parent, PollFlags::IN)], None) != Ok(1) {},
-            None => {
-                let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
-                let _ = rustix::thread::nanosleep(&patience);
+        while let Some(parent) = &self.prepared.parent {
+            match poll(&mut [PollFd::new(parent, PollFlags::IN)], None) {
+                Ok(1) => sys::exit(125),
+                Ok(_) | Err(Errno::INTR) => {}
+                // A limit or a filter of the command's.
+                Err(_) => break,
             }
         }
+        let _ = rustix::thread::nanosleep(&Timespec { tv_sec: 5, tv_nsec: 0 });
         sys::exit(125)
     }
 

@@ -134,7 +134,8 @@ fn is_plain(path: &Path, (base, resolve): (BorrowedFd<'_>, ResolveFlags)) -> boo
         return false;
     }
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = resolve | ResolveFlags::NO_SYMLINKS;
+    // What is not at hand is not plain for certain, and nobody waits for it.
+    let resolve = resolve | ResolveFlags::NO_SYMLINKS | ResolveFlags::CACHED;
     for part in path.ancestors() {
         match rustix::fs::openat2(base, part, flags, Mode::empty(), resolve) {
             Ok(_) => return true,

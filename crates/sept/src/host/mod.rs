@@ -20,6 +20,13 @@ pub use joins::JoinFact;
 pub use socket::socket_namespace;
 pub use subid::ranges as subordinate_ids;
 
+/// Whether a path can be looked at: false where a file system in user space does not answer within two seconds, for which who waits
+/// is beyond SIGKILL. What the kernel has at hand is not asked for.
+pub fn answers(path: impl AsRef<std::path::Path>) -> bool {
+    let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_ref().as_os_str());
+    std::ffi::CString::new(path).is_ok_and(|path| crate::sys::answers(&path))
+}
+
 /// The open file that a number means in this process, by another number: with the same position; fcntl(2), F_DUPFD_CLOEXEC.
 ///
 /// # Errors

@@ -80,6 +80,11 @@ pub(crate) fn kind(path: &CStr) -> Result<FileType, Errno> {
     }
 }
 
+/// Whether a path can be looked at without waiting for a file system that does not answer, or just has.
+pub(crate) fn answers(path: &CStr) -> bool {
+    kind(path).err() != Some(Errno::TIMEDOUT)
+}
+
 struct Look<'a> {
     base: BorrowedFd<'a>,
     path: &'a CStr,
