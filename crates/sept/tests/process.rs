@@ -567,7 +567,10 @@ fn what_fails_at_once_is_no_success() {
             scope.spawn(|| {
                 for _ in 0..250 {
                     let error = start().expect_err("there is no such program");
-                    assert!(matches!(error, Error::Step { errno: libc::ENOENT, .. }), "{error:?}");
+                    // An ordinary user may not map all.
+                    assert!(!matches!(error, Error::Died { .. }), "{error:?}");
+                    let found = matches!(error, Error::Step { errno: libc::ENOENT, .. });
+                    assert!(found || !rustix::process::geteuid().is_root(), "{error:?}");
                 }
             });
         }
