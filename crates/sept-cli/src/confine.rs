@@ -273,8 +273,8 @@ struct OwnFiles {
     user: Option<u32>,
     /// Whether it has subordinate ids, too: any but root's.
     many: bool,
-    /// What was found for the directory that was asked about last: many mounts lie side by side.
-    last: Option<(PathBuf, PathBuf)>,
+    /// What was found: many mounts lie side by side, and each is asked about more than once.
+    plain: HashMap<PathBuf, PathBuf>,
     may: HashMap<PathBuf, bool>,
 }
 
@@ -293,42 +293,40 @@ impl OwnFiles {
             || !request.map_groups.is_empty();
         let all =
             host.uid == 0 || joined || over_others.into_iter().any(|one| host.capabilities.contains(one));
-        Self { user: (!all).then_some(host.uid), many: ranges, last: None, may: HashMap::new() }
+        Self { user: (!all).then_some(host.uid), many: ranges, plain: HashMap::new(), may: HashMap::new() }
     }
 }
 
 impl Files for OwnFiles {
     fn plain(&mut self, path: &Path) -> PathBuf {
-        if !sept::host::answers(path) {
-            return path.to_owned();
+        if let Some(plain) = self.plain.get(path) {
+            return plain.clone();
         }
-        // What is there may be a link itself.
-        if let Ok(plain) = fs::canonicalize(path) {
-            return plain;
-        }
-        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return path.to_owned() };
-        match &self.last {
-            Some((known, plain)) if known == dir => plain.join(name),
-            _ => {
-                let plain = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
-                self.last.insert((dir.to_owned(), plain)).1.join(name)
-            }
-        }
+        let found =
+            if sept::host::answers(path) { fs::canonicalize(path).ok() } else { Some(path.to_owned()) };
+        // Of what is not there the directory may lie behind a link.
+        let plain = found.unwrap_or_else(|| match (path.parent(), path.file_name()) {
+            (Some(dir), Some(name)) => self.plain(dir).join(name),
+            _ => path.to_owned(),
+        });
+        self.plain.entry(path.to_owned()).or_insert(plain).clone()
     }
 
     fn may_write(&mut self, dir: &Path) -> bool {
         let Some(user) = self.user else { return true };
-        if !sept::host::answers(dir) {
-            return true;
-        }
         let many = self.many;
-        let find = || match fs::metadata(dir) {
-            Ok(there) => {
-                let is_own = there.uid() == user || many && there.uid() != 0;
-                is_own || rustix::fs::access(dir, Access::WRITE_OK).is_ok()
+        let find = || {
+            if !sept::host::answers(dir) {
+                return true;
             }
-            // What is not there can be made by nobody else.
-            Err(error) => error.kind() != ErrorKind::NotFound,
+            match fs::metadata(dir) {
+                Ok(there) => {
+                    let is_own = there.uid() == user || many && there.uid() != 0;
+                    is_own || rustix::fs::access(dir, Access::WRITE_OK).is_ok()
+                }
+                // What is not there can be made by nobody else.
+                Err(error) => error.kind() != ErrorKind::NotFound,
+            }
         };
         *self.may.entry(dir.to_owned()).or_insert_with(find)
     }

@@ -114,10 +114,11 @@ impl Supervisor<'_> {
 
     /// What was typed during the start: a process between this one and the command may have got it, or none.
     pub fn pass_on_typed(&mut self) {
-        let typed = self.watch.take_typed();
         if self.is_pid_1 || self.has_session || self.relay.is_some() {
             return;
         }
+        // What hinders it hinders the next turn, which tells.
+        let typed = self.watch.typed().unwrap_or_default();
         let signals: Vec<Signal> = typed.into_iter().filter_map(Signal::from_named_raw).collect();
         let command = if signals.is_empty() { None } else { self.command_itself() };
         if let Some((_, command)) = command {

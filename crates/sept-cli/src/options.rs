@@ -219,6 +219,14 @@ const CONFINE: &str = "Confinement";
 const RESOURCES: &str = "Resources";
 const KNOW: &str = "Knowing";
 
+const SETUID: Opt = opt(
+    Id::Setuid,
+    Some('S'),
+    "setuid",
+    &["UID"],
+    IDS,
+    "Run as this user, as seen inside; its group is a matter of -G",
+);
 const HELP: Opt = opt(Id::Help, Some('h'), "help", &[], KNOW, "This help");
 const JSON_ERRORS: Opt = opt(Id::JsonErrors, None, "json-errors", &[], KNOW, "Errors as one JSON object");
 const PLAN: Opt = opt(Id::Plan, None, "plan", &["[=json]"], KNOW, "Print the steps and do nothing");

@@ -128,7 +128,6 @@ pub fn start_and_wait(
             return Ok(code);
         }
     };
-    watch.has_begun().map_err(|error| Failure::io("cannot receive signals", &error))?;
     if !command.missing().is_empty() && report.is_wanted() {
         // That of the try that went well.
         planned = plan(request, command, around.agent).ok().or(planned);

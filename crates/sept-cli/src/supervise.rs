@@ -69,8 +69,6 @@ pub struct Watch {
     pub early: Option<Early>,
     /// What else came by then: Ctrl-Z, say. It is the command's once that runs.
     kept: VecDeque<Received>,
-    /// Typed by the time the command had begun, and perhaps before there was anybody but this process to get it.
-    typed: Vec<i32>,
     /// Whether somebody wanted an end of it.
     told: bool,
     /// When Ctrl-C was typed last.
@@ -102,7 +100,6 @@ impl Watch {
             parent,
             early: None,
             kept: VecDeque::new(),
-            typed: Vec::new(),
             told: false,
             interrupted: None,
         })
@@ -127,18 +124,19 @@ impl Watch {
         self.early.is_some()
     }
 
-    /// The command has begun just now.
-    pub fn has_begun(&mut self) -> io::Result<()> {
+    /// Keeps what has come so far.
+    fn gather(&mut self) -> io::Result<()> {
         while let Some(received) = self.signals.next()? {
             self.kept.push_back(received);
         }
-        let typed = self.kept.iter().filter(|kept| kept.by_kernel).map(|kept| kept.signal);
-        self.typed.extend(typed.filter(|signal| matches!(*signal, SIGINT | SIGQUIT | SIGTSTP)));
         Ok(())
     }
 
-    pub fn take_typed(&mut self) -> Vec<i32> {
-        std::mem::take(&mut self.typed)
+    /// What was typed so far. All of it is kept.
+    pub fn typed(&mut self) -> io::Result<Vec<i32>> {
+        self.gather()?;
+        let typed = self.kept.iter().filter(|kept| kept.by_kernel).map(|kept| kept.signal);
+        Ok(typed.filter(|signal| matches!(*signal, SIGINT | SIGQUIT | SIGTSTP)).collect())
     }
 
     /// The next signal, if one has come, in the order in which they came.
@@ -170,9 +168,7 @@ impl Watch {
 
     /// Whether a SIGCONT waits. What else has come is kept.
     pub fn was_continued(&mut self) -> io::Result<bool> {
-        while let Some(received) = self.signals.next()? {
-            self.kept.push_back(received);
-        }
+        self.gather()?;
         Ok(self.kept.iter().any(|kept| kept.signal == SIGCONT))
     }
 

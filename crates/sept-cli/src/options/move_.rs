@@ -1,6 +1,6 @@
 //! The options of `sept unshare` and `sept enter`: those of unshare(1) and nsenter(1), with their meaning.
 
-use super::{FILES, HELP, IDS, Id, JSON_ERRORS, NS, Opt, PLAN, PROCESS, Page, opt};
+use super::{FILES, HELP, IDS, Id, JSON_ERRORS, NS, Opt, PLAN, PROCESS, Page, SETUID, opt};
 
 pub static UNSHARE: Page = Page {
     name: "unshare",
@@ -59,14 +59,7 @@ static UNSHARE_OPTIONS: &[Opt] = &[
     ),
     opt(Id::MapAuto, None, "map-auto", &[], IDS, "Map the subordinate ids from 0 on; implies -U"),
     opt(Id::Setgroups, None, "setgroups", &["allow|deny"], IDS, "Whether setgroups may be used inside"),
-    opt(
-        Id::Setuid,
-        Some('S'),
-        "setuid",
-        &["UID"],
-        IDS,
-        "Run as this user, as seen inside; its group is a matter of -G",
-    ),
+    SETUID,
     opt(
         Id::Setgid,
         Some('G'),

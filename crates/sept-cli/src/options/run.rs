@@ -2,7 +2,7 @@
 
 use super::{
     CONFINE, FILES, HELP, IDS, Id, JSON_ERRORS, KNOW, NAMES, NET, NS, Opt, PLAN, PROCESS, Page, RESOURCES,
-    opt,
+    SETUID, opt,
 };
 
 pub static PAGE: Page = Page {
@@ -81,14 +81,7 @@ static OPTIONS: &[Opt] = &[
         "Keep the caller's own map (default with CAP_SETUID and CAP_SETGID)",
     ),
     opt(Id::Setgroups, None, "setgroups", &["allow|deny"], IDS, "Whether setgroups may be used inside"),
-    opt(
-        Id::Setuid,
-        Some('S'),
-        "setuid",
-        &["UID"],
-        IDS,
-        "Run as this user, as seen inside; its group is a matter of -G",
-    ),
+    SETUID,
     opt(
         Id::Setgid,
         Some('G'),

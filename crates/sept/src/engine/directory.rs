@@ -1,11 +1,11 @@
 //! Whether a working directory can be inside, before anything is touched.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::command::Command;
@@ -20,10 +20,11 @@ use crate::sys;
 /// A working directory that surely can't be inside is refused early; all else is left to the child.
 pub(super) fn check_directory(command: &Command, plan: &Plan) -> Result<(), Error> {
     let named = plan.steps.iter().find_map(|step| match step {
-        Step::ChangeDir { dir, or_root: false } => Some(Path::new(OsStr::from_bytes(dir.to_bytes()))),
+        Step::ChangeDir { dir, or_root: false } => Some(dir),
         _ => None,
     });
-    let Some(dir) = named else { return Ok(()) };
+    let Some(named) = named else { return Ok(()) };
+    let dir = Path::new(OsStr::from_bytes(named.to_bytes()));
     // Where the root is another one, only the child can tell.
     if command.chroot.is_some() || command.joins.iter().any(|join| join.kinds.contains(Namespace::Mount)) {
         return Ok(());
@@ -38,8 +39,9 @@ pub(super) fn check_directory(command: &Command, plan: &Plan) -> Result<(), Erro
         None => (None, ResolveFlags::NO_MAGICLINKS),
     };
     let base = base.as_ref().map_or(CWD, |fd| rustix::fd::AsFd::as_fd(fd));
-    match look(base, dir, resolve) {
-        Ok(()) | Err(Errno::AGAIN | Errno::TIMEDOUT | Errno::NOSYS) => Ok(()),
+    let found = sys::kind_below(base, named, resolve);
+    match found.and_then(|kind| if kind.is_dir() { Ok(()) } else { Err(Errno::NOTDIR) }) {
+        Ok(()) | Err(Errno::AGAIN | Errno::TIMEDOUT) => Ok(()),
         // There the child has rights that the caller lacks.
         Err(Errno::ACCESS) if has_other_rights(command) => Ok(()),
         Err(_) if may_be_made(command, &Path::new("/").join(dir), (base, resolve)) => Ok(()),
@@ -63,21 +65,6 @@ pub(super) fn check_directory(command: &Command, plan: &Plan) -> Result<(), Erro
                 advice,
             ))
         }
-    }
-}
-
-/// What the kernel has not at hand a copy looks at, in vain where the file system there does not answer.
-fn look(base: BorrowedFd<'_>, dir: &Path, resolve: ResolveFlags) -> Result<(), Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match rustix::fs::openat2(base, dir, flags, Mode::empty(), resolve | ResolveFlags::CACHED) {
-        Err(Errno::AGAIN) => {
-            let path = CString::new(dir.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
-            let seen = sys::look(base, &path, resolve, sys::Head::Unwanted)?;
-            if FileType::from_raw_mode(seen.mode).is_dir() { Ok(()) } else { Err(Errno::NOTDIR) }
-        }
-        // Before Linux 5.12.
-        Err(Errno::INVAL) => rustix::fs::openat2(base, dir, flags, Mode::empty(), resolve).map(drop),
-        found => found.map(drop),
     }
 }
 

@@ -141,11 +141,12 @@ impl Line {
     }
 
     fn begin_anew(&mut self, at: usize, root: &Mount, files: &mut dyn Files) {
-        let is_root = |dir: &Path, files: &mut dyn Files| files.plain(dir) == Path::new("/");
         self.base = match &root.kind {
             _ if root.names(self.changed) == Some(Names::Harmless) => Below::ReadOnly,
-            MountKind::Bind { source, .. } if !is_root(source, files) => Below::Image(files.plain(source)),
-            MountKind::Bind { .. } => Below::Host,
+            MountKind::Bind { source, .. } => match files.plain(source) {
+                source if source == Path::new("/") => Below::Host,
+                source => Below::Image(source),
+            },
             _ => Below::Unclear,
         };
         (self.begins, self.strange, self.open) = (at, None, false);
@@ -171,7 +172,7 @@ impl Line {
                 self.found.refuse_namespaces = true;
                 self.guard_in_bind(at + 1, &above, source.as_deref(), &words, files);
             }
-            Around::Base => self.guard_in_base(&words, files),
+            Around::Base => self.guard_in_base(&words, &plain, files),
             Around::Unclear => self.found.refuse_namespaces = true,
         }
     }
@@ -185,39 +186,36 @@ impl Line {
         path: &Path,
         files: &mut dyn Files,
     ) {
-        self.fix(after, path.ancestors().skip(1).take_while(|dir| *dir != above));
+        let mut fix = |path: &Path| self.fix(after, path.ancestors().skip(1).take_while(|dir| *dir != above));
+        fix(path);
         if let (Some(source), Ok(rest)) = (source, path.strip_prefix(above)) {
             let (top, leads) = (files.plain(source), files.plain(&source.join(rest)));
             // Else there is nothing above it.
             if let Ok(inner) = leads.strip_prefix(&top)
                 && !inner.as_os_str().is_empty()
             {
-                let place = above.join(inner);
-                self.fix(after, place.ancestors().skip(1).take_while(|dir| *dir != above));
+                fix(&above.join(inner));
             }
         }
     }
 
-    fn guard_in_base(&mut self, words: &Path, files: &mut dyn Files) {
-        let begins = self.begins;
+    fn guard_in_base(&mut self, words: &Path, plain: &Path, files: &mut dyn Files) {
         match &self.base {
             Below::ReadOnly => {
                 // A link may lead into a mount that is none of those.
-                self.found.refuse_namespaces |= self.open && files.plain(words) != words;
+                self.found.refuse_namespaces |= self.open && plain != words;
             }
             // Nothing is fixed there: links in it could not be followed any more.
             Below::Image(_) | Below::Unclear => self.found.refuse_namespaces = true,
             Below::Host => {
-                let plain = files.plain(words);
                 // What the words name, which may be swapped, and what they lead to.
-                for path in [words, &plain] {
-                    let inner: Vec<&Path> = path.ancestors().filter(|dir| dir.parent().is_some()).collect();
+                for path in [words, plain] {
                     let open =
-                        inner.into_iter().filter(|dir| dir.parent().is_some_and(|dir| files.may_write(dir)));
+                        path.ancestors().filter(|dir| dir.parent().is_some_and(|dir| files.may_write(dir)));
                     let open: Vec<&Path> = open.collect();
                     self.found.refuse_namespaces |= !open.is_empty();
                     if path == plain {
-                        self.fix(begins, open.into_iter().filter(|dir| *dir != path));
+                        self.fix(self.begins, open.into_iter().filter(|dir| *dir != path));
                     }
                 }
             }

@@ -49,35 +49,45 @@ const DYING: Duration = Duration::from_millis(100);
 /// So much is read of a file.
 const MOST: usize = 60 * 1024;
 
-/// What kind of file is at a path, links followed. What the kernel has at hand asks no file system (RESOLVE_CACHED, Linux 5.12); for
-/// the rest a copy looks.
+/// What kind of file is at a path, links followed.
 ///
 /// # Errors
 /// What stat(2) says. ETIMEDOUT where no answer came in time.
 pub(crate) fn kind(path: &CStr) -> Result<FileType, Errno> {
-    let of_mode = |mode| FileType::from_raw_mode(mode);
+    let own = [b"/proc/self/".as_slice(), b"/proc/thread-self/", b"/dev/"];
     // A copy has other descriptors, and another number.
-    if [b"/proc/self/".as_slice(), b"/proc/thread-self/", b"/dev/"]
-        .iter()
-        .any(|own| path.to_bytes().starts_with(own))
-    {
-        return stat(path).map(|seen| of_mode(seen.st_mode));
+    let is_own = own.iter().any(|own| path.to_bytes().starts_with(own));
+    let kind = if is_own { Err(Errno::AGAIN) } else { kind_below(CWD, path, ResolveFlags::empty()) };
+    match kind {
+        // Or for want of a process or a descriptor: that stops the start, too.
+        Err(Errno::AGAIN) => stat(path).map(|seen| FileType::from_raw_mode(seen.st_mode)),
+        kind => kind,
     }
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED) {
-        Ok(place) => {
-            let asks_nobody = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-            statx(&place, c"", asks_nobody, StatxFlags::TYPE).map(|seen| of_mode(u32::from(seen.stx_mode)))
+}
+
+/// The same below `base`, as openat2(2) resolves it. What the kernel has at hand asks no file system (RESOLVE_CACHED, Linux 5.12); for the
+/// rest a copy looks.
+///
+/// # Errors
+/// What openat2(2) says. EAGAIN where nobody could look, ETIMEDOUT where no answer came in time.
+pub(crate) fn kind_below(
+    base: BorrowedFd<'_>,
+    path: &CStr,
+    resolve: ResolveFlags,
+) -> Result<FileType, Errno> {
+    let open = |resolve| openat2(base, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let place = match open(resolve | ResolveFlags::CACHED) {
+        Err(Errno::AGAIN) => {
+            return look(base, path, resolve, Head::Unwanted).map(|seen| FileType::from_raw_mode(seen.mode));
         }
-        Err(Errno::AGAIN) => match look(CWD, path, ResolveFlags::empty(), Head::Unwanted) {
-            // For want of a process or a descriptor: that stops the start, too.
-            Err(Errno::AGAIN) => stat(path).map(|seen| of_mode(seen.st_mode)),
-            seen => seen.map(|seen| of_mode(seen.mode)),
-        },
-        // An older kernel knows nothing of that, or a filter.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => stat(path).map(|seen| of_mode(seen.st_mode)),
-        Err(errno) => Err(errno),
-    }
+        // A kernel that knows nothing of that, or of this call at all; or a filter.
+        Err(Errno::INVAL) => open(resolve)?,
+        Err(Errno::NOSYS | Errno::PERM) => return Err(Errno::AGAIN),
+        place => place?,
+    };
+    let asks_nobody = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let seen = statx(&place, c"", asks_nobody, StatxFlags::TYPE)?;
+    Ok(FileType::from_raw_mode(u32::from(seen.stx_mode)))
 }
 
 /// Whether a path can be looked at without waiting for a file system that does not answer, or just has.

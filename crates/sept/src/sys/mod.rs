@@ -28,7 +28,7 @@ pub(crate) use clone::{CloneRequest, Cloned, Stack, clone, clone_thread, clone_u
 use descriptors::close_number;
 pub(crate) use descriptors::{close_all, close_but, close_marked, count as count_descriptors};
 pub(crate) use hidden::{Hidden, settle};
-pub(crate) use look::{Head, Seen, answers, kind, look, take_socket_namespace};
+pub(crate) use look::{Head, Seen, answers, kind, kind_below, look, take_socket_namespace};
 pub use mount::Attributes;
 pub(crate) use mount::{
     Reach, attr, has_mount_setattr, mount_idmap, mount_number, mount_setattr, open_tree_attr,
