@@ -65,6 +65,16 @@ pub fn rlimit(text: &str) -> Result<Rlimit, String> {
         format!("there is no limit {name}; there are: {}", Resource::names().collect::<Vec<_>>().join(", "))
     })?;
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let unit = match resource.to_string().as_str() {
+        "cpu" => Some("seconds"),
+        "rttime" => Some("microseconds"),
+        _ => None,
+    };
+    if let Some(unit) = unit.filter(|_| {
+        [soft, hard].iter().any(|text| text.ends_with(char::is_alphabetic) && bytes(text).is_ok())
+    }) {
+        return Err(format!("{name} is a number of {unit}, without K, M, G or T"));
+    }
     let (soft, hard) = (amount(soft)?, amount(hard)?);
     if hard.is_some_and(|hard| soft.is_none_or(|soft| soft > hard)) {
         return Err("the soft limit is above the hard one".to_owned());
@@ -459,6 +469,8 @@ mod tests {
             "no=1",
             "nofile=unlimited:5",
             "as=99999999999T",
+            "cpu=1m",
+            "rttime=1:1K",
         ] {
             assert!(rlimit(text).is_err(), "{text:?}");
         }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, RawFd};
-use rustix::fs::OFlags;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
@@ -52,7 +52,8 @@ impl Sink {
         if flags.contains(OFlags::PATH) || flags & OFlags::ACCMODE == OFlags::RDONLY {
             return Err(failed(Errno::BADF.into()));
         }
-        Ok(Self { file: unshared(File::from(copy), fd), path: None, what })
+        let own = unshared(copy.as_fd());
+        Ok(Self { file: File::from(own.unwrap_or(copy)), path: None, what })
     }
 
     /// Once. In the place of what somebody else has written to a file of that name meanwhile; a pipe has no length.
@@ -114,13 +115,20 @@ fn descriptor_of(path: &Path) -> Option<RawFd> {
     }
 }
 
-/// A pipe by an open file of our own, where that can be had: others who write to it would wait no more, either, if theirs did not.
-fn unshared(file: File, fd: RawFd) -> File {
-    let mut options = File::options();
-    options.write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
-    let is_pipe = file.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
-    let own = is_pipe.then(|| options.open(format!("/proc/self/fd/{fd}")).ok());
-    own.flatten().unwrap_or(file)
+/// What this descriptor writes to, a terminal or a pipe, by an open file of our own that does not wait: others who write to it would
+/// not wait any more, either, if theirs did not. Nothing where there is no need, or it can't be had.
+pub fn unshared(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let is_pipe = FileType::from_raw_mode(rustix::fs::fstat(fd).ok()?.st_mode).is_fifo();
+    if !is_pipe && !rustix::termios::isatty(fd) {
+        return None;
+    }
+    let open = |name: &str| {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::open(name, flags, Mode::empty()).ok()
+    };
+    // After su(1) it belongs to another user. Whose terminal it is may open that all the same, and only there it has a session.
+    open(&format!("/proc/self/fd/{}", fd.as_raw_fd()))
+        .or_else(|| rustix::termios::tcgetsid(fd).ok().and_then(|_| open("/dev/tty")))
 }
 
 fn write_in_time(file: &File, mut bytes: &[u8]) -> io::Result<()> {

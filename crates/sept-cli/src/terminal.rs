@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::pty::OpenptFlags;
@@ -77,7 +77,7 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
         master,
         // A copy: the command's own end is closed here when that has begun.
         _peer: rustix::io::fcntl_dupfd_cloexec(&peer, 3).map_err(failed)?,
-        sink: open_sink(),
+        sink: crate::sink::unshared(rustix::stdio::stdout()),
         shown_next: Vec::new(),
         rest: None,
         saved,
@@ -90,21 +90,6 @@ pub fn open() -> Result<(Relay, OwnedFd), Failure> {
     };
     relay.resize();
     Ok((relay, peer))
-}
-
-/// A terminal or a pipe; others don't make us wait, or can't be opened once more.
-fn open_sink() -> Option<OwnedFd> {
-    let stdout = rustix::stdio::stdout();
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(stdout).ok()?.st_mode);
-    if !kind.is_fifo() && !rustix::termios::isatty(stdout) {
-        return None;
-    }
-    let open = |name| {
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        rustix::fs::open(name, flags, Mode::empty()).ok()
-    };
-    // After su(1) it belongs to another user. Whose terminal it is may open that all the same, and only there it has a session.
-    open("/proc/self/fd/1").or_else(|| rustix::termios::tcgetsid(stdout).ok().and_then(|_| open("/dev/tty")))
 }
 
 impl Relay {

@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+
 use common::{Scratch, host, path, sept, soon, stderr, stdout};
 
 /// The processes with this word in their command line.
@@ -110,6 +112,59 @@ fn full_pipe(name: &str) -> std::fs::File {
     let mut pipe = options.open(name).expect("it can be opened");
     while pipe.write(&[b' '; 4096]).is_ok() {}
     pipe
+}
+
+/// A terminal that takes but so many bytes at once, and its name.
+fn narrow_terminal(room: usize) -> (std::os::fd::OwnedFd, String) {
+    let (flags, wide) = (OpenptFlags::RDWR | OpenptFlags::NOCTTY, 1 << 20);
+    let open = || {
+        let terminal = openpt(flags).expect("a terminal");
+        unlockpt(&terminal).expect("it can be opened");
+        let name = ptsname(&terminal, Vec::new()).expect("its name").into_string().expect("a path");
+        let mut options = std::fs::File::options();
+        options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let mut inner = options.open(&name).expect("it can be opened");
+        let mut fill = move |most: usize| {
+            let mut left = most;
+            // The kernel makes room once more, when it hands on what it has got.
+            for _ in 0..5 {
+                while left > 0
+                    && let Ok(count) = inner.write(&[b' '; 64][..left.min(64)])
+                {
+                    left -= count;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            most - left
+        };
+        fill(wide);
+        std::io::Read::read_exact(
+            &mut std::fs::File::from(terminal.try_clone().expect("a copy")),
+            &mut [0; 300],
+        )
+        .expect("it is read");
+        std::thread::sleep(Duration::from_millis(20));
+        (terminal, name, fill)
+    };
+    // The kernel makes more room than was read: as much as in another one.
+    let all = open().2(wide);
+    let (terminal, name, mut fill) = open();
+    fill(all.saturating_sub(room));
+    (terminal, name)
+}
+
+#[test]
+fn a_report_to_a_terminal_that_is_not_read_is_given_up() {
+    for room in [0, 100] {
+        let (_terminal, name) = narrow_terminal(room);
+        let line = format!("exec {} run --report-fd 3 true 3<>{name}", path());
+        let output = Command::new("timeout").args(["-s", "KILL", "20", "sh", "-c", &line]).output();
+        let output = output.expect("timeout starts");
+        assert!(
+            output.status.code() == Some(125) && stderr(&output).contains("nobody reads it"),
+            "{output:?}"
+        );
+    }
 }
 
 #[test]
