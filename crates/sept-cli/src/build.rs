@@ -8,8 +8,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
-use sept::{Access, Aside, Command, Create, Host, Mount, Namespace, Namespaces, SubIds, Target};
+use sept::{Access, Command, Create, Host, Mount, Namespace, Namespaces, Stay, SubIds, Target};
 
+use crate::confine::Places;
 use crate::failure::Failure;
 use crate::policy::Agent;
 use crate::request::{EnvChange, Keep, Network, Request};
@@ -59,8 +60,7 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     }
     ids(request, namespaces, &host, &mut command)?;
     identity(request, &mut command);
-    let aside = crate::confine::aside(request, namespaces, &host);
-    files(request, namespaces, &host, &aside, &mut command);
+    files(request, namespaces, &host, &mut command);
     environment(request, &mut command);
     process(request, namespaces, &mut command);
     // A container's root without CAP_SYS_ADMIN can, as anybody, confine itself only with it.
@@ -69,7 +69,7 @@ pub fn build(request: &Request) -> Result<Built, Failure> {
     if no_new_privs {
         command.no_new_privs();
     }
-    let agent = crate::confine::apply(request, namespaces, &host, (no_new_privs, &aside), &mut command)?;
+    let agent = crate::confine::apply(request, namespaces, &host, no_new_privs, &mut command)?;
     crate::degrade::apply(request, namespaces, &host, &mut command)?;
     let joins_pid = joins(request, &mut command)?;
     Ok(Built { command, namespaces, joins_pid, agent })
@@ -281,7 +281,7 @@ const OF_ROOT: [&str; 8] = [
     "/proc/dynamic_debug",
 ];
 
-fn files(request: &Request, set: Namespaces, host: &Host, aside: &Aside, command: &mut Command) {
+fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command) {
     let (new_mount, new_pid) = (set.contains(Namespace::Mount), set.contains(Namespace::Pid));
     if let Some(propagation) = request.propagation {
         command.propagation(propagation);
@@ -298,13 +298,17 @@ fn files(request: &Request, set: Namespaces, host: &Host, aside: &Aside, command
     }
     // What is mounted on the root comes before all that is there by default, or it would cover that.
     let new_root = request.mounts.iter().rposition(Mount::is_root).map_or(0, |last| last + 1);
+    let places = Places::new(request, set);
+    if places.is_some() {
+        command.keep_in_place();
+    }
     let mounts = |range: Range<usize>, command: &mut Command| {
-        for (at, mount) in request.mounts[range.clone()].iter().enumerate() {
-            command.mount(mount.clone());
-            keep_in_place(aside, range.start + at + 1, command);
-        }
+        let stays = |mount: &Mount| {
+            let stay = places.as_ref().map_or(Stay::Loose, |places| places.stay(mount));
+            mount.clone().stays(stay)
+        };
+        mount_all(request.mounts[range].iter().map(stays), command);
     };
-    keep_in_place(aside, 0, command);
     mounts(0..new_root, command);
     match (&request.root, new_pid) {
         (_, true) if fresh_proc => {
@@ -345,12 +349,6 @@ fn files(request: &Request, set: Namespaces, host: &Host, aside: &Aside, command
     }
     mounts(shown..rest.end, command);
     working_directory(request, command);
-}
-
-/// After so many mounts of the line.
-fn keep_in_place(aside: &Aside, mounts: usize, command: &mut Command) {
-    let dirs = aside.fixed.get(&mounts).into_iter().flatten();
-    mount_all(dirs.map(Mount::fixed), command);
 }
 
 fn mount_all(mounts: impl Iterator<Item = Mount>, command: &mut Command) {

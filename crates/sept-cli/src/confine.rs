@@ -1,15 +1,12 @@
 //! The options that take rights away: capabilities, Landlock, limits.
 
-use std::collections::HashMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Access;
 use sept::{
-    Aside, Below, Capabilities, CapabilitySet, Command, Files, Host, Landlock, Layer, Mount, Namespace,
-    Namespaces, PathAccess, PortAccess, Resource, Rlimit, Scope,
+    Capabilities, CapabilitySet, Command, Host, Landlock, Layer, Mount, Namespace, Namespaces, PathAccess,
+    PortAccess, Resource, Rlimit, Scope, Stay,
 };
 
 use crate::failure::Failure;
@@ -145,7 +142,7 @@ pub fn apply(
     request: &Request,
     set: Namespaces,
     host: &Host,
-    (no_new_privs, aside): (bool, &Aside),
+    no_new_privs: bool,
     command: &mut Command,
 ) -> Result<Option<Agent>, Failure> {
     if let Some(cgroup) = request.limits.cgroup(request.is_reported())? {
@@ -177,12 +174,7 @@ pub fn apply(
         let refused = !request.if_possible.contains(&Layer::Seccomp)
             && request.seccomp.iter().any(|name| matches!(name.to_str(), Some("default" | "strict")));
         if !refused && !left.contains(CapabilitySet::SYS_ADMIN) {
-            // Without a user namespace of its own nobody there can make any other.
-            if aside.refuse_namespaces {
-                command.refuse_user_namespaces();
-            } else {
-                command.refuse_cgroup_namespaces();
-            }
+            command.refuse_cgroup_namespaces();
         }
     }
     if !request.capabilities.is_empty() {
@@ -254,92 +246,45 @@ fn holds(request: &Request, set: Namespaces) -> bool {
     arranged && (set.contains(Namespace::User) || joined)
 }
 
-/// What keeps the names of what hides something from the command, or keeps it from writing. Nothing where it may mount, which undoes
-/// that by itself.
-pub fn aside(request: &Request, set: Namespaces, host: &Host) -> Aside {
-    let may_mount = changed(request, CapabilitySet::NONE).contains(CapabilitySet::SYS_ADMIN);
-    if !holds(request, set) || may_mount || request.mounts.is_empty() {
-        return Aside::default();
+/// How the mounts of the line are kept in their places. None where nothing keeps them there: the command may mount, which undoes that by
+/// itself, say.
+pub struct Places {
+    /// A root that the command may have, as the caller has it: it keeps nothing from it but what is masked, and what is in it and
+    /// read-only elsewhere.
+    image: Option<PathBuf>,
+}
+
+impl Places {
+    pub fn new(request: &Request, set: Namespaces) -> Option<Self> {
+        let may_mount = changed(request, CapabilitySet::NONE).contains(CapabilitySet::SYS_ADMIN);
+        if !holds(request, set) || may_mount {
+            return None;
+        }
+        let bound = request.mounts.iter().rev().find(|mount| mount.is_root());
+        let root = bound.map_or(request.root.as_deref(), |root| root.shown().first().map(PathBuf::as_path));
+        Some(Self { image: root.filter(|dir| !is_top(dir)).map(without_links) })
     }
-    let mut files = OwnFiles::new(request, host);
-    let below = match &request.root {
-        // Unless the line makes something of it writable again.
-        _ if request.read_only && !request.mounts.iter().any(Mount::is_remount) => Below::ReadOnly,
-        Some(dir) if !is_top(dir) => Below::Image(files.plain(dir)),
-        _ => Below::Host,
-    };
-    Aside::of(&request.mounts, below, &mut files)
+
+    pub fn stay(&self, mount: &Mount) -> Stay {
+        let is_part =
+            |path: &PathBuf| self.image.as_ref().is_some_and(|dir| without_links(path).starts_with(dir));
+        match mount.stay() {
+            Stay::GuardBelow if mount.narrows() && mount.shown().iter().any(is_part) => Stay::Guard,
+            stay => stay,
+        }
+    }
+}
+
+/// A file system that does not answer is not asked.
+fn without_links(path: &Path) -> PathBuf {
+    let found = if sept::host::answers(path) { fs::canonicalize(path).ok() } else { None };
+    found.unwrap_or_else(|| path.to_owned())
 }
 
 /// Whether it is the directory that `/` is.
 fn is_top(dir: &Path) -> bool {
     let number = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     sept::host::answers(dir) && number(dir) == number(Path::new("/"))
-}
-
-/// Those of this side, as the command may have them.
-struct OwnFiles {
-    /// None where it may have other users' ids, or rights over their files.
-    user: Option<u32>,
-    /// Whether it has subordinate ids, too: any but root's.
-    many: bool,
-    /// What was found: many mounts lie side by side, and each is asked about more than once.
-    plain: HashMap<PathBuf, PathBuf>,
-    may: HashMap<PathBuf, bool>,
-}
-
-impl OwnFiles {
-    fn new(request: &Request, host: &Host) -> Self {
-        let over_others = [
-            CapabilitySet::SETUID,
-            CapabilitySet::SETGID,
-            CapabilitySet::DAC_OVERRIDE,
-            CapabilitySet::FOWNER,
-        ];
-        let joined = request.join.iter().any(|(kind, _)| *kind == Namespace::User);
-        let ranges = request.map_auto
-            || request.map_all
-            || !request.map_users.is_empty()
-            || !request.map_groups.is_empty();
-        let all =
-            host.uid == 0 || joined || over_others.into_iter().any(|one| host.capabilities.contains(one));
-        Self { user: (!all).then_some(host.uid), many: ranges, plain: HashMap::new(), may: HashMap::new() }
-    }
-}
-
-impl Files for OwnFiles {
-    fn plain(&mut self, path: &Path) -> PathBuf {
-        if let Some(plain) = self.plain.get(path) {
-            return plain.clone();
-        }
-        let found =
-            if sept::host::answers(path) { fs::canonicalize(path).ok() } else { Some(path.to_owned()) };
-        // Of what is not there the directory may lie behind a link.
-        let plain = found.unwrap_or_else(|| match (path.parent(), path.file_name()) {
-            (Some(dir), Some(name)) => self.plain(dir).join(name),
-            _ => path.to_owned(),
-        });
-        self.plain.entry(path.to_owned()).or_insert(plain).clone()
-    }
-
-    fn may_write(&mut self, dir: &Path) -> bool {
-        let Some(user) = self.user else { return true };
-        let many = self.many;
-        let find = || {
-            if !sept::host::answers(dir) {
-                return true;
-            }
-            match fs::metadata(dir) {
-                Ok(there) => {
-                    let is_own = there.uid() == user || many && there.uid() != 0;
-                    is_own || rustix::fs::access(dir, Access::WRITE_OK).is_ok()
-                }
-                // What is not there can be made by nobody else.
-                Err(error) => error.kind() != ErrorKind::NotFound,
-            }
-        };
-        *self.may.entry(dir.to_owned()).or_insert_with(find)
-    }
 }
 
 /// Whether set-up has CAP_SYS_ADMIN where the command will be.

@@ -38,7 +38,7 @@ fn enforced(plan: &Plan) -> Value {
         Step::Seccomp(filter) | Step::SeccompListener(filter) => Some(filter.name.as_str()),
         Step::Refuse(Guard::TerminalInjection) => Some("terminal injection"),
         Step::Refuse(Guard::CgroupNamespaces) => Some("cgroup namespaces"),
-        Step::Refuse(Guard::UserNamespaces) => Some("user namespaces"),
+        Step::Refuse(Guard::UserNamespaces) => Some("user namespaces, if need be"),
         Step::Refuse(Guard::UnseenPorts) => Some("unseen ports"),
         Step::Refuse(Guard::OthersLimits) => Some("limits of others"),
         _ => None,

@@ -129,7 +129,7 @@ pub struct Command {
     pub(crate) no_new_privs: bool,
     pub(crate) refuse_terminal_injection: bool,
     pub(crate) refuse_cgroup_namespaces: bool,
-    pub(crate) refuse_user_namespaces: bool,
+    pub(crate) keeps_in_place: bool,
     /// Whether filters refuse what goes around Landlock: until filters are given up.
     pub(crate) guards_landlock: bool,
     pub(crate) keep: Option<Vec<RawFd>>,
@@ -203,7 +203,7 @@ impl Command {
             no_new_privs: false,
             refuse_terminal_injection: false,
             refuse_cgroup_namespaces: false,
-            refuse_user_namespaces: false,
+            keeps_in_place: false,
             guards_landlock: true,
             keep: None,
             init: false,
@@ -645,10 +645,10 @@ impl Command {
         self
     }
 
-    /// Refuses new user namespaces to the command, by a filter as above: in one of its own, with a mount namespace, it could rename
-    /// what is a mount point here, and get at what that hides ([`Aside`](crate::Aside)).
-    pub fn refuse_user_namespaces(&mut self) -> &mut Self {
-        self.refuse_user_namespaces = true;
+    /// Keeps mounts where they are, as [`Mount::stays`] has it: a command could rename a directory above, and look into it by another
+    /// mount; and in user and mount namespaces of its own the mount point itself, so a filter as above refuses it user namespaces.
+    pub fn keep_in_place(&mut self) -> &mut Self {
+        self.keeps_in_place = true;
         self
     }
 

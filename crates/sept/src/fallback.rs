@@ -130,7 +130,7 @@ impl Command {
                     self.guards_landlock,
                     self.refuse_terminal_injection,
                     self.refuse_cgroup_namespaces,
-                    self.refuse_user_namespaces,
+                    self.keeps_in_place,
                 ];
                 self.filters.is_empty() && !small.contains(&true)
             }
@@ -171,7 +171,7 @@ impl Command {
                 let instead = self.without_filters();
                 self.filters.clear();
                 self.refuse_terminal_injection = false;
-                (self.refuse_cgroup_namespaces, self.refuse_user_namespaces) = (false, false);
+                (self.refuse_cgroup_namespaces, self.keeps_in_place) = (false, false);
                 self.guards_landlock = false;
                 self.record(layer, why, &instead)
             }
@@ -245,7 +245,7 @@ impl Command {
             let is_standard =
                 |(kind, place): &(MountKind, &str)| mount.kind == *kind && mount.target == Path::new(place);
             // What only protects what is there is not missed where all of that is shared.
-            !matches!(mount.kind, MountKind::ReadOnly | MountKind::Fixed) && !standard.iter().any(is_standard)
+            !matches!(mount.kind, MountKind::ReadOnly) && !standard.iter().any(is_standard)
         };
         let by_request = match kind {
             Namespace::Uts => self.hostname.is_some() || self.domainname.is_some(),

@@ -51,9 +51,7 @@ pub use host::Host;
 pub use id_map::{IdRange, Setgroups, SubIds, parse_id};
 pub use landlock::{Landlock, PathAccess, PortAccess, Scope};
 pub use layer::{Layer, Missing};
-pub use mount::{
-    Access, Aside, Below, Create, Device, DeviceType, Files, Mount, MountOptions, Propagation, Upper,
-};
+pub use mount::{Access, Create, Device, DeviceType, Mount, MountOptions, Propagation, Stay, Upper};
 pub use namespace::{Namespace, Namespaces};
 pub use plan::Plan;
 pub use process::{Child, Parked, State, Usage};

@@ -1,6 +1,5 @@
 //! What can be mounted inside: pure data, in the words of mount(8).
 
-mod aside;
 mod options;
 
 use std::ffi::{OsStr, OsString};
@@ -10,7 +9,6 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::id_map::IdRange;
 
-pub use aside::{Aside, Below, Files};
 pub use options::MountOptions;
 pub(crate) use options::{Bind, IdMap, Ids};
 
@@ -23,6 +21,23 @@ pub struct Mount {
     pub(crate) kind: MountKind,
     pub(crate) target: PathBuf,
     pub(crate) options: Option<MountOptions>,
+    pub(crate) stay: Stay,
+}
+
+/// What becomes of a mount where the command could rename what it lies on, or a directory above: for
+/// [`Command::keep_in_place`](crate::Command::keep_in_place).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stay {
+    /// Nothing.
+    #[default]
+    Loose,
+    /// The directories above become mount points.
+    Fixed,
+    /// They do, and the command makes no user namespaces: it hides something, or guards it. But not from who has its own root: of that,
+    /// what lies on it hides nothing.
+    GuardBelow,
+    /// They do, and the command makes no user namespaces.
+    Guard,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +56,6 @@ pub(crate) enum MountKind {
     Mask { if_there: bool },
     RemountReadOnly,
     ReadOnly,
-    Fixed,
     Proc,
     Sysfs,
     Dev,
@@ -114,7 +128,7 @@ impl fmt::Display for Device {
 
 impl Mount {
     fn new(kind: MountKind, target: &Path) -> Self {
-        Self { kind, target: target.to_path_buf(), options: None }
+        Self { kind, target: target.to_path_buf(), options: None, stay: Stay::Loose }
     }
 
     /// Where it is mounted, as the command sees it.
@@ -124,8 +138,17 @@ impl Mount {
 
     /// Whether it is mounted on the root: it then becomes the root of all mounts after it.
     pub fn is_root(&self) -> bool {
-        let changes = matches!(self.kind, MountKind::RemountReadOnly | MountKind::ReadOnly);
-        !changes && !self.is_remount() && is_root(&self.target)
+        let mounts = !matches!(
+            self.kind,
+            MountKind::RemountReadOnly
+                | MountKind::ReadOnly
+                | MountKind::Mask { .. }
+                | MountKind::Symlink { .. }
+                | MountKind::Directory { .. }
+                | MountKind::File { .. }
+                | MountKind::Mode(_)
+        );
+        mounts && !self.is_remount() && is_root(&self.target)
     }
 
     /// Whether set-up writes a file's content for it; a change of mode in an overlay copies the file.
@@ -137,6 +160,45 @@ impl Mount {
     /// Whether it changes a mount that is there, by its kind or its options.
     pub fn is_remount(&self) -> bool {
         self.kind == MountKind::Remount || self.options.as_ref().is_some_and(|options| options.remount)
+    }
+
+    /// What it is to be kept from.
+    #[must_use]
+    pub fn stays(self, stay: Stay) -> Self {
+        Self { stay, ..self }
+    }
+
+    /// What it takes by its kind. A bind of something on itself hides nothing, and a file or a link is no mount.
+    pub fn stay(&self) -> Stay {
+        match &self.kind {
+            _ if self.is_root() => Stay::Loose,
+            _ if self.is_remount() => Stay::Guard,
+            MountKind::Symlink { .. }
+            | MountKind::Directory { .. }
+            | MountKind::File { .. }
+            | MountKind::Mode(_) => Stay::Loose,
+            MountKind::Mask { .. } | MountKind::ReadOnly | MountKind::RemountReadOnly => Stay::Guard,
+            MountKind::Bind { source, .. } if *source == self.target && !self.narrows() => Stay::Fixed,
+            _ => Stay::GuardBelow,
+        }
+    }
+
+    /// Whether it may allow less than what it shows does: what is bound read-only, an overlay.
+    pub fn narrows(&self) -> bool {
+        match &self.kind {
+            MountKind::Bind { access, .. } => *access == Access::ReadOnly || self.options.is_some(),
+            MountKind::Overlay { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The caller's files and directories that it shows.
+    pub fn shown(&self) -> &[PathBuf] {
+        match &self.kind {
+            MountKind::Bind { source, .. } => std::slice::from_ref(source),
+            MountKind::Overlay { lower, .. } => lower,
+            _ => &[],
+        }
     }
 
     /// Options in the words of mount(8), in addition to what the mount has by itself. They are set before it can be seen.
@@ -254,12 +316,6 @@ impl Mount {
     /// In the words of OCI: a read-only path.
     pub fn read_only(target: impl AsRef<Path>) -> Self {
         Self::new(MountKind::ReadOnly, target.as_ref())
-    }
-
-    /// A mount of what is at this place, on itself: the directory can be renamed and removed by nobody then (EBUSY), and what is renamed
-    /// into or out of it is moved between mounts (EXDEV). What is not there needs none.
-    pub fn fixed(target: impl AsRef<Path>) -> Self {
-        Self::new(MountKind::Fixed, target.as_ref())
     }
 
     /// A fresh procfs, of the pid namespace that the command is in; see proc(5).

@@ -10,7 +10,7 @@ use crate::{printed, root_of};
 const USR: [&str; 3] = ["--ro-bind", "/usr", "/usr"];
 
 /// Exchanges two names as fast as it can while something is done.
-fn swapping(one: &str, other: &str, work: impl FnOnce()) {
+pub fn swapping(one: &str, other: &str, work: impl FnOnce()) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let swap = scope.spawn(|| {
@@ -457,110 +457,4 @@ fn who_explains_a_failed_exec_follows_no_link_out() {
         let output = ended(program);
         assert!(matches!(output.status.code(), Some(126 | 127)), "{program}: {}", stderr(&output));
     }
-}
-
-/// In a mount namespace of its own, turned away from the mounts that it began with, a command can rename what is a mount point only
-/// there: whatever hid it, or kept it from writing, stays behind.
-#[test]
-fn what_hides_a_file_can_not_be_left_behind() {
-    let test = "what_hides_a_file_can_not_be_left_behind";
-    if !need(test, &["unshare", "perl"]) {
-        return;
-    }
-    let scratch = Scratch::new();
-    let (dir, own) = (scratch.path("dir"), scratch.path("dir/own"));
-    for name in [&dir, &own, &format!("{dir}/hidden")] {
-        std::fs::create_dir(name).expect("a directory can be made");
-    }
-    std::fs::write(format!("{dir}/hidden/key"), "secret\n").expect("a file can be made");
-    let attack = format!(
-        "my ($none, $dir, $own, $hidden, $got) = ('', '.', '{own}', 'hidden', 'got'); chdir $own or die;
-        syscall({}, $own, $own, $none, {}, 0) == 0 or die \"bind: $!\"; chdir $own or die;
-        syscall({}, $dir, $dir) == 0 or die \"pivot: $!\"; syscall({}, $dir, 2) == 0 or die \"umount: $!\";
-        syscall({}, 8, $hidden, 9, $got, 0) == 0 or die \"rename: $!\"; open F, '<', '/got/key' or die; print <F>;
-        open F, '>>', '/got/key' and print F \"changed\n\"; close F; syscall({}, 9, $got, 8, $hidden, 0);",
-        libc::SYS_mount,
-        libc::MS_BIND,
-        libc::SYS_pivot_root,
-        libc::SYS_umount2,
-        libc::SYS_renameat2,
-        libc::SYS_renameat2,
-    );
-    let script = format!(
-        "exec 8<{dir} 9<{own}; exec unshare -Urm --propagation unchanged perl -e \"$0\" 2>/dev/null; true"
-    );
-    let line = |options: &[&str]| printed(&run(&[options, &["sh", "-c", &script, &attack]].concat()));
-    let (hidden, link) = (format!("{dir}/hidden"), scratch.path("link"));
-    std::os::unix::fs::symlink(&dir, &link).expect("a link can be made");
-    for guard in [
-        ["--mask", &hidden].as_slice(),
-        &["--tmpfs", &hidden],
-        &["--ro-bind", &hidden, &hidden],
-        &["--ro-bind", "/", "/", "--bind", &dir, &dir, "--mask", &hidden],
-        &["--overlay-src", &dir, "--tmp-overlay", &dir, "--mask", &hidden],
-        &["--root", "/", "--mask", &hidden],
-        &["--landlock-rw", "/", "--landlock-exec", "/", "--mask", &hidden],
-        &["--options", "rw", "--ro-bind", "/", "/", "--mask", &hidden],
-        &["--ro-bind", "/", "/", "--bind", &link, &link, "--mask", &format!("{link}/hidden")],
-    ] {
-        assert_eq!(line(guard), "", "{guard:?}");
-    }
-    assert_eq!(std::fs::read_to_string(format!("{hidden}/key")).expect("it is there"), "secret\n");
-    // With the right to mount, none of it holds.
-    let free = line(&["--cap-add", "sys_admin", "--mask", &hidden]);
-    assert_eq!(free, "secret\n", "the attack works");
-}
-
-/// A mount lies on a file, not on its name: who renames a directory above may look at the file by another mount.
-#[test]
-fn what_hides_a_file_is_not_moved_with_the_directory_above() {
-    let scratch = Scratch::new();
-    let (dir, other) = (scratch.path("dir"), scratch.path("dir/other"));
-    for name in [&dir, &other, &format!("{dir}/above/deep")] {
-        std::fs::create_dir_all(name).expect("directories can be made");
-    }
-    let key = format!("{dir}/above/deep/key");
-    std::fs::write(&key, "secret\n").expect("a file can be made");
-    let script = format!(
-        "mv {dir}/above {other}/ 2>/dev/null; cat /mnt/above/deep/key 2>/dev/null; echo changed 2>/dev/null >>/mnt/above/deep/key;
-        mv {other}/above {dir}/ 2>/dev/null; mv {dir}/above/deep {dir}/above/new 2>/dev/null && echo renamed; true"
-    );
-    let line = |options: &[&str]| {
-        printed(&run(&[&["--bind", &other, "/mnt"], options, &["sh", "-c", &script]].concat()))
-    };
-    for guard in [
-        ["--mask", &key].as_slice(),
-        &["--ro-bind", &key, &key],
-        &["--tmpfs", &format!("{dir}/above/deep")],
-        &["--read-only", "--bind", &dir, &dir, "--bind", &other, "/mnt", "--mask", &key],
-        &["--mask", &key, "--cap-drop", "all", "--seccomp", "strict"],
-    ] {
-        assert_eq!(line(guard), "", "{guard:?}");
-    }
-    assert_eq!(std::fs::read_to_string(&key).expect("it is there"), "secret\n");
-    assert_eq!(line(&[]), "secret\nrenamed\n", "without a guard it can be moved");
-}
-
-/// What nobody can move aside is no reason to refuse user namespaces.
-#[test]
-fn user_namespaces_are_refused_only_where_they_would_undo_something() {
-    let test = "user_namespaces_are_refused_only_where_they_would_undo_something";
-    if !need(test, &["unshare"]) {
-        return;
-    }
-    let scratch = Scratch::new();
-    let dir = scratch.path("");
-    let made = |options: &[&str]| run(&[options, &["unshare", "-U", "true"]].concat()).status.success();
-    for options in [
-        [].as_slice(),
-        &["--read-only", "--tmpfs", "/tmp"],
-        &["--ro-bind", "/", "/", "--dev", "/dev", "--tmpfs", "/tmp", "--bind", &dir, &dir],
-        &["--bind", &dir, &dir],
-        &["--read-only", "--mask", "/etc/passwd"],
-    ] {
-        assert!(made(options), "{options:?}");
-    }
-    assert!(!made(&["--mask", &dir]));
-    let output = run(&["--mask", &dir, "--report", "/dev/stderr", "true"]);
-    assert!(stderr(&output).contains("\"user namespaces\""), "{}", stderr(&output));
 }

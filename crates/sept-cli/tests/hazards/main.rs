@@ -41,6 +41,7 @@ mod end;
 mod executable;
 mod files;
 mod filters;
+mod kept;
 mod listings;
 mod rights;
 mod terminal;

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32};
 
 use crate::plan::Plan;
 use crate::plan::step::{Source, Step, UpperDir};
@@ -30,6 +30,10 @@ pub(crate) struct Anchors {
     seen: Vec<AtomicU32>,
     /// Whether the root may be somebody's who has laid links in it.
     pub(super) foreign_root: bool,
+    /// Whether something that guards lies where the command could rename what it lies on.
+    pub(super) movable: AtomicBool,
+    /// Whether something that hides nothing does.
+    pub(super) fixed: AtomicBool,
 }
 
 impl Anchors {
@@ -51,7 +55,15 @@ impl Anchors {
             mounts[*mount] = AtomicI32::new(WANTED);
         }
         let seen = plan.steps.iter().map(|_| AtomicU32::new(0)).collect();
-        Self { of_step, of_rule, mounts, seen, foreign_root: plan.steps.iter().any(brings_a_root) }
+        Self {
+            of_step,
+            of_rule,
+            mounts,
+            seen,
+            foreign_root: plan.steps.iter().any(brings_a_root),
+            movable: AtomicBool::new(false),
+            fixed: AtomicBool::new(false),
+        }
     }
 
     /// Where the descriptor of what a step mounts is kept.
@@ -154,7 +166,7 @@ fn place(step: &Step) -> Option<&CStr> {
         | Step::ChangeMode { at, .. }
         | Step::Mask { at, .. }
         | Step::ReadOnly(at)
-        | Step::Fix(at)
+        | Step::Keep { at, .. }
         | Step::RemountReadOnly(at)
         | Step::Remount { at, .. }
         | Step::Symlink { at, .. } => Some(at),

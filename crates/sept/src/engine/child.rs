@@ -8,6 +8,7 @@ mod anchored;
 mod copy;
 mod files;
 mod filters;
+mod keep;
 mod limits;
 mod mounts;
 mod older;
@@ -343,7 +344,7 @@ impl<'a> Child<'a> {
             Step::ChangeMode { at, mode, create } => self.change_mode(at, *mode, *create),
             Step::Mask { at, if_there } => self.mask(at, *if_there),
             Step::ReadOnly(at) => self.read_only(at),
-            Step::Fix(at) => self.fix(at),
+            Step::Keep { at, stay, renames } => self.keep_in_place(at, *stay, *renames),
             Step::RemountReadOnly(at) => self.remount_read_only(at),
             Step::Symlink { to, at, create } => {
                 let (parent, name, maker) = self.parent_of(at, *create)?;
@@ -399,7 +400,7 @@ impl<'a> Child<'a> {
             Step::Landlock(rules) => self.landlock(rules),
             Step::KeepCapabilities => rights::keep_capabilities(),
             Step::NoNewPrivs => rustix::thread::set_no_new_privs(true),
-            Step::Refuse(guard) => sys::seccomp(filters::of(*guard), 0),
+            Step::Refuse(guard) => self.refuse(*guard),
             Step::CloseOthers(keep) => sys::close_but(keep, &self.spared()),
             Step::CloseMarked => {
                 let count =

@@ -98,7 +98,6 @@ fn brings(mount: &Mount) -> bool {
         MountKind::Mode(_)
             | MountKind::Mask { .. }
             | MountKind::ReadOnly
-            | MountKind::Fixed
             | MountKind::RemountReadOnly
             | MountKind::Remount
     )

@@ -153,8 +153,9 @@ pub(crate) fn prepare(command: &Command, plan: Plan, joins: Vec<OpenJoin>) -> Re
         proc: if needs_proc {
             Some(open_proc()?)
         } else {
-            // It says how many descriptors there are, and need not be there.
-            plan.steps.contains(&Step::CloseMarked).then(open_proc).and_then(Result::ok)
+            // It says how many descriptors there are, and what a place is called, and need not be there.
+            let asks = |step: &Step| matches!(step, Step::CloseMarked | Step::Keep { .. });
+            plan.steps.iter().any(asks).then(open_proc).and_then(Result::ok)
         },
         parent,
         stdio,
@@ -198,7 +199,7 @@ fn takes_attributes(step: &Step) -> bool {
             | Step::RemountReadOnly(_)
             | Step::Mask { .. }
             | Step::ReadOnly(_)
-            | Step::Fix(_)
+            | Step::Keep { .. }
             | Step::RestrictAll(_)
             | Step::CloneRoot { .. }
     )

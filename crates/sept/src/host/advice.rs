@@ -561,7 +561,7 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         | Step::Remount { .. }
         | Step::Mask { .. }
         | Step::ReadOnly(_)
-        | Step::Fix(_)
+        | Step::Keep { .. }
         | Step::RemountReadOnly(_)
         | Step::MakeDir { .. }
         | Step::WriteFile { .. }

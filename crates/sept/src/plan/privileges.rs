@@ -9,6 +9,7 @@ use crate::error::{Advice, Error};
 use crate::host::Host;
 use crate::landlock::{self, Landlock, Scope};
 use crate::layer::Layer;
+use crate::mount::Stay;
 use crate::namespace::Namespace;
 use crate::plan::step::{Guard, LandlockRules, Step};
 use crate::plan::{Way, join, path};
@@ -106,6 +107,7 @@ fn from_the_root(place: &Path) -> Result<CString, Error> {
 pub(crate) fn guards(command: &Command, landlock: &Landlock) -> impl Iterator<Item = Guard> + use<> {
     // In a pid namespace of its own it has numbers only for what is in there.
     let names_others = !command.namespaces.contains(Namespace::Pid);
+    let keeps = command.keeps_in_place && command.mounts.iter().any(|mount| mount.stay > Stay::Fixed);
     let guards = [
         (
             command.guards_landlock && names_others && landlock.scopes.contains(&Scope::Signals),
@@ -114,7 +116,7 @@ pub(crate) fn guards(command: &Command, landlock: &Landlock) -> impl Iterator<It
         (command.guards_landlock && landlock.confines_ports(), Guard::UnseenPorts),
         (command.refuse_terminal_injection, Guard::TerminalInjection),
         (command.refuse_cgroup_namespaces, Guard::CgroupNamespaces),
-        (command.refuse_user_namespaces, Guard::UserNamespaces),
+        (keeps, Guard::UserNamespaces),
     ];
     guards.into_iter().filter_map(|(is, guard)| is.then_some(guard))
 }

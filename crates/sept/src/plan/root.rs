@@ -3,14 +3,18 @@
 use std::ffi::{CStr, CString};
 use std::path::{Component, Path, PathBuf};
 
+use crate::capability::CapabilitySet;
 use crate::command::{Chroot, Command};
 use crate::error::{Advice, Error};
 use crate::host::Host;
-use crate::mount::{Access, Bind, Create, Device, DeviceType, Mount, MountKind, Propagation, Upper, is_root};
+use crate::id_map::IdRange;
+use crate::mount::{
+    Access, Bind, Create, Device, DeviceType, Mount, MountKind, Propagation, Stay, Upper, is_root,
+};
 use crate::namespace::Namespace;
 use crate::plan::options::{becomes_read_only, change, id_map};
 use crate::plan::sources::Sources;
-use crate::plan::step::{Attributes, Change, Held, Restriction, Source, Step, UpperDir};
+use crate::plan::step::{Attributes, Change, Held, Renames, Restriction, Source, Step, UpperDir};
 use crate::plan::{below, path};
 use crate::sys::attr::{NODEV, NOEXEC, NOSUID, RDONLY};
 
@@ -168,6 +172,9 @@ fn lower(
     let at_root = is_root(&mount.target);
     let target = if at_root { c"/".to_owned() } else { path("a mount point", &mount.target)? };
     let change = change(command, mount, base(command, mount))?;
+    if command.keeps_in_place && !at_root && mount.stay != Stay::Loose {
+        steps.push(Step::Keep { at: target.clone(), stay: mount.stay, renames: renames(command, host) });
+    }
     if mount.is_remount() {
         steps.push(Step::Remount { at: target, change });
         return Ok(());
@@ -242,6 +249,19 @@ fn lower(
     Ok(())
 }
 
+/// What the command may rename, as far as ids and rights go: every doubt is a yes.
+fn renames(command: &Command, host: &Host) -> Renames {
+    let over_others =
+        [CapabilitySet::SETUID, CapabilitySet::SETGID, CapabilitySet::DAC_OVERRIDE, CapabilitySet::FOWNER];
+    let is_one = |map: &[IdRange]| matches!(map, [] | [IdRange { count: 1, .. }]);
+    let joins = command.joins.iter().any(|join| join.kinds.contains(Namespace::User));
+    let many =
+        command.map_all || command.subids.is_some() || !is_one(&command.uid_map) || !is_one(&command.gid_map);
+    let all =
+        host.uid == 0 || joins || many || over_others.into_iter().any(|one| host.capabilities.contains(one));
+    if all { Renames::All } else { Renames::Own }
+}
+
 /// The attributes that a mount has by itself.
 fn base(command: &Command, mount: &Mount) -> Attributes {
     Attributes::set(match &mount.kind {
@@ -278,7 +298,6 @@ fn alter(command: &Command, mount: &Mount, target: &CString) -> Result<Option<St
         MountKind::Mode(mode) => Step::ChangeMode { at, mode: *mode, create },
         MountKind::Mask { if_there } => Step::Mask { at, if_there: *if_there },
         MountKind::ReadOnly => Step::ReadOnly(at),
-        MountKind::Fixed => Step::Fix(at),
         MountKind::RemountReadOnly => Step::RemountReadOnly(at),
         _ => return Ok(None),
     }))

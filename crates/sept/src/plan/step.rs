@@ -8,7 +8,7 @@ use std::fmt;
 use crate::capability::{Capabilities, CapabilitySet};
 use crate::cgroup::Cgroup;
 use crate::landlock::{Landlock, Scope};
-use crate::mount::{Create, Propagation};
+use crate::mount::{Create, Propagation, Stay};
 use crate::namespace::{Namespace, Namespaces};
 use crate::rlimit::Rlimit;
 use crate::seccomp::Filter;
@@ -143,8 +143,15 @@ pub enum Step {
     },
     /// Covers what is there with a read-only mount of itself.
     ReadOnly(CString),
-    /// What is at this place is a mount of its own, and stays in its place.
-    Fix(CString),
+    /// Makes the directories above a place mount points, where the command could rename them, before something is mounted there.
+    Keep {
+        /// Its path inside the new root.
+        at: CString,
+        /// What it takes.
+        stay: Stay,
+        /// What the command could rename.
+        renames: Renames,
+    },
     /// Makes the mounts at and below a place read-only.
     RemountReadOnly(CString),
     /// Changes the mount at a place, and its file system where there is data for that.
@@ -245,6 +252,15 @@ pub enum Step {
     Exec(CString),
 }
 
+/// Whose directories' entries the command may rename.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renames {
+    /// Its caller's own, and those that are open to that user.
+    Own,
+    /// Those of others, too: it has their ids, or rights over their files.
+    All,
+}
+
 /// What is refused by a filter though no policy asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -253,7 +269,7 @@ pub enum Guard {
     TerminalInjection,
     /// New cgroup namespaces.
     CgroupNamespaces,
-    /// New user namespaces.
+    /// New user namespaces, where something that hides or guards could be moved by them.
     UserNamespaces,
     /// The ways to a TCP port that Landlock does not see: MPTCP, SMC, TCP Fast Open, and io_uring, whose calls no filter sees.
     UnseenPorts,
@@ -266,7 +282,9 @@ impl fmt::Display for Guard {
         f.write_str(match self {
             Self::TerminalInjection => "terminal injection (TIOCSTI)",
             Self::CgroupNamespaces => "new cgroup namespaces",
-            Self::UserNamespaces => "new user namespaces",
+            Self::UserNamespaces => {
+                "new user namespaces, where something that hides or guards could be moved in one"
+            }
             Self::OthersLimits => "setting limits of other processes",
             Self::UnseenPorts => "what Landlock does not see of TCP (MPTCP, SMC, Fast Open, io_uring)",
         })
@@ -363,7 +381,7 @@ impl Step {
             | Self::CloneRoot { .. }
             | Self::Mask { .. }
             | Self::ReadOnly(_)
-            | Self::Fix(_)
+            | Self::Keep { .. }
             | Self::RemountReadOnly(_)
             | Self::Remount { .. }
             | Self::Chroot(_)
@@ -436,7 +454,7 @@ impl fmt::Display for Step {
                 write!(f, "mask {}{}", shown(at), if *if_there { ", if it is there" } else { "" })
             }
             Self::ReadOnly(at) => write!(f, "make {} read-only", shown(at)),
-            Self::Fix(at) => write!(f, "keep {} in its place", shown(at)),
+            Self::Keep { at, .. } => write!(f, "keep {} in its place, if it could be moved", shown(at)),
             Self::RemountReadOnly(at) => write!(f, "make the mounts below {} read-only", shown(at)),
             Self::Symlink { to, at, .. } => write!(f, "link {} to {}", shown(at), shown(to)),
             Self::PivotRoot => f.write_str("pivot to the new root"),

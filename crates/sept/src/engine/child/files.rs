@@ -138,20 +138,12 @@ impl Child<'_> {
         };
         self.placed(at);
         self.near = None;
+        if self.is_root(place.as_fd())? {
+            return Err(Errno::XDEV);
+        }
         let tree = self.open_changed(place.as_fd(), c"", &READ_ONLY, Reach::Tree)?;
         attach(tree.as_fd(), place.as_fd())?;
         self.settle(tree.as_fd(), &READ_ONLY, Reach::Tree)
-    }
-
-    pub(super) fn fix(&mut self, at: &CStr) -> Result {
-        let place = match self.resolve(at) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-            found => found?,
-        };
-        self.placed(at);
-        self.near = None;
-        let tree = open_tree_at(place.as_fd(), c"", Reach::Tree)?;
-        attach(tree.as_fd(), place.as_fd())
     }
 
     pub(super) fn remount_read_only(&mut self, at: &CStr) -> Result {

@@ -145,7 +145,7 @@ impl Child<'_> {
     }
 
     /// Whether it is in a tmpfs of this child's own.
-    fn is_own(&self, directory: BorrowedFd<'_>) -> Result<bool> {
+    pub(super) fn is_own(&self, directory: BorrowedFd<'_>) -> Result<bool> {
         let device = rustix::fs::fstat(directory)?.st_dev;
         Ok(self.own.iter().take(self.own_count).any(|own| *own == device))
     }
