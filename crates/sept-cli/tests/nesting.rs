@@ -171,6 +171,11 @@ fn where_proc_is_covered_the_present_one_is_shown_if_that_is_declared() {
     assert!(!steps.contains("mount proc") && steps.contains("private"), "{steps}");
     assert!(report["enforced"]["namespaces"].to_string().contains("pid"));
 
+    // Who does without namespaces does without that one, too.
+    let output =
+        lab.run(&COVERED, &["/opt/sept", "run", "--if-possible", "namespaces", "sh", "-c", "echo $$"]);
+    assert_eq!(stdout(&output), "1", "{}", stderr(&output));
+
     // Under a root the present one is bound.
     let bound = ["--root", "/mnt", "--ro-bind", "/usr", "/usr", "--no-dev", "--no-sys"];
     let tree = lab.tree.0.to_str().expect("UTF-8");

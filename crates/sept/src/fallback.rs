@@ -142,7 +142,8 @@ impl Command {
 
     fn may_lack(&self, layer: Layer) -> bool {
         let within = match layer {
-            Layer::Kind(_) => Some(Layer::Namespaces),
+            // Proc and sysfs are of the pid and the net namespace, and no more worth than these.
+            Layer::Kind(_) | Layer::Proc | Layer::Sys => Some(Layer::Namespaces),
             Layer::Memory | Layer::Cpus | Layer::Pids => Some(Layer::Limits),
             _ => None,
         };
