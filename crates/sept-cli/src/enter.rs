@@ -1,14 +1,15 @@
 //! `sept enter`: joins what is there.
 
-use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::fs::{Mode, OFlags};
 use sept::{Command, Host, Namespace, Namespaces, Target};
 
+use crate::environment;
 use crate::failure::Failure;
 use crate::options;
 use crate::own;
@@ -88,7 +89,7 @@ fn target(request: &mut Request) -> Result<Option<Vec<Target>>, Failure> {
 }
 
 /// The namespaces to be joined, from whom.
-struct Joined(Vec<(Target, Namespaces)>);
+pub struct Joined(Vec<(Target, Namespaces)>);
 
 impl Joined {
     fn kinds(&self) -> impl Iterator<Item = (&Target, Namespace)> {
@@ -96,11 +97,11 @@ impl Joined {
     }
 
     /// Whether it is that of a process that is named, and not a file's.
-    fn is_processes(&self, wanted: Namespace) -> bool {
+    pub fn is_processes(&self, wanted: Namespace) -> bool {
         self.kinds().any(|(target, kind)| kind == wanted && target.pid().is_some())
     }
 
-    fn differs(&self, wanted: Namespace) -> Result<bool, Failure> {
+    pub fn differs(&self, wanted: Namespace) -> Result<bool, Failure> {
         match self.kinds().find(|(_, kind)| *kind == wanted) {
             Some((target, kind)) => Ok(target.differs(kind)?),
             None => Ok(false),
@@ -228,15 +229,7 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
         command.keep_capabilities();
     }
     if enter.env {
-        let target = needs("env")?;
-        // Looked at afterwards: who is confined by then can't have been so less before, and come back.
-        let environ = target.read("environ")?;
-        let other_files = match &enter.root {
-            Some(_) => other_root,
-            None => joined.is_processes(Namespace::Mount) && has_other_top(target)?,
-        };
-        trust_environment(request, target, joined, other_files)?;
-        environment(&environ, &mut command);
+        environment::take(request, needs("env")?, joined, other_root, &mut command)?;
     }
     if enter.cgroup {
         command.join_cgroup(cgroup(needs("join-cgroup")?)?);
@@ -283,12 +276,17 @@ fn ids(
 /// The groups of outside are no business of a process inside. An unprivileged caller can drop them only where
 /// the namespace lets it, as those inside could.
 pub fn drop_groups(command: &mut Command) {
-    let denied = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|policy| policy.trim() == "deny");
-    if Host::caller().can_map_gids() && !denied {
+    if can_drop_groups() {
         command.groups([]);
     } else {
         command.drop_groups_if_allowed();
     }
+}
+
+/// Whether the caller may drop its groups where it is.
+pub fn can_drop_groups() -> bool {
+    let denied = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|policy| policy.trim() == "deny");
+    Host::caller().can_map_gids() && !denied
 }
 
 /// The ids to take in a user namespace that is joined: those asked for, else such as are mapped there.
@@ -297,15 +295,21 @@ pub fn ids_inside(request: &Request, process: Option<&Target>) -> Result<(u32, u
     Ok((or_inside(request.uid, "uid_map", "Uid:")?, or_inside(request.gid, "gid_map", "Gid:")?))
 }
 
-/// The numbers of a field of its status: the real, effective, saved and file system's id, say, as seen from here.
-fn status_numbers(process: &Target, field: &str) -> Result<Vec<u32>, Failure> {
+/// A field of its status, empty where there is none.
+pub fn status_field(process: &Target, field: &str) -> Result<String, Failure> {
     let status = String::from_utf8_lossy(&process.read("status")?).into_owned();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    Ok(line.trim().to_owned())
+}
+
+/// The numbers of one: the real, effective, saved and file system's id, say, as seen from here.
+pub fn status_numbers(process: &Target, field: &str) -> Result<Vec<u32>, Failure> {
+    let line = status_field(process, field)?;
     Ok(line.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect())
 }
 
 /// A map of its user namespace: first number inside, first as seen from here, how many.
-fn ranges(process: &Target, map: &str) -> Result<Vec<[u32; 3]>, Failure> {
+pub fn ranges(process: &Target, map: &str) -> Result<Vec<[u32; 3]>, Failure> {
     let map = String::from_utf8_lossy(&process.read(map)?).into_owned();
     let range = |line: &str| {
         let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
@@ -351,7 +355,7 @@ fn directories<'a>(
         Some(OfTarget::Own) => {
             let target = needs("root")?;
             let dir = target.directory("root")?;
-            other_root = enter.env && is_other_root(dir.as_fd())?;
+            other_root = enter.env && environment::is_other_root(dir.as_fd())?;
             command.chroot_to(dir, format!("that of {target}"));
         }
         Some(OfTarget::Dir(dir)) => {
@@ -379,117 +383,6 @@ fn directories<'a>(
         (None, None) => {}
     }
     Ok(other_root)
-}
-
-/// The environment names programs and libraries (PATH, LD_PRELOAD). Who has made it must not get by it what he has not got: files of this
-/// side, other ids, rights outside of his user namespace.
-fn trust_environment(
-    request: &Request,
-    target: &Target,
-    joined: &Joined,
-    other_files: bool,
-) -> Result<(), Failure> {
-    let (other_user, other_mounts) = (target.differs(Namespace::User)?, target.differs(Namespace::Mount)?);
-    let confined = other_user && !joined.is_processes(Namespace::User);
-    let whose = if confined {
-        Some("which its user namespace is to confine".to_owned())
-    } else if other_files {
-        whose_ids(request, target, joined)?
-    } else {
-        whose_environment(target, other_user || other_mounts)?
-    };
-    let Some(whose) = whose else { return Ok(()) };
-    Err(Failure::usage(format!("--env takes the environment of {target}, {whose}"))
-        .why("it would choose which programs and libraries are run, with this side's files, or with other ids or rights than it has")
-        .fix("leave it out, and set what is needed: env NAME=VALUE before sept")
-        .fix("where TARGET has a root of its own: join all that it has, as its user (-S UID -G GID)"))
-}
-
-/// Whether its root is the top of its mounts, where who joins them comes to, and another than ours.
-fn has_other_top(target: &Target) -> Result<bool, Failure> {
-    let failed = |errno: rustix::io::Errno| Failure::io("cannot look at the root of TARGET", &errno.into());
-    let root = target.directory("root")?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // For who stands elsewhere it ends at the top alone.
-    let above = rustix::fs::openat(&root, "..", flags, Mode::empty()).map_err(failed)?;
-    let place = |dir: &OwnedFd| {
-        let found = rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID);
-        found.map(|found| (found.stx_dev_major, found.stx_dev_minor, found.stx_ino, found.stx_mnt_id))
-    };
-    let is_top = place(&root).map_err(failed)? == place(&above).map_err(failed)?;
-    Ok(is_top && is_other_root(root.as_fd())?)
-}
-
-/// Whether the program was started with the set-user-ID bit or its like: then another has made its environment (AT_SECURE, getauxval(3)).
-fn is_secure(target: &Target) -> Result<bool, Failure> {
-    const AT_SECURE: u64 = 23;
-    let vector = target.read("auxv")?;
-    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
-    Ok(vector.chunks_exact(16).any(|entry| number(&entry[..8]) == AT_SECURE && number(&entry[8..]) != 0))
-}
-
-/// Whose it is, if COMMAND is another user there, or has more than that one.
-fn whose_ids(request: &Request, target: &Target, joined: &Joined) -> Result<Option<String>, Failure> {
-    if request.keep_caps {
-        return Ok(Some("which has not got what --keep-caps keeps".to_owned()));
-    }
-    if is_secure(target)? {
-        return Ok(Some("which was started by another user, perhaps".to_owned()));
-    }
-    let caller = Host::caller();
-    let enters = joined.differs(Namespace::User)? && !request.enter.preserve_credentials;
-    let inside = if enters { Some(ids_inside(request, Some(target))?) } else { None };
-    let outside = |map, inside: u32| {
-        let ranges = ranges(target, map)?;
-        let found = ranges.iter().find_map(|[first, outside, count]| {
-            inside.checked_sub(*first).filter(|offset| offset < count).map(|offset| outside + offset)
-        });
-        Ok::<_, Failure>(found)
-    };
-    let (user, group) = match inside {
-        Some((user, group)) => (outside("uid_map", user)?, outside("gid_map", group)?),
-        None => (Some(request.uid.unwrap_or(caller.uid)), Some(request.gid.unwrap_or(caller.gid))),
-    };
-    let is_other = |field, own: Option<u32>| -> Result<Option<u32>, Failure> {
-        Ok(status_numbers(target, field)?.into_iter().find(|id| Some(*id) != own))
-    };
-    if let Some(user) = is_other("Uid:", user)? {
-        return Ok(Some(format!("which belongs to user {user}, another than COMMAND's")));
-    }
-    let other = is_other("Gid:", group)?;
-    Ok(other.map(|group| format!("which belongs to group {group}, another than COMMAND's")))
-}
-
-/// Who may have made it, if that may be another than the caller, or confined.
-fn whose_environment(target: &Target, apart: bool) -> Result<Option<String>, Failure> {
-    let own = Host::caller().uid;
-    if let Some(user) = status_numbers(target, "Uid:")?.into_iter().find(|id| *id != own) {
-        return Ok(Some(format!("which belongs to user {user}")));
-    }
-    // Whoever has started a program with the set-user-ID bit has made its environment.
-    if own == 0 {
-        return Ok(Some("which may be another's, whatever its ids".to_owned()));
-    }
-    let confined = ["NoNewPrivs:", "Seccomp:"].map(|field| status_numbers(target, field));
-    let is_confined = confined.into_iter().collect::<Result<Vec<_>, _>>()?.concat().iter().any(|is| *is != 0);
-    Ok((apart || is_confined).then(|| "which is confined, and has made it itself, perhaps".to_owned()))
-}
-
-/// Whether it is another directory than our root: the same in another mount, or a copy of the mounts, has the same files.
-fn is_other_root(dir: BorrowedFd<'_>) -> Result<bool, Failure> {
-    let failed = |errno: rustix::io::Errno| Failure::io("cannot look at the root of TARGET", &errno.into());
-    let found = rustix::fs::fstat(dir).map_err(failed)?;
-    let own = rustix::fs::stat("/").map_err(failed)?;
-    Ok((found.st_dev, found.st_ino) != (own.st_dev, own.st_ino))
-}
-
-fn environment(environ: &[u8], command: &mut Command) {
-    command.env_clear();
-    for entry in environ.split(|byte| *byte == 0) {
-        if let Some(at) = entry.iter().position(|byte| *byte == b'=').filter(|at| *at > 0) {
-            command.env(OsStr::from_bytes(&entry[..at]), OsStr::from_bytes(&entry[at + 1..]));
-        }
-    }
 }
 
 /// The target's SELinux context.

@@ -10,6 +10,7 @@ mod diff;
 mod disposition;
 mod doctor;
 mod enter;
+mod environment;
 mod failure;
 mod files;
 mod inside;

@@ -180,9 +180,9 @@ fn who_looks_into_a_user_namespace_can_not_be_looked_into() {
 
 /// A sandbox whose command mounts a file system in user space at a place and serves it: as many look-ups as it is told are of
 /// nothing, and everything else is left unanswered. Who waits for it then is beyond SIGKILL, until the command ends.
-struct Unanswering {
+pub struct Unanswering {
     sept: Child,
-    command: u32,
+    pub command: u32,
 }
 
 impl Unanswering {
@@ -200,13 +200,14 @@ impl Unanswering {
             }}"#,
             libc::SYS_mount
         );
-        Self::of(&serve)
+        Self::of(&[], &serve)
     }
 
     /// What it does in perl; it is ready when it says so.
-    fn of(script: &str) -> Self {
+    pub fn of(options: &[&str], script: &str) -> Self {
         let mut sept = sept();
-        sept.args(["run", "--timeout", "60", "perl", "-MPOSIX", "-e", script]).stdout(Stdio::piped());
+        sept.args(["run", "--timeout", "60"]).args(options);
+        sept.args(["perl", "-MPOSIX", "-e", script]).stdout(Stdio::piped());
         let mut sept = sept.spawn().expect("sept starts");
         let mut ready = [0; 6];
         let mut said = sept.stdout.take().expect("output is piped");
@@ -216,7 +217,7 @@ impl Unanswering {
     }
 
     /// What sept says on standard error, and its code, if it ends within so many seconds while nothing is answered.
-    fn looked_at(&self, shell: &str, words: &[&str]) -> (Option<i32>, String) {
+    pub fn looked_at(&self, shell: &str, words: &[&str]) -> (Option<i32>, String) {
         let scratch = Scratch::new();
         let errors = File::create(scratch.path("errors")).expect("a file can be made");
         let mut look = sept();
@@ -245,7 +246,7 @@ impl Drop for Unanswering {
     }
 }
 
-fn has_fuse(test: &str) -> bool {
+pub fn has_fuse(test: &str) -> bool {
     let has = File::options().read(true).write(true).open("/dev/fuse").is_ok();
     if !has {
         skip(test, "/dev/fuse is not there, or not for this user");
@@ -326,7 +327,7 @@ fn no_file_system_in_user_space_holds_up_who_takes_a_socket() {
         while (1) {{ POSIX::dup2($other, 50); POSIX::dup2($one, 50); for (1..2000) {{ }} }}"#,
         libc::SYS_mount
     );
-    let target = Unanswering::of(&serve);
+    let target = Unanswering::of(&[], &serve);
     let (pid, begun) = (target.command.to_string(), Instant::now());
     for n in 0..300 {
         let (code, said) = target.looked_at("/bin/sh", &["enter", "-t", &pid, "-N", "50", "true"]);

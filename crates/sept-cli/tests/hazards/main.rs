@@ -20,6 +20,7 @@
 //! | a read-only bind that is not recursive; one that can be undone | `files`: a_read_only_bind_is…, what_is_read_only_or_masked_stays_so, what_hides_a_file_can_not_be_left_behind; `rights`: who_enters_is_not_taken_over… |
 //! | a window between bind and remount (CVE-2026-53612) | `files`: no_mount_is_made_first_and_restricted_afterwards |
 //! | seccomp: other ABIs, high halves, io_uring | `filters`; seccomp.rs: other_abis_are_no_way_around |
+//! | the environment of a target: a program of the one user read, that of another judged; more rights than who has made it | `environment`; enter.rs: the_environment_of_somebody_else…, a_confined_environment… |
 //! | argument injection (CVE-2024-32462), helpers of the caller's PATH | `arguments` |
 //! | terminal escapes in listings and messages | `listings`; look.rs: names_with_control_characters_move_no_cursor |
 //! | a file system in user space that does not answer who looks at its maker | `listings`: no_file_system_in_user_space…; `end`: who_cannot_be_killed… |
@@ -38,6 +39,7 @@ mod decoy;
 mod descriptors;
 mod directory;
 mod end;
+mod environment;
 mod executable;
 mod files;
 mod filters;
