@@ -1,5 +1,6 @@
 //! The options that take rights away: capabilities, Landlock, limits.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -169,11 +170,8 @@ pub fn apply(
     if holds(request, set) {
         let left = changed(request, CapabilitySet::ALL.without(UNDOES_MOUNTS));
         command.limit_capabilities(left);
-        // In one of its own it could mount the host's cgroups anew. Both policies of that name refuse namespaces, too, unless they may be
-        // given up, which is to be said then; and with this right it could mount them without.
-        let refused = !request.if_possible.contains(&Layer::Seccomp)
-            && request.seccomp.iter().any(|name| matches!(name.to_str(), Some("default" | "strict")));
-        if !refused && !left.contains(CapabilitySet::SYS_ADMIN) {
+        // In one of its own it could mount the host's cgroups anew; and with this right it could without.
+        if !refuses_namespaces(request) && !left.contains(CapabilitySet::SYS_ADMIN) {
             command.refuse_cgroup_namespaces();
         }
     }
@@ -249,9 +247,11 @@ fn holds(request: &Request, set: Namespaces) -> bool {
 /// How the mounts of the line are kept in their places. None where nothing keeps them there: the command may mount, which undoes that by
 /// itself, say.
 pub struct Places {
-    /// A root that the command may have, as the caller has it: it keeps nothing from it but what is masked, and what is in it and
-    /// read-only elsewhere.
-    image: Option<PathBuf>,
+    /// The directories of a root that the command may have: it keeps nothing from it but what is masked, and what is in it and read-only
+    /// elsewhere.
+    images: Vec<(u64, u64)>,
+    /// Where something of the line has been mounted so far, other than what is there.
+    covered: HashSet<PathBuf>,
 }
 
 impl Places {
@@ -260,19 +260,40 @@ impl Places {
         if !holds(request, set) || may_mount {
             return None;
         }
-        let bound = request.mounts.iter().rev().find(|mount| mount.is_root());
-        let root = bound.map_or(request.root.as_deref(), |root| root.shown().first().map(PathBuf::as_path));
-        Some(Self { image: root.filter(|dir| !is_top(dir)).map(without_links) })
+        let root = request.mounts.iter().rev().find(|mount| mount.is_root());
+        let dirs = root.map_or_else(|| request.root.iter().map(PathBuf::as_path).collect(), Mount::shown);
+        let images = dirs.into_iter().filter(|dir| *dir != Path::new("/")).filter_map(number).collect();
+        Some(Self { images, covered: HashSet::new() })
     }
 
-    pub fn stay(&self, mount: &Mount) -> Stay {
-        let is_part =
-            |path: &PathBuf| self.image.as_ref().is_some_and(|dir| without_links(path).starts_with(dir));
+    /// Of the next mount.
+    pub fn stay(&mut self, mount: &Mount) -> Stay {
+        let is_covered = || mount.target().ancestors().any(|place| self.covered.contains(place));
         match mount.stay() {
-            Stay::GuardBelow if mount.narrows() && mount.shown().iter().any(is_part) => Stay::Guard,
+            Stay::GuardBelow if mount.narrows() && mount.shown().iter().any(|dir| self.is_part(dir)) => {
+                Stay::Guard
+            }
+            // By then that is something else.
+            Stay::Fixed if is_covered() => Stay::GuardBelow,
+            Stay::GuardBelow => {
+                self.covered.insert(mount.target().to_owned());
+                Stay::GuardBelow
+            }
             stay => stay,
         }
     }
+
+    /// By whatever name, as in another mount of the same.
+    fn is_part(&self, path: &Path) -> bool {
+        !self.images.is_empty()
+            && without_links(path).ancestors().filter_map(number).any(|dir| self.images.contains(&dir))
+    }
+}
+
+/// The device and the number of a file.
+fn number(path: &Path) -> Option<(u64, u64)> {
+    let found = sept::host::answers(path).then(|| fs::metadata(path).ok()).flatten()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// A file system that does not answer is not asked.
@@ -281,10 +302,10 @@ fn without_links(path: &Path) -> PathBuf {
     found.unwrap_or_else(|| path.to_owned())
 }
 
-/// Whether it is the directory that `/` is.
-fn is_top(dir: &Path) -> bool {
-    let number = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    sept::host::answers(dir) && number(dir) == number(Path::new("/"))
+/// Whether a policy refuses new namespaces: both of that name do, unless they may be given up, which is to be said then.
+pub fn refuses_namespaces(request: &Request) -> bool {
+    !request.if_possible.contains(&Layer::Seccomp)
+        && request.seccomp.iter().any(|name| matches!(name.to_str(), Some("default" | "strict")))
 }
 
 /// Whether set-up has CAP_SYS_ADMIN where the command will be.

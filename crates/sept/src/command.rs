@@ -129,7 +129,7 @@ pub struct Command {
     pub(crate) no_new_privs: bool,
     pub(crate) refuse_terminal_injection: bool,
     pub(crate) refuse_cgroup_namespaces: bool,
-    pub(crate) keeps_in_place: bool,
+    pub(crate) keeps_in_place: Option<bool>,
     /// Whether filters refuse what goes around Landlock: until filters are given up.
     pub(crate) guards_landlock: bool,
     pub(crate) keep: Option<Vec<RawFd>>,
@@ -203,7 +203,7 @@ impl Command {
             no_new_privs: false,
             refuse_terminal_injection: false,
             refuse_cgroup_namespaces: false,
-            keeps_in_place: false,
+            keeps_in_place: None,
             guards_landlock: true,
             keep: None,
             init: false,
@@ -646,9 +646,9 @@ impl Command {
     }
 
     /// Keeps mounts where they are, as [`Mount::stays`] has it: a command could rename a directory above, and look into it by another
-    /// mount; and in user and mount namespaces of its own the mount point itself, so a filter as above refuses it user namespaces.
-    pub fn keep_in_place(&mut self) -> &mut Self {
-        self.keeps_in_place = true;
+    /// mount; and in namespaces of its own the mount point itself, so with `refuse` a filter as above refuses it user namespaces.
+    pub fn keep_in_place(&mut self, refuse: bool) -> &mut Self {
+        self.keeps_in_place = Some(refuse);
         self
     }
 

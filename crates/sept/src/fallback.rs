@@ -130,7 +130,7 @@ impl Command {
                     self.guards_landlock,
                     self.refuse_terminal_injection,
                     self.refuse_cgroup_namespaces,
-                    self.keeps_in_place,
+                    self.keeps_in_place == Some(true),
                 ];
                 self.filters.is_empty() && !small.contains(&true)
             }
@@ -172,7 +172,8 @@ impl Command {
                 let instead = self.without_filters();
                 self.filters.clear();
                 self.refuse_terminal_injection = false;
-                (self.refuse_cgroup_namespaces, self.keeps_in_place) = (false, false);
+                self.refuse_cgroup_namespaces = false;
+                self.keeps_in_place = self.keeps_in_place.map(|_| false);
                 self.guards_landlock = false;
                 self.record(layer, why, &instead)
             }

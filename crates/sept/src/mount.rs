@@ -192,12 +192,15 @@ impl Mount {
         }
     }
 
-    /// The caller's files and directories that it shows.
-    pub fn shown(&self) -> &[PathBuf] {
+    /// The caller's files and directories that it shows, that which is written to first.
+    pub fn shown(&self) -> Vec<&Path> {
         match &self.kind {
-            MountKind::Bind { source, .. } => std::slice::from_ref(source),
-            MountKind::Overlay { lower, .. } => lower,
-            _ => &[],
+            MountKind::Bind { source, .. } => vec![source],
+            MountKind::Overlay { lower, upper } => {
+                let written = if let Upper::Directory(dir, _) = upper { Some(dir) } else { None };
+                written.into_iter().chain(lower).map(PathBuf::as_path).collect()
+            }
+            _ => vec![],
         }
     }
 

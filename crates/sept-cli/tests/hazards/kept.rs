@@ -1,12 +1,17 @@
 //! What hides or guards stays in its place: nobody moves it aside, or gets around it by another name.
 
-use crate::common::{Scratch, need, run, stderr};
+use crate::common::{Scratch, need, path, run, stderr};
 use crate::files::swapping;
 use crate::{printed, root_of};
 
 /// Turns away from the mounts that it begins with, in namespaces of its own, renames what is in a directory to another one, and reads and
 /// changes a file there. The paths are those inside: the directory, the other one, the name, and that of the file below.
 fn turned_away(options: &[&str], paths: [&str; 4]) -> String {
+    turned_away_in(&[], options, paths)
+}
+
+/// The same below another sandbox, with what that has mounted.
+fn turned_away_in(outer: &[&str], options: &[&str], paths: [&str; 4]) -> String {
     let attack = format!(
         "my ($none, $dir, $got) = ('', '.', 'got'); my ($own, $hidden, $file) = @ARGV; chdir $own or die;
         syscall({}, $own, $own, $none, {}, 0) == 0 or die \"bind: $!\"; chdir $own or die;
@@ -22,7 +27,13 @@ fn turned_away(options: &[&str], paths: [&str; 4]) -> String {
     );
     let script = r#"exec 8<"$1" 9<"$2" || exit 1
         exec unshare -Urm --propagation unchanged perl -e "$0" "$2" "$3" "$4" 2>/dev/null; true"#;
-    printed(&run(&[options, &["sh", "-c", script, &attack], &paths].concat()))
+    printed(&run(&[below(outer).as_slice(), options, &["sh", "-c", script, &attack], &paths].concat()))
+}
+
+/// The words of `run` by which another one begins in a sandbox of these, if they are any.
+fn below<'w>(outer: &[&'w str]) -> Vec<&'w str> {
+    static SEPT: std::sync::LazyLock<String> = std::sync::LazyLock::new(path);
+    if outer.is_empty() { vec![] } else { [outer, &[&SEPT, "run", "--if-possible", "cgroup"]].concat() }
 }
 
 /// `data` with a file to be hidden and a directory beside it, and a link to it.
@@ -282,4 +293,127 @@ fn what_is_masked_stays_masked_where_the_root_is_named() {
     let said = |options: &[&str]| printed(&run(&[options, &["cat", "/proc/version"]].concat()));
     let line = ["--bind", "/", "/", "--mask", "/proc/version"];
     assert_eq!((said(&line), said(&[&line[..], &["--dir", "/"]].concat())), (String::new(), String::new()));
+}
+
+#[test]
+fn what_hides_stays_in_its_place_however_the_root_is_spelled() {
+    let test = "what_hides_stays_in_its_place_however_the_root_is_spelled";
+    if !need(test, &["unshare", "perl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (p, other) = (linked(&scratch, "p"), linked(&scratch, "other"));
+    let (data, own) = (format!("{p}/data"), format!("{p}/data/pub"));
+    let [key, other] = [&p, &other].map(|dir| format!("{dir}/data/a/key"));
+    let [strange, above] = ["/.", "/.."].map(|before| format!("{before}{key}"));
+    let above_other = format!("/..{other}");
+    let shown = |options: &[&str]| run(&[options, &["cat", &above, &above_other]].concat()).stdout;
+    assert!(shown(&["--mask", &other, "--mask", &strange]).is_empty());
+    assert!(shown(&["--mask", &other, "--tmpfs", &format!("/./{data}/a")]).is_empty());
+    let hidden = format!("{data}/a");
+    for options in [
+        ["--root", "//", "--ro-bind", &hidden, &hidden].as_slice(),
+        &["--root", "/usr/..", "--ro-bind", &hidden, &hidden],
+        &["--root", "//", "--tmpfs", &hidden],
+        &["--bind", "//", "/", "--ro-bind", &hidden, &hidden],
+    ] {
+        assert_eq!(turned_away(options, [&data, &own, "a", "/key"]), "", "{options:?}");
+    }
+}
+
+/// A mount that is there may show what lies under it as well.
+#[test]
+fn what_hides_stays_in_its_place_where_something_is_mounted_already() {
+    let test = "what_hides_stays_in_its_place_where_something_is_mounted_already";
+    if !need(test, &["unshare", "perl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let p = linked(&scratch, "p");
+    let (data, own, hidden) = (format!("{p}/data"), format!("{p}/data/pub"), format!("{p}/data/a"));
+    let key = format!("{hidden}/key");
+    let outer = ["--bind", &hidden, &hidden];
+    for options in [
+        ["--mask", &hidden].as_slice(),
+        &["--mask", &key],
+        &["--ro-bind", &hidden, &hidden],
+        &["--tmpfs", &hidden],
+        &["--bind", &hidden, &hidden, "--mask", &key],
+    ] {
+        assert_eq!(turned_away_in(&outer, options, [&data, &own, "a", "/key"]), "", "{options:?}");
+    }
+    // One of the line that shows something else by then.
+    let copy = scratch.path("copy");
+    std::fs::create_dir_all(format!("{copy}/a")).expect("a directory can be made");
+    let (inner, beside) = (format!("{copy}/a"), format!("{copy}/pub"));
+    let again = ["--read-only", "--bind", &data, &copy, "--bind", &inner, &inner];
+    assert_eq!(turned_away(&again, [&copy, &beside, "a", "/key"]), "");
+    assert_eq!(std::fs::read_to_string(&key).expect("it is there"), "secret\n");
+    // The directories above, too.
+    let script = r#"mv "$0/data" "$0/../other/" 2>/dev/null; cat /mnt/data/a/key 2>/dev/null; true"#;
+    let other = scratch.path("other");
+    std::fs::create_dir(&other).expect("a directory can be made");
+    let line = ["--bind", &other, "/mnt", "--mask", &hidden, "sh", "-c", script, &p];
+    assert_eq!(printed(&run(&[below(&outer), line.to_vec()].concat())), "");
+}
+
+/// What fixes directories takes along what lies below them, and nothing more.
+#[test]
+fn what_is_fixed_uncovers_and_multiplies_nothing() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("dir");
+    let deep = format!("{dir}/deep/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18");
+    for path in [&deep, &format!("{dir}/m")] {
+        std::fs::create_dir_all(path).expect("directories can be made");
+    }
+    let (m, key, deepest, top) =
+        (format!("{dir}/m"), format!("{dir}/key"), format!("{deep}/key"), format!("{dir}/deep"));
+    for file in [&key, &deepest] {
+        std::fs::write(file, "secret\n").expect("a file can be made");
+    }
+    let outer = ["--tmpfs", &m, "--dir", &format!("{m}/hidden")];
+    for options in [
+        ["--options", "unbindable", "--tmpfs", &m, "--mask", &key].as_slice(),
+        &["--tmpfs", &m, "--mask", &key, "--dir", &format!("{m}/x"), "--remount-ro", &m],
+    ] {
+        let output = run(&[&below(&outer), options, &["ls", &m]].concat());
+        assert!(matches!(printed(&output).trim(), "" | "x"), "{options:?} {output:?}");
+    }
+    let count = |options: &[&str]| -> usize {
+        let output = run(&[options, &["--mask", &deepest, "cat", "/proc/self/mountinfo"]].concat());
+        assert!(output.status.success(), "{options:?} {}", stderr(&output));
+        printed(&output).lines().count()
+    };
+    let plain = count(&[]);
+    for options in [["--options", "rshared", "--bind", &top, &top].as_slice(), &["--propagation", "shared"]] {
+        assert!(count(options) < plain + 30, "{options:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_root_is_as_closed_as_the_line_says() {
+    let test = "a_part_of_a_root_is_as_closed_as_the_line_says";
+    if !need(test, &["unshare", "perl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = root_of(&scratch);
+    let (part, key) = (format!("{root}/conf"), format!("{root}/conf/key"));
+    for dir in [&part, &format!("{root}/own"), &scratch.path("low"), &scratch.path("work")] {
+        std::fs::create_dir_all(dir).expect("a directory can be made");
+    }
+    std::fs::write(&key, "secret\n").expect("a file can be made");
+    let image = ["--root", &root, "--ro-bind", "/usr", "/usr"];
+    let (low, work) = (scratch.path("low"), scratch.path("work"));
+    let over = ["--overlay-src", &low, "--overlay", &root, &work, "/", "--ro-bind", "/usr", "/usr"];
+    let again = ["--bind", &part, "/conf"];
+    for options in [
+        [&over[..], &["--ro-bind", &part, "/conf"]].concat(),
+        [&image[..], &again, &["--remount-ro", "/conf"]].concat(),
+        [&image[..], &again, &["--options", "ro", "--remount", "/conf"]].concat(),
+        [&image[..], &again, &["--mask", "/conf"]].concat(),
+    ] {
+        turned_away(&options, ["/", "/own", "conf", "/key"]);
+        assert_eq!(std::fs::read_to_string(&key).expect("it is there"), "secret\n", "{options:?}");
+    }
 }

@@ -32,8 +32,6 @@ pub(crate) struct Anchors {
     pub(super) foreign_root: bool,
     /// Whether something that guards lies where the command could rename what it lies on.
     pub(super) movable: AtomicBool,
-    /// Whether something that hides nothing does.
-    pub(super) fixed: AtomicBool,
 }
 
 impl Anchors {
@@ -62,7 +60,6 @@ impl Anchors {
             seen,
             foreign_root: plan.steps.iter().any(brings_a_root),
             movable: AtomicBool::new(false),
-            fixed: AtomicBool::new(false),
         }
     }
 
@@ -101,7 +98,7 @@ impl Anchors {
 
 /// The caller's own root is none, wherever it is bound.
 fn brings_a_root(step: &Step) -> bool {
-    let is_foreign = |dir: &CString| dir.as_c_str() != c"/";
+    let is_foreign = |dir: &CString| as_path(dir) != Path::new("/");
     match step {
         Step::CloneRoot { dir, .. } => is_foreign(dir),
         Step::Chroot(_) | Step::ChrootTo(_) => true,

@@ -107,7 +107,8 @@ fn from_the_root(place: &Path) -> Result<CString, Error> {
 pub(crate) fn guards(command: &Command, landlock: &Landlock) -> impl Iterator<Item = Guard> + use<> {
     // In a pid namespace of its own it has numbers only for what is in there.
     let names_others = !command.namespaces.contains(Namespace::Pid);
-    let keeps = command.keeps_in_place && command.mounts.iter().any(|mount| mount.stay > Stay::Fixed);
+    let keeps =
+        command.keeps_in_place == Some(true) && command.mounts.iter().any(|mount| mount.stay > Stay::Fixed);
     let guards = [
         (
             command.guards_landlock && names_others && landlock.scopes.contains(&Scope::Signals),

@@ -172,7 +172,7 @@ fn lower(
     let at_root = is_root(&mount.target);
     let target = if at_root { c"/".to_owned() } else { path("a mount point", &mount.target)? };
     let change = change(command, mount, base(command, mount))?;
-    if command.keeps_in_place && !at_root && mount.stay != Stay::Loose {
+    if command.keeps_in_place.is_some() && !at_root && mount.stay != Stay::Loose {
         steps.push(Step::Keep { at: target.clone(), stay: mount.stay, renames: renames(command, host) });
     }
     if mount.is_remount() {
@@ -253,10 +253,17 @@ fn lower(
 fn renames(command: &Command, host: &Host) -> Renames {
     let over_others =
         [CapabilitySet::SETUID, CapabilitySet::SETGID, CapabilitySet::DAC_OVERRIDE, CapabilitySet::FOWNER];
-    let is_one = |map: &[IdRange]| matches!(map, [] | [IdRange { count: 1, .. }]);
+    // That of another may be what opens a directory, or leaves one that its group closes.
+    let is_own = |map: &[IdRange], own| match map {
+        [] => true,
+        [one] => one.count == 1 && one.outside == own,
+        _ => false,
+    };
     let joins = command.joins.iter().any(|join| join.kinds.contains(Namespace::User));
-    let many =
-        command.map_all || command.subids.is_some() || !is_one(&command.uid_map) || !is_one(&command.gid_map);
+    let many = command.map_all
+        || command.subids.is_some()
+        || !is_own(&command.uid_map, host.uid)
+        || !is_own(&command.gid_map, host.gid);
     let all =
         host.uid == 0 || joins || many || over_others.into_iter().any(|one| host.capabilities.contains(one));
     if all { Renames::All } else { Renames::Own }

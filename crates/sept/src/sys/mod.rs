@@ -31,7 +31,7 @@ pub(crate) use hidden::{Hidden, settle};
 pub(crate) use look::{Head, Seen, answers, kind, kind_below, look, take_socket_namespace};
 pub use mount::Attributes;
 pub(crate) use mount::{
-    Reach, attr, has_mount_setattr, mount_idmap, mount_number, mount_of, mount_setattr, open_tree_attr,
+    Reach, attr, has_mount_setattr, mount_idmap, mount_number, mount_setattr, open_tree_attr,
 };
 pub(crate) use page::Shared;
 use raw::{check, syscall};

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::raw::{check, syscall};
@@ -141,12 +141,7 @@ fn set_mount(fd: BorrowedFd<'_>, path: &CStr, attr: &[u64; 4], reach: Reach) -> 
 
 /// The number by which mountinfo calls the mount that a descriptor is in (Linux 5.8; 0 before).
 pub(crate) fn mount_number(place: BorrowedFd<'_>) -> Result<u64, Errno> {
-    mount_of(place).map(|(number, _)| number)
-}
-
-/// The same, and whether this place is the top of the mount. No file system is asked.
-pub(crate) fn mount_of(place: BorrowedFd<'_>) -> Result<(u64, bool), Errno> {
+    // No file system is asked.
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let found = rustix::fs::statx(place, c"", flags, StatxFlags::MNT_ID)?;
-    Ok((found.stx_mnt_id, found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)))
+    rustix::fs::statx(place, c"", flags, StatxFlags::MNT_ID).map(|found| found.stx_mnt_id)
 }

@@ -2,17 +2,17 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use rustix::fs::{Access, AtFlags, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::files::{identity, open_under, prefix};
 use super::mounts::{attach, open_tree_at};
-use super::place::PATH_MAX;
+use super::place::{PATH_MAX, or_root, split};
 use super::{Child, Result, filters};
-use crate::mount::{Propagation, Stay};
-use crate::plan::step::{Guard, Renames, Step};
+use crate::mount::Stay;
+use crate::plan::step::{Change, Guard, Renames, Step};
 use crate::sys::{self, Attributes, Reach};
 
 /// What statfs(2) calls file systems in which nobody renames anything; linux/magic.h.
@@ -21,45 +21,51 @@ const TMPFS: u64 = 0x0102_1994;
 /// `ST_RDONLY` of statvfs(3).
 const READ_ONLY: u64 = 1;
 
+/// What the command could rename in a mount.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Whatever its rights allow.
+    Open,
+    /// Nothing.
+    ReadOnly,
+    /// Nothing that anything hides in: what this child has made, or the kernel shows.
+    Own,
+}
+
 impl Child<'_> {
     /// Before something is mounted on this place: a mount lies on a file, not on its name. Whoever may rename a directory above could have
     /// the file shown without the mount where another one shows the same file system; and in a mount namespace that the command makes with
     /// a user namespace, turned away from these mounts by pivot_root(2), rename the mount point itself. What is decided here is about the
-    /// place that the path really leads to, by whatever links.
+    /// place that the path really leads to, by whatever links. Done before each mount, so that none is below a directory that is fixed
+    /// later, and covered by that.
     pub(super) fn keep_in_place(&mut self, at: &CStr, stay: Stay, renames: Renames) -> Result {
-        let place = match self.resolve(at) {
-            // What is made only now hides nothing.
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-            found => found?,
+        let movable = match self.resolve(at) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return self.keep_above(at, renames),
+            place => self.walk(at, place?.as_fd(), false, (stay, renames))?,
         };
-        let (mount, is_top) = sys::mount_of(place.as_fd())?;
-        if is_top {
-            // All of a mount is covered. Where the same lies under that, it is as open as it was when that was mounted.
-            self.guard(stay, false);
-            return Ok(());
+        if movable && stay > Stay::Fixed {
+            self.prepared.anchors.movable.store(true, Release);
         }
-        if self.is_settled(place.as_fd())? {
-            return Ok(());
-        }
-        let foreign = self.prepared.anchors.foreign_root && mount == sys::mount_of(self.root()?)?.0;
-        // What is bound into a root of its own hides nothing of that.
-        if foreign && stay != Stay::Guard {
-            return Ok(());
-        }
-        let mut buffer = [0_u8; PATH_MAX];
-        let names = self.names_to(place.as_fd(), at, &mut buffer)?;
-        let movable = self.walk(names, place.as_fd(), renames)?;
-        self.guard(stay, movable);
         Ok(())
     }
 
-    /// Decides whether user namespaces are refused later.
-    fn guard(&self, stay: Stay, movable: bool) {
-        let anchors = &self.prepared.anchors;
-        if stay > Stay::Fixed {
-            anchors.movable.fetch_or(movable || anchors.fixed.load(Acquire), AcqRel);
-        } else {
-            anchors.fixed.fetch_or(movable, AcqRel);
+    /// What is made only now hides nothing, and stays in its place as well.
+    fn keep_above(&mut self, at: &CStr, renames: Renames) -> Result {
+        let mut path = split(at)?.0;
+        // Looked at for the last mount.
+        if self.near.as_ref().is_some_and(|near| near.is(path)) {
+            return Ok(());
+        }
+        loop {
+            let mut buffer = [0_u8; PATH_MAX];
+            let above = or_root(&mut buffer, path)?;
+            match self.resolve(above) {
+                Err(Errno::NOENT | Errno::NOTDIR) if !path.is_empty() => {
+                    let slash = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+                    path = path.get(..slash).unwrap_or_default();
+                }
+                place => return self.walk(above, place?.as_fd(), true, (Stay::Fixed, renames)).map(drop),
+            }
         }
     }
 
@@ -70,31 +76,46 @@ impl Child<'_> {
         sys::seccomp(filters::of(guard), 0)
     }
 
-    /// Follows the names from the root to a place, and fixes the directories between that the command could rename. Whether it could
-    /// rename any, or the place itself, in the mount where that is.
-    fn walk(&mut self, names: &[u8], place: BorrowedFd<'_>, renames: Renames) -> Result<bool> {
+    /// Follows the names from the root to a place, and fixes the directories above it that the command could rename, with `all` the place,
+    /// too. Whether it could rename any of them, or the place itself: a mount on the way may show what lies under it as well.
+    fn walk(
+        &mut self,
+        at: &CStr,
+        place: BorrowedFd<'_>,
+        all: bool,
+        (stay, renames): (Stay, Renames),
+    ) -> Result<bool> {
+        let mut buffer = [0_u8; PATH_MAX];
+        let names = self.names_to(place, at, &mut buffer)?;
         let mut dir = rustix::io::fcntl_dupfd_cloexec(self.root()?, 0)?;
-        let root = sys::mount_of(dir.as_fd())?.0;
-        let (mut mount, mut settled, mut movable) = (root, self.is_settled(dir.as_fd())?, false);
-        let mut names = names.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
+        let root = sys::mount_number(dir.as_fd())?;
+        let foreign = self.prepared.anchors.foreign_root;
+        let (mut mount, mut content, mut movable) = (root, self.content(dir.as_fd())?, false);
+        let is_name = |name: &&[u8]| !matches!(*name, b"" | b".");
+        let mut names = names.split(|byte| *byte == b'/').filter(is_name).peekable();
         while let Some(name) = names.next() {
             let mut buffer = [0_u8; 256];
             let name = prefix(&mut buffer, name, name.len())?;
             let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             let mut next = open_under(dir.as_fd(), name, OFlags::PATH, within).map_err(elsewhere)?;
-            let below = sys::mount_of(next.as_fd())?.0;
-            if below != mount {
-                (mount, settled, movable) = (below, self.is_settled(next.as_fd())?, false);
-            } else if !settled && may_rename(dir.as_fd(), next.as_fd(), renames)? {
+            let (mut below, is_last) = (sys::mount_number(next.as_fd())?, names.peek().is_none());
+            let crosses = below != mount;
+            // By links a foreign root leads into no mount, so nothing there becomes one. And what is mounted there hides nothing of it.
+            let is_foreign = foreign && mount == root;
+            let is_open = content == Content::Open && (!is_foreign || stay == Stay::Guard);
+            if is_open && may_rename(dir.as_fd(), next.as_fd(), renames)? {
                 movable = true;
-                // By links a foreign root leads into no mount, so nothing there becomes one.
-                let fixes = !(self.prepared.anchors.foreign_root && mount == root);
-                if fixes && names.peek().is_some() {
+                if !crosses && !is_foreign && (all || !is_last) {
                     next = self.fix(next.as_fd())?;
-                    mount = sys::mount_of(next.as_fd())?.0;
+                    below = sys::mount_number(next.as_fd())?;
                 }
             }
-            dir = next;
+            // What is covered as a whole is not asked: it may be of a file system in user space, whose answer never comes.
+            if crosses && !is_last {
+                content = self.content(next.as_fd())?;
+                movable &= content != Content::Own;
+            }
+            (dir, mount) = (next, below);
         }
         // Somebody has moved something meanwhile.
         if identity(dir.as_fd())? == identity(place)? { Ok(movable) } else { Err(Errno::XDEV) }
@@ -102,14 +123,12 @@ impl Child<'_> {
 
     /// A mount of a directory on itself.
     fn fix(&mut self, directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+        const SLAVE: Change = Change::of(Attributes { propagation: libc::MS_SLAVE, ..Attributes::NONE });
         let tree = open_tree_at(directory, c"", Reach::Tree)?;
-        let shared = |step: &Step| *step == Step::Propagate(Propagation::Shared);
-        if self.prepared.plan.steps.iter().any(shared) {
-            // Of one that still told of its mounts each next one would appear twice as often.
-            let slave = Attributes { propagation: libc::MS_SLAVE, ..Attributes::NONE };
-            sys::mount_setattr(tree.as_fd(), c"", slave, Reach::Tree)?;
-        }
+        // Of one that told of its mounts each next one would appear twice as often.
+        self.set(tree.as_fd(), &SLAVE, Reach::Tree)?;
         attach(tree.as_fd(), directory)?;
+        self.settle(tree.as_fd(), &SLAVE, Reach::Tree)?;
         self.by_name += 1;
         self.near = None;
         Ok(tree)
@@ -150,20 +169,19 @@ impl Child<'_> {
         buffer.get(..length).filter(|name| name.len() < PATH_MAX).ok_or(Errno::NAMETOOLONG)
     }
 
-    /// Whether the command can rename nothing in this mount, or what it can is its own.
-    fn is_settled(&self, place: BorrowedFd<'_>) -> Result<bool> {
+    fn content(&self, place: BorrowedFd<'_>) -> Result<Content> {
         let fs = rustix::fs::fstatfs(place)?;
         let kind = fs.f_type as u64 & 0xffff_ffff;
         let steps = &self.prepared.plan.steps;
-        if UNCHANGING.contains(&kind) {
-            return Ok(true);
-        }
-        if fs.f_flags as u64 & READ_ONLY != 0 {
-            // Unless a later step changes that.
-            return Ok(!steps.iter().any(|step| matches!(step, Step::Remount { .. })));
-        }
         let copies = |step: &Step| matches!(step, Step::Mount { change, .. } if change.copy_up);
-        Ok(kind == TMPFS && self.is_own(place)? && !steps.iter().any(copies))
+        let changes = |step: &Step| matches!(step, Step::Remount { .. });
+        let is_own =
+            UNCHANGING.contains(&kind) || kind == TMPFS && self.is_own(place)? && !steps.iter().any(copies);
+        Ok(match fs.f_flags as u64 & READ_ONLY {
+            _ if is_own => Content::Own,
+            READ_ONLY if !steps.iter().any(changes) => Content::ReadOnly,
+            _ => Content::Open,
+        })
     }
 }
 

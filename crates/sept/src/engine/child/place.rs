@@ -35,7 +35,7 @@ impl Near {
         self.own
     }
 
-    fn is(&self, path: &[u8]) -> bool {
+    pub(super) fn is(&self, path: &[u8]) -> bool {
         self.path.get(..self.length) == Some(path)
     }
 
