@@ -406,12 +406,15 @@ fn every_call_is_in_a_group_and_every_name_in_a_group_is_a_call() {
     let foreign = [
         "arm_fadvise64_64",
         "arm_sync_file_range",
+        "breakpoint",
+        "cacheflush",
         "fstatat",
         "pciconfig_iobase",
         "pciconfig_read",
         "pciconfig_write",
         "recv",
         "send",
+        "set_tls",
     ];
     let typos: Vec<&&str> =
         grouped.iter().filter(|name| !all.contains(name) && !foreign.contains(name)).collect();
@@ -425,4 +428,127 @@ fn every_call_is_in_a_group_and_every_name_in_a_group_is_a_call() {
         assert!(groups.iter().all(|name| group(name).is_some()), "{}: {groups:?}", one.name);
         assert!(!one.calls().is_empty() && !one.about.is_empty(), "{}", one.name);
     }
+}
+
+// What the lists of container engines say for a command with the capabilities that they give by themselves: moby's of 2026, whose
+// entries for processors, kernels and capabilities are taken apart.
+
+/// Allowed, whatever the arguments.
+const ALLOWED: &str = "accept accept4 access adjtimex alarm arch_prctl arm_fadvise64_64 arm_sync_file_range bind breakpoint \
+    brk cacheflush cachestat capget capset chdir chmod chown chown32 chroot clock_adjtime \
+    clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep \
+    clock_nanosleep_time64 close close_range connect copy_file_range creat dup dup2 dup3 epoll_create \
+    epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait epoll_wait_old eventfd \
+    eventfd2 execve execveat exit exit_group faccessat faccessat2 fadvise64 fadvise64_64 fallocate \
+    fanotify_mark fchdir fchmod fchmodat fchmodat2 fchown fchown32 fchownat fcntl fcntl64 fdatasync \
+    fgetxattr flistxattr flock fork fremovexattr fsetxattr fstat fstat64 fstatat fstatat64 fstatfs \
+    fstatfs64 fsync ftruncate ftruncate64 futex futex_requeue futex_time64 futex_wait futex_waitv \
+    futex_wake futimesat get_robust_list get_thread_area getcpu getcwd getdents getdents64 getegid \
+    getegid32 geteuid geteuid32 getgid getgid32 getgroups getgroups32 getitimer getpeername getpgid \
+    getpgrp getpid getppid getpriority getrandom getresgid getresgid32 getresuid getresuid32 getrlimit \
+    getrusage getsid getsockname getsockopt gettid gettimeofday getuid getuid32 getxattr getxattrat \
+    inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy io_getevents \
+    io_pgetevents io_pgetevents_time64 io_setup io_submit ioctl ioprio_get ioprio_set ipc kill \
+    landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lchown32 lgetxattr link \
+    linkat listen listmount listxattr listxattrat llistxattr _llseek lremovexattr lseek lsetxattr lstat \
+    lstat64 madvise map_shadow_stack membarrier memfd_create memfd_secret mincore mkdir mkdirat mknod \
+    mknodat mlock mlock2 mlockall mmap mmap2 modify_ldt mprotect mq_getsetattr mq_notify mq_open \
+    mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink mremap mseal \
+    msgctl msgget msgrcv msgsnd msync munlock munlockall munmap name_to_handle_at nanosleep newfstatat \
+    _newselect open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free \
+    pkey_mprotect poll ppoll ppoll_time64 prctl pread64 preadv preadv2 prlimit64 process_mrelease \
+    process_vm_readv process_vm_writev pselect6 pselect6_time64 ptrace pwrite64 pwritev pwritev2 read \
+    readahead readlink readlinkat readv recv recvfrom recvmmsg recvmmsg_time64 recvmsg remap_file_pages \
+    removexattr removexattrat rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction \
+    rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait \
+    rt_sigtimedwait_time64 rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min \
+    sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval \
+    sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam sched_setscheduler \
+    sched_yield seccomp select semctl semget semop semtimedop semtimedop_time64 send sendfile sendfile64 \
+    sendmmsg sendmsg sendto set_robust_list set_thread_area set_tid_address set_tls setfsgid setfsgid32 \
+    setfsuid setfsuid32 setgid setgid32 setgroups setgroups32 setitimer setpgid setpriority setregid \
+    setregid32 setresgid setresgid32 setresuid setresuid32 setreuid setreuid32 setrlimit setsid \
+    setsockopt setuid setuid32 setxattr setxattrat shmat shmctl shmdt shmget shutdown sigaltstack \
+    signalfd signalfd4 sigprocmask sigreturn socketpair splice stat stat64 statfs statfs64 statmount \
+    statx symlink symlinkat sync sync_file_range sync_file_range2 syncfs sysinfo tee tgkill time \
+    timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime \
+    timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 \
+    times tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat \
+    utimensat_time64 utimes vfork vmsplice wait4 waitid waitpid write writev";
+
+/// Fail with EPERM.
+const REFUSED: &str = "acct add_key afs_syscall bdflush bpf break clock_settime clock_settime64 create_module delete_module \
+    fanotify_init finit_module fsconfig fsmount fsopen fspick ftime get_kernel_syms get_mempolicy \
+    getpmsg gtty idle init_module io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp \
+    kexec_file_load kexec_load keyctl lock lookup_dcookie lsm_get_self_attr lsm_list_modules \
+    lsm_set_self_attr mbind migrate_pages mount mount_setattr move_mount move_pages mpx nfsservctl nice \
+    oldfstat oldlstat oldolduname oldstat olduname open_by_handle_at open_tree pciconfig_iobase \
+    pciconfig_read pciconfig_write perf_event_open pidfd_getfd pivot_root process_madvise prof profil \
+    putpmsg query_module quotactl quotactl_fd readdir reboot request_key security set_mempolicy \
+    set_mempolicy_home_node setdomainname sethostname setns settimeofday sgetmask sigaction signal \
+    sigpending sigsuspend ssetmask stime stty swapoff swapon _sysctl sysfs syslog tuxcall ulimit umount \
+    umount2 unshare uselib userfaultfd ustat vhangup vm86 vm86old vserver";
+
+/// Fail with ENOSYS: newer than the engines' lists, or with arguments in memory.
+const ABSENT: &str = "clone3 file_getattr file_setattr listns open_tree_attr socketcall uprobe";
+
+/// What the policy `default` says of a call in every ABI that has it.
+fn of_default(call: &str, arguments: [u64; 6]) -> Vec<u32> {
+    let filter = Filter::container().expect("it is ready");
+    let has_it = abis().iter().filter_map(|abi| Some((abi.audit, abi.number(call)?)));
+    has_it.map(|(audit, number)| filter.verdict(audit, number, arguments).expect("a verdict").value).collect()
+}
+
+#[test]
+fn the_policy_default_says_of_every_call_what_container_engines_do() {
+    let lists = [
+        (ALLOWED, Action::Allow),
+        (REFUSED, Action::Errno(libc::EPERM as u16)),
+        (ABSENT, Action::Errno(libc::ENOSYS as u16)),
+    ];
+    let mut listed = vec!["clone", "personality", "socket"];
+    for (names, action) in lists {
+        for call in names.split_ascii_whitespace() {
+            for arguments in [[0; 6], [u64::MAX; 6]] {
+                assert!(of_default(call, arguments).iter().all(|said| *said == action.value()), "{call}");
+            }
+            listed.push(call);
+        }
+    }
+    let all = abis().iter().flat_map(|abi| abi.calls()).map(|(name, _)| name);
+    let missing: Vec<&str> = all.filter(|name| !listed.contains(name)).collect();
+    assert!(missing.is_empty(), "what do engines say of these? {missing:?}");
+    let count = listed.len();
+    listed.sort_unstable();
+    listed.dedup();
+    assert_eq!(listed.len(), count, "each is listed once");
+}
+
+#[test]
+fn the_policy_default_looks_at_the_arguments_that_container_engines_look_at() {
+    // The kernel looks at the low half of these: what the other one holds opens nothing.
+    let allows = |call: &str, argument: u64| {
+        let said = |argument| {
+            let mut said = of_default(call, [argument, 0, 0, 0, 0, 0]);
+            said.dedup();
+            assert!(said == [Action::Allow.value()] || said == [Action::Errno(libc::EPERM as u16).value()]);
+            said == [Action::Allow.value()]
+        };
+        let allowed = said(argument);
+        assert!(allowed || !said(argument | 1 << 32) && !said(argument | 1 << 63), "{call} {argument:#x}");
+        allowed
+    };
+    let families = (0..4096).chain([0x7fff_ffff, 0xffff_ffff]).filter(|family| allows("socket", *family));
+    let listed =
+        (0..=11).chain(13..=18).chain([21, 22, 24]).chain(26..=33).chain([35, 36, 39]).chain(41..=45);
+    assert_eq!(families.collect::<Vec<u64>>(), listed.collect::<Vec<u64>>());
+    let personas = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+    assert!(personas.iter().all(|persona| allows("personality", *persona)));
+    for persona in [0x1, 0x4_0000, 0x40_0000, 0x400_0000, 0x2_0009, 0xffff_fffe] {
+        assert!(!allows("personality", persona), "{persona:#x}");
+    }
+    // CLONE_NEW* of all but time, for which plain clone has no bit.
+    let new = [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
+    assert!(new.iter().all(|flag| !allows("clone", flag | 17)));
+    assert!(allows("clone", 17) && allows("clone", 0x3d_0f00 | 0x100));
 }

@@ -53,6 +53,8 @@ type Code = Vec<Instruction>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate<'a> {
     Plain(Action),
+    /// One number that is refused among those that are allowed, or the like: it, what happens with it, and with those around it.
+    Alone(u32, Action, Action),
     /// By these rules, of one call, in order; the last may be without conditions.
     Rules(&'a [Named<'a>]),
 }
@@ -183,7 +185,32 @@ fn ranges<'a>(policy: &Policy, abi: &Abi, rules: &'a [Named<'a>], index: &Index)
         next = number + 1;
     }
     push(&mut ranges, next, unknown);
-    ranges
+    around(&ranges)
+}
+
+/// The same, with each number that stands alone among its like as one range with them: a comparison of it takes the place of two steps
+/// of the search.
+fn around<'a>(ranges: &[Range<'a>]) -> Vec<Range<'a>> {
+    let mut all = Vec::with_capacity(ranges.len());
+    let mut rest = ranges;
+    loop {
+        rest = match rest {
+            [] => return all,
+            [
+                (from, Fate::Plain(before)),
+                (number, Fate::Plain(own)),
+                (next, Fate::Plain(after)),
+                rest @ ..,
+            ] if before == after && number + 1 == *next => {
+                all.push((*from, Fate::Alone(*number, *own, *before)));
+                rest
+            }
+            [range, rest @ ..] => {
+                all.push(*range);
+                rest
+            }
+        };
+    }
 }
 
 fn push<'a>(ranges: &mut Vec<Range<'a>>, from: u32, fate: Fate<'a>) {
@@ -248,14 +275,18 @@ fn search(policy: &Policy, ranges: &[Range<'_>], program: &mut Code) {
 fn decide(policy: &Policy, fate: &Fate<'_>, program: Option<&mut Code>) -> usize {
     let (action, code) = match fate {
         Fate::Plain(action) => (*action, Vec::new()),
+        Fate::Alone(number, own, around) => {
+            let test = Instruction { code: EQUAL, jt: 0, jf: 1, k: *number };
+            (*around, vec![test, op(RETURN, own.value())])
+        }
         Fate::Rules(rules) => {
             let mut code = Vec::new();
             let mut otherwise = policy.default;
-            for (_, rule) in *rules {
-                if rule.conditions.is_empty() {
-                    otherwise = rule.action;
-                } else {
-                    code.extend(case(&rule.conditions, rule.action));
+            for rules in rules.chunk_by(|(_, one), (_, other)| are_alike(one, other)) {
+                match rules {
+                    [(_, rule)] if rule.conditions.is_empty() => otherwise = rule.action,
+                    [(_, rule)] => code.extend(case(&rule.conditions, rule.action)),
+                    several => code.extend(any_case(several)),
                 }
             }
             (otherwise, code)
@@ -271,6 +302,41 @@ fn decide(policy: &Policy, fate: &Fate<'_>, program: Option<&mut Code>) -> usize
 
 /// A jump of a comparison goes over 255 instructions at most, and a test has fewer than the difference.
 const FAR: usize = 240;
+
+/// What a rule looks at, where that is some bits of the low half of one argument: the argument, the bits, and their value.
+fn bits(rule: &Rule) -> Option<(u8, u32, u32)> {
+    let [Condition { argument, compare: Compare::Masked(mask, value) }] = rule.conditions[..] else {
+        return None;
+    };
+    Some((argument, u32::try_from(mask).ok()?, u32::try_from(value).ok()?))
+}
+
+/// Whether both do the same, for values of the same bits.
+fn are_alike(one: &Rule, other: &Rule) -> bool {
+    let place = |rule| bits(rule).map(|(argument, mask, _)| (argument, mask));
+    one.action == other.action && place(one).is_some() && place(one) == place(other)
+}
+
+/// As one [`case`] after the other, for rules that are alike: the argument is looked at once.
+fn any_case(rules: &[Named<'_>]) -> Code {
+    let mut code = Vec::new();
+    // As many at once as a jump reaches over.
+    for rules in rules.chunks(FAR) {
+        let values: Vec<_> = rules.iter().filter_map(|(_, rule)| bits(rule)).collect();
+        let (argument, mask, _) = values[0];
+        code.push(op(LOAD, ARGUMENTS + 8 * u32::from(argument)));
+        if mask != u32::MAX {
+            code.push(op(AND, mask));
+        }
+        for (n, (_, _, value)) in values.iter().enumerate() {
+            let last = n + 1 == values.len();
+            let jt = (values.len() - n - 1) as u8;
+            code.push(Instruction { code: EQUAL, jt, jf: u8::from(last), k: *value });
+        }
+        code.push(op(RETURN, rules[0].1.action.value()));
+    }
+    code
+}
 
 /// Returns where all conditions hold; else runs on behind itself.
 fn case(conditions: &[Condition], action: Action) -> Code {

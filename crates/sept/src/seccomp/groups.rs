@@ -92,14 +92,14 @@ static GROUPS: [Group; 30] = [
     Group {
         name: "@default",
         about: "what nearly every program needs to start, to know itself, to wait and to end",
-        members: "arch_prctl brk clock_getres clock_getres_time64 clock_gettime clock_gettime64 \
+        members: "arch_prctl breakpoint brk cacheflush clock_getres clock_getres_time64 clock_gettime clock_gettime64 \
                   clock_nanosleep clock_nanosleep_time64 execve exit exit_group futex futex_requeue futex_time64 \
                   futex_wait futex_waitv futex_wake get_robust_list get_thread_area getcpu getegid getegid32 geteuid \
                   geteuid32 getgid getgid32 getgroups getgroups32 getpgid getpgrp getpid getppid getrandom getresgid \
                   getresgid32 getresuid getresuid32 getrlimit getrusage getsid gettid gettimeofday getuid getuid32 \
                   madvise map_shadow_stack membarrier mmap mmap2 mprotect mremap mseal munmap nanosleep pause \
                   prlimit64 restart_syscall rseq rt_sigreturn sched_getaffinity sched_yield set_robust_list \
-                  set_thread_area set_tid_address sigreturn sysinfo time times ugetrlimit uname",
+                  set_thread_area set_tid_address set_tls sigreturn sysinfo time times ugetrlimit uname",
     },
     Group {
         name: "@file-system",
