@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use sept::seccomp::{Action, Condition, Flags, Policy, Rule, abis, groups, is_known, with_multiplexed};
+use sept::seccomp::{
+    Action, Condition, Flags, Policy, Rule, abis, groups, is_known, with_multiplexed, with_twins,
+};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -66,7 +68,7 @@ impl Place<'_> {
             }
         }
         // In front: the first that fits decides.
-        let mut rules = with_multiplexed(rules);
+        let mut rules = with_multiplexed(with_twins(rules));
         rules.append(&mut policy.rules);
         policy.rules = rules;
         Ok(policy)

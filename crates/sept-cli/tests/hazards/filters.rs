@@ -240,3 +240,53 @@ fn what_a_policy_refuses_is_refused_as_a_part_of_another_call() {
     }
     assert_eq!(code(&own, &bind), Some(libc::EFAULT), "what is not refused goes on");
 }
+
+/// i386 has other calls for wider ids, sizes and times.
+#[test]
+fn what_a_policy_refuses_is_refused_under_the_names_of_i386() {
+    let test = "what_a_policy_refuses_is_refused_under_the_names_of_i386";
+    if !cfg!(target_arch = "x86_64") {
+        skip(test, "the programs are for x86_64");
+        return;
+    }
+    let scratch = Scratch::new();
+    // By number, with one argument, and none behind it.
+    let i386 = |name: &str, number: u32, argument: u32| {
+        let mut code = vec![0xb8];
+        code.extend(number.to_le_bytes());
+        code.push(0xbb);
+        code.extend(argument.to_le_bytes());
+        code.extend([0x31, 0xc9, 0x31, 0xd2, 0xcd, 0x80]);
+        code.extend(EXIT_WITH_ERRNO);
+        program(&scratch, name, &code)
+    };
+    let policy = |name: &str, text: &str| {
+        let file = scratch.path(name);
+        std::fs::write(&file, text).expect("the file can be made");
+        file
+    };
+    let calls = r#"["setuid", "chown", "setresuid", "truncate", "umount2", "clock_gettime", "utimensat"]"#;
+    let open = policy("open.toml", "default = \"allow\"\n");
+    let own = format!("default = \"allow\"\n[[rules]]\ncalls = {calls}\nerrno = \"EXDEV\"\n");
+    let own = policy("own.toml", &own);
+    let oci = format!(
+        r#"{{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],
+        "syscalls":[{{"names":{calls},"action":"SCMP_ACT_ERRNO","errnoRet":18}}]}}"#
+    );
+    let oci = policy("oci.json", &oci);
+    let code = |policy: &str, program: &str| run(&["--seccomp", policy, program]).status.code();
+    for (name, number, argument) in [
+        ("setuid32", 213, u32::MAX),
+        ("chown32", 212, 0),
+        ("setresuid32", 208, 999_999),
+        ("truncate64", 193, 0),
+        ("umount", 22, 0),
+        ("clock_gettime64", 403, 9999),
+        ("utimensat_time64", 412, u32::MAX),
+    ] {
+        let program = i386(name, number, argument);
+        assert_ne!(code(&open, &program), Some(libc::EXDEV), "{name} by itself");
+        assert_eq!(code(&own, &program), Some(libc::EXDEV), "{name}");
+        assert_ne!(code(&oci, &program), Some(libc::EXDEV), "{name}: a profile means what it names");
+    }
+}

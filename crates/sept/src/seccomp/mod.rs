@@ -1,5 +1,6 @@
 //! System call policies: what they say (here), how they become a BPF program (`compile`), two that are ready (`builtin`),
-//! groups of calls (`groups`), and who answers the calls that a policy asks about (`listener`).
+//! groups of calls (`groups`), calls that have another name or are many in one (`twins`, `multiplex`), and who answers the calls
+//! that a policy asks about (`listener`).
 
 use std::borrow::Cow;
 
@@ -11,6 +12,7 @@ mod listener;
 mod multiplex;
 mod ready;
 mod table;
+mod twins;
 
 pub use crate::sys::Instruction;
 pub use compile::{Filter, Verdict};
@@ -19,6 +21,7 @@ pub use groups::{Group, group, groups};
 pub use listener::{AddFd, Listener, Notification, Response};
 pub use multiplex::with_multiplexed;
 pub use table::{Abi, abis};
+pub use twins::with_twins;
 
 /// What the kernel does with a call; seccomp(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
