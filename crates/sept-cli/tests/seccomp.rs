@@ -101,6 +101,15 @@ fn a_policy_of_the_oci_specification_is_read() {
             "a group",
         ),
         (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#, "asks a listener"),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_FOO"]}"#,
+            "no architecture \"SCMP_ARCH_FOO\"; SCMP_ARCH_ is followed by one of AARCH64, ARM,",
+        ),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86-64"]}"#,
+            "perhaps X86_64 was meant",
+        ),
+        (r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["x86"]}"#, "SCMP_ARCH_ is followed"),
     ] {
         std::fs::write(&file, text).expect("the file can be made");
         let output = run(&["--seccomp", &file, "true"]);

@@ -3,7 +3,34 @@
 use sept::seccomp::{Action, Compare, Condition, Flags, Policy, Rule, with_multiplexed};
 use serde_json::Value;
 
-use super::{Agent, Profile};
+use super::{Agent, Profile, near};
+
+/// Behind SCMP_ARCH_: those of the specification.
+const ARCHITECTURES: [&str; 23] = [
+    "AARCH64",
+    "ARM",
+    "LOONGARCH64",
+    "M68K",
+    "MIPS",
+    "MIPS64",
+    "MIPS64N32",
+    "MIPSEL",
+    "MIPSEL64",
+    "MIPSEL64N32",
+    "PARISC",
+    "PARISC64",
+    "PPC",
+    "PPC64",
+    "PPC64LE",
+    "RISCV64",
+    "S390",
+    "S390X",
+    "SH",
+    "SHEB",
+    "X32",
+    "X86",
+    "X86_64",
+];
 
 /// A profile of an engine, with lists by capability, is another thing.
 pub fn read(name: &str, json: &Value) -> Result<Profile, String> {
@@ -37,11 +64,16 @@ pub fn read(name: &str, json: &Value) -> Result<Profile, String> {
 
 /// Whether it is for the 32-bit ABI of this processor, too. Its own is always meant, and x32 refused.
 fn names_compat_abi(architectures: Option<&Value>) -> Result<bool, String> {
-    let compat = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86" } else { "SCMP_ARCH_ARM" };
+    let compat = if cfg!(target_arch = "x86_64") { "X86" } else { "ARM" };
     let mut named = false;
     for architecture in list(architectures, "architectures")? {
-        let name = architecture.as_str().filter(|name| name.starts_with("SCMP_ARCH_"));
-        named |= name.ok_or_else(|| format!("there is no architecture {architecture}"))? == compat;
+        let name = architecture.as_str().and_then(|name| name.strip_prefix("SCMP_ARCH_"));
+        let known = name.filter(|name| ARCHITECTURES.contains(name)).ok_or_else(|| {
+            let near = near(name.unwrap_or_default(), ARCHITECTURES.into_iter());
+            let all = ARCHITECTURES.join(", ");
+            format!("there is no architecture {architecture}{near}; SCMP_ARCH_ is followed by one of {all}")
+        })?;
+        named |= known == compat;
     }
     Ok(named)
 }
