@@ -44,6 +44,26 @@ fn an_overlay_merges_and_keeps_writes_to_itself() {
 }
 
 #[test]
+fn a_layer_with_mounts_below_it_is_named_with_what_helps() {
+    let output = run(&["--overlay-src", "/", "--tmp-overlay", "/", "true"]);
+    let said = stderr(&output);
+    assert!(output.status.code() == Some(125) && said.contains("there are mounts below / (/"), "{said}");
+    let fix = said.lines().find_map(|line| line.strip_prefix(" fix: ")).expect("there is a fix");
+    let options: Vec<&str> = fix.rsplit(": ").next().unwrap_or_default().split(' ').collect();
+    let script = "touch /usr/sept-made && ls /usr/sept-made";
+    assert_eq!(
+        stdout(&run(&[options.as_slice(), &["sh", "-c", script]].concat())),
+        "/usr/sept-made",
+        "{said}"
+    );
+    assert!(!std::path::Path::new("/usr/sept-made").exists());
+    // A directory that overlayfs does not take, without mounts below.
+    let output = run(&["--overlay-src", "/proc/self/ns", "--tmp-overlay", "/mnt", "true"]);
+    let said = stderr(&output);
+    assert!(output.status.code() == Some(125) && !said.contains("mounts below"), "{said}");
+}
+
+#[test]
 fn an_overlay_keeps_what_is_written_where_it_was_told() {
     let scratch = Scratch::new();
     let (one, _) = layers(&scratch);

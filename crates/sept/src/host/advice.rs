@@ -1,6 +1,7 @@
 //! One table: kind of step, errno, and facts about the host, looked at after the failure → why, and what to do.
 
 mod exec;
+mod mounts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::plan::step::{Change, Source, Step, shown};
 use crate::plan::{Plan, Way};
 use crate::seccomp::Flags;
 pub(crate) use exec::exec;
+use mounts::{covered, overlay};
 
 pub(crate) fn sysctl(name: &str) -> Option<i64> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
@@ -359,10 +361,9 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
             "its directories are named by /proc, and what lies there is no proc file system",
             "put the overlay before what is mounted on /proc",
         ),
-        Step::Mount { source: Source::Overlay { .. }, .. } if errno == libc::EINVAL => Advice::new(
-            "perhaps the file system of the upper directory can't carry an overlay, or it and the work directory are on two",
-            "dmesg says more; take directories on ext4, xfs, btrfs or tmpfs, or --tmp-overlay",
-        ),
+        Step::Mount { source: Source::Overlay { lower, upper, .. }, .. } if errno == libc::EINVAL => {
+            overlay(lower, upper, user)
+        }
         Step::Mask { at, .. } if matches!(errno, libc::ENOENT | libc::ENOTDIR) => Advice::new(
             format!("there is no {} inside", shown(at)),
             format!("see how it is written; if it need not be there: --mask-try {}", shown(at)),
@@ -630,31 +631,6 @@ pub(crate) fn killed_by_filter() -> Advice {
         "allow no new privileges, so that it is put on last: --no-new-privs",
     )
     .or("have the policy refuse the call by an errno, or allow it")
-}
-
-/// proc and sysfs are given only to who sees the present one in full.
-fn covered(kind: &str, place: &str) -> Advice {
-    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
-    let below = format!("{place}/");
-    let covers: Vec<&str> = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .filter(|point| point.starts_with(&below))
-        .collect();
-    let why = match covers.as_slice() {
-        [] => format!(
-            "the kernel gives a {kind} only to who already sees a full one, and perhaps there is none here"
-        ),
-        [one] => format!(
-            "parts of the present {place} are covered ({one}); the kernel gives a full {kind} only to who already sees one"
-        ),
-        [one, others @ ..] => format!(
-            "parts of the present {place} are covered ({one} and {} more); the kernel gives a full {kind} only to who already sees one",
-            others.len()
-        ),
-    };
-    Advice::new(why, format!("share the present one: --no-{} --bind {place} {place}", &place[1..]))
-        .or(format!("start the outer container with its {place} unmasked (sept: --{} {place})", &place[1..]))
 }
 
 /// Whether AppArmor is the kernel's, and on.
