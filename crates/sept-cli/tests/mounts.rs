@@ -443,8 +443,15 @@ fn options_that_do_not_fit_are_refused() {
     refused(&["--options", "tmpcopyup,size=64k", "--tmpfs", "/etc"], "larger than the tmpfs may be");
     refused(&["--options", "ro", "--mask", "/mnt"], "none follows");
     refused(&["--options", "ro"], "none follows");
-    refused(&["--options", "X-mount.mkdir", "--tmpfs", "/mnt"], "not here");
-    refused(&["--options", "nofail", "--tmpfs", "/mnt"], "silently");
+    refused(&["--options", "X-mount.mode=700", "--tmpfs", "/mnt"], "may take mode=");
+    refused(&["--options", "nofail", "--tmpfs", "/mnt"], "--bind-try");
+    for words in ["remount", "remount,bind", "remount,defaults"] {
+        refused(&["--options", words, "--tmpfs", "/mnt"], "changes nothing");
+        refused(&["--options", words, "--bind", "/usr", "/mnt"], "leave the word remount out");
+    }
+    refused(&["--options", "bogus", "--bind", "/usr", "/mnt"], "is no word of mount(8)");
+    refused(&["--options", "ro,noexce", "--bind", "/usr", "/mnt"], "perhaps noexec was meant");
+    refused(&["--options", "noexce", "--tmpfs", "/mnt"], "perhaps noexec was meant");
     refused(&["--options", "nonsense=1", "--tmpfs", "/mnt"], "does not take one of its options");
     refused(&["--fs", "no-such-fs", "none", "/mnt"], "no file system no-such-fs");
     let ext4 = std::fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.contains("ext4"));
@@ -454,6 +461,41 @@ fn options_that_do_not_fit_are_refused() {
     refused(&["--options", "X-mount.idmap=0:0:0", "--bind", "/usr", "/mnt"], "maps nothing");
     refused(&["--fs", "tmpfs", "none", "relative"], "not an absolute path");
     refused(&["--bind-try", "/nowhere", "relative"], "not an absolute path");
+}
+
+#[test]
+fn a_mount_point_is_made_where_its_mount_says_so() {
+    let scratch = Scratch::new();
+    let there = |name: &str| std::fs::metadata(scratch.path(name)).map(|found| found.mode() & 0o7777).ok();
+    let tried = |words: &str, name: &str| {
+        let options = ["--options", words, "--tmpfs", &scratch.path(name)];
+        run(&[options.as_slice(), &["sh", "-c", "umask"]].concat())
+    };
+    let said = stderr(&tried("noexec", "a/b"));
+    assert!(said.contains("nothing is made on the host") && there("a").is_none(), "{said}");
+    let output = tried("noexec,X-mount.mkdir", "a/b");
+    assert!(output.status.success() && there("a/b") == Some(0o755), "{}", stderr(&output));
+    let output = tried("X-mount.mkdir=0710", "a/c");
+    assert!(output.status.success() && there("a/c") == Some(0o710), "{}", stderr(&output));
+    // What is there stays as it is.
+    assert!(tried("X-mount.mkdir=0777", "a/c").status.success() && there("a/c") == Some(0o710));
+    // A file where a file is bound, and only the one mount may.
+    let (file, other) = (scratch.path("file"), scratch.path("d/other"));
+    let line =
+        ["--options", "X-mount.mkdir", "--bind", "/etc/passwd", &file, "--bind", "/usr", &other, "true"];
+    let said = stderr(&run(&line));
+    assert!(said.contains("nothing is made on the host") && there("d").is_none(), "{said}");
+    assert!(std::fs::metadata(&file).is_ok_and(|found| found.is_file() && found.len() == 0));
+}
+
+/// mount(8) has a flag for it that says nothing to most file systems.
+#[test]
+fn the_count_of_changes_is_taken_by_every_file_system() {
+    for word in ["iversion", "noiversion"] {
+        assert!(attributes(&["--options", word, "--tmpfs", "/mnt"], "/mnt").starts_with("rw,"), "{word}");
+        let line = ["--tmpfs", "/mnt", "--options", word, "--remount", "/mnt"];
+        assert!(attributes(&line, "/mnt").starts_with("rw,"), "{word}");
+    }
 }
 
 #[test]

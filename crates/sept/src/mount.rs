@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::id_map::IdRange;
 
 pub use options::MountOptions;
-pub(crate) use options::{Bind, IdMap, Ids};
+pub(crate) use options::{Bind, IdMap, Ids, MakePoint, meant};
 
 /// One mount, made in the new mount namespace in the order in which they were given.
 ///
@@ -202,6 +202,11 @@ impl Mount {
             }
             _ => vec![],
         }
+    }
+
+    /// How its mount point is made where that is missing, if its options say.
+    pub(crate) fn mkdir(&self) -> Option<MakePoint> {
+        self.options.as_ref().and_then(|options| options.mkdir)
     }
 
     /// Options in the words of mount(8), in addition to what the mount has by itself. They are set before it can be seen.

@@ -86,7 +86,8 @@ fn may_be_made(command: &Command, dir: &Path, root: (BorrowedFd<'_>, ResolveFlag
     };
     !is_plain(dir, root)
         || bringing.any(|mount| {
-            let above = command.create == Create::Host && mount.target.starts_with(dir);
+            let makes = command.create == Create::Host || mount.mkdir().is_some();
+            let above = makes && mount.target.starts_with(dir);
             dir.starts_with(&mount.target) || above || is_strange(mount)
         })
 }

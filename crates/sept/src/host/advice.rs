@@ -12,6 +12,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::error::Advice;
 use crate::host::common::advice_on;
+use crate::mount::meant;
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::step::{Change, Source, Step, shown};
 use crate::plan::{Plan, Way};
@@ -425,10 +426,12 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::Mount { change, .. } | Step::Remount { change, .. }
             if errno == libc::EINVAL && !change.data.is_empty() =>
         {
-            Advice::new(
+            let near = change.data.iter().find_map(|(key, _)| meant(key.to_str().ok()?));
+            let advice = Advice::new(
                 format!("the file system does not take one of its options, or not this value: {}", data_in_words(change)),
                 "see the file system's page in filesystems(5); dmesg may say more",
-            )
+            );
+            near.map_or(advice.clone(), |near| advice.or(format!("perhaps {near} was meant")))
         }
         // A directory that has locked mounts below.
         Step::Mount { source: Source::Bind { recursive: false, .. }, .. }

@@ -12,10 +12,12 @@ use crate::sys::{Attributes, attr};
 /// |---|---|
 /// | `ro rw suid nosuid dev nodev exec noexec atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime symfollow nosymfollow` | the mount alone; with an `r` before (`rro`), or `=recursive` after, also all below it |
 /// | `private slave shared unbindable` | its propagation; with an `r` before also of all below it |
-/// | `sync async dirsync mand nomand lazytime nolazytime iversion noiversion`, and `ro rw` | a new file system as a whole |
+/// | `sync async dirsync mand nomand lazytime nolazytime`, and `ro rw` | a new file system as a whole |
+/// | `iversion noiversion` | the same, and only a new ext4 is told: others keep the count or not, as they are |
 /// | `bind rbind` | whether a bind takes what is mounted below along |
 /// | `idmap ridmap` | owners as the command's own id map has them |
 /// | `X-mount.idmap=[u:\|g:\|b:]ID-MOUNT:ID-HOST:COUNT[ …]` | owners by a map of their own |
+/// | `X-mount.mkdir[=MODE]` | the mount point is made where it is missing, on the host's file systems, too |
 /// | `remount` | a change of the mount that is there |
 /// | `defaults`, and what only fstab(5) knows (`auto noauto nouser _netdev x-…`) | nothing |
 /// | all else | fsconfig(2), as `key` or `key=value`, of a new file system |
@@ -31,6 +33,7 @@ pub struct MountOptions {
     pub(crate) remount: bool,
     pub(crate) copy_up: bool,
     pub(crate) id_map: Option<IdMap>,
+    pub(crate) mkdir: Option<MakePoint>,
     /// Words about the file system as a whole, and whether the mount has an attribute of that name, too.
     pub(crate) whole: Vec<(&'static str, bool)>,
     pub(crate) data: Vec<(String, Option<String>)>,
@@ -42,6 +45,15 @@ pub struct MountOptions {
 pub(crate) enum Bind {
     One,
     Tree,
+}
+
+/// How a missing mount point is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MakePoint {
+    /// A directory or a file, as what is mounted is one, with the mode that mount points have.
+    Alike,
+    /// A directory with this mode.
+    Directory(u32),
 }
 
 /// How owners are mapped in a bind.
@@ -116,7 +128,7 @@ static WORDS: &[(&str, Meaning)] = &[
     ("nomand", Whole("nomand", "mand")),
     ("lazytime", Whole("lazytime", "nolazytime")),
     ("nolazytime", Whole("nolazytime", "lazytime")),
-    // The kernel's word for it is that of the file systems that have it.
+    // The word of ext4, which alone has one; `for_file_system` tells no other.
     ("iversion", Whole("i_version", "noiversion")),
     ("noiversion", Whole("noiversion", "i_version")),
     ("private", propagation(libc::MS_PRIVATE, false)),
@@ -205,11 +217,13 @@ impl MountOptions {
             self.id_map = Some(IdMap { recursive: false, ids: id_maps(maps)? });
             return Ok(());
         }
-        if word.starts_with("X-mount.") {
-            return Err(format!("{word:?} is known to mount(8), and not here"));
+        if let Some(rest) = word.strip_prefix("X-mount.") {
+            self.mkdir = Some(mount_point(rest).map_err(|why| format!("{word:?} {why}"))?);
+            return Ok(());
         }
         if word == "nofail" {
-            return Err("\"nofail\" would leave a mount out silently".to_owned());
+            let why = "would leave a mount out silently; a bind whose source may be missing is --bind-try";
+            return Err(format!("{word:?} {why}"));
         }
         if word.starts_with("x-") || word.starts_with("X-") || word.starts_with("comment=") {
             return Ok(());
@@ -288,11 +302,23 @@ impl MountOptions {
         }
     }
 
-    /// What fsconfig(2) is told of a new file system; or, at a remount, of the one that is there, whose `ro` a word that
-    /// the mount has, too, leaves as it is.
-    pub(crate) fn for_file_system(&self, remount: bool) -> Vec<(CString, Option<CString>)> {
+    /// Whether there is nothing in it that a mount which is there could be given.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        let words = self.whole.is_empty() && self.data.is_empty() && self.id_map.is_none() && !self.copy_up;
+        words && self.top == Attributes::NONE && self.all == Attributes::NONE
+    }
+
+    /// What fsconfig(2) is told of a new file system of this type; or, without one, of that which is there, whose `ro` a word
+    /// that the mount has, too, leaves as it is.
+    pub(crate) fn for_file_system(&self, kind: Option<&str>) -> Vec<(CString, Option<CString>)> {
         let text = |text: &str| CString::new(text).unwrap_or_default();
-        let whole = self.whole.iter().filter(|(_, mount)| !remount || !mount);
+        // mount(2) has a flag for it, and fsconfig(2) no word: it is ext4's own, which has none for the opposite.
+        let is_told = |word: &str| match word {
+            "i_version" => kind == Some("ext4"),
+            "noiversion" => false,
+            _ => true,
+        };
+        let whole = self.whole.iter().filter(|(word, mount)| (kind.is_some() || !mount) && is_told(word));
         let whole = whole.map(|(word, _)| (text(word), None));
         let data = self.data.iter().map(|(key, value)| (text(key), value.as_deref().map(text)));
         whole.chain(data).collect()
@@ -324,6 +350,51 @@ fn known(word: &str) -> Option<(Meaning, Layer)> {
         Some((name @ ("ro" | "rw"), "fs")) => Some((find(name)?, Layer::FileSystem)),
         _ => Some((attribute(word.strip_prefix('r')?)?, Layer::Recursive)),
     }
+}
+
+/// The word of the table that was meant, perhaps: few letters are others.
+pub(crate) fn meant(word: &str) -> Option<&'static str> {
+    let near = WORDS.iter().map(|(known, _)| (distance(word, known), *known)).min();
+    near.filter(|(away, _)| *away <= 2 && 2 * away < word.len()).map(|(_, known)| known)
+}
+
+/// How many letters are to be changed, put in or left out: the distance of Levenshtein.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (n, letter) in one.bytes().enumerate() {
+        let mut before = row[0];
+        row[0] = n + 1;
+        for (m, wanted) in other.bytes().enumerate() {
+            let changed = before + usize::from(letter != wanted);
+            before = row[m + 1];
+            row[m + 1] = changed.min(before + 1).min(row[m] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+/// What stands behind `X-mount.`, but idmap.
+fn mount_point(word: &str) -> Result<MakePoint, String> {
+    let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+    Err(match (name, value) {
+        ("mkdir", None) => return Ok(MakePoint::Alike),
+        ("mkdir", Some(mode)) => {
+            let digits = !mode.is_empty() && mode.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+            let mode = u32::from_str_radix(mode, 8).ok().filter(|mode| digits && *mode <= 0o7777);
+            return mode.map(MakePoint::Directory).ok_or("has no mode: it is an octal number up to 7777".to_owned());
+        }
+        ("mode", _) => {
+            "would change what a bind shows, outside, too; a new file system may take mode=, and --chmod MODE DST changes what is the \
+             command's own"
+        }
+        ("owner" | "group", _) => {
+            "would change what a bind shows, outside, too; a new file system may take uid= and gid=, and X-mount.idmap= shows other \
+             owners"
+        }
+        ("subdir", _) => "would show a part of a file system: bind that directory instead",
+        _ => "is known to mount(8), perhaps, and not here",
+    }
+    .to_owned())
 }
 
 /// `X-mount.idmap=`, as mount(8) has it: ranges with blanks between them, for users, groups or (by default) both.
@@ -516,6 +587,8 @@ mod tests {
         assert!(parsed("remount").remount && parsed("tmpcopyup").copy_up);
         assert_eq!(parsed("idmap").id_map, Some(IdMap { recursive: false, ids: Ids::Own }));
         assert_eq!(parsed("ridmap").id_map, Some(IdMap { recursive: true, ids: Ids::Own }));
+        assert_eq!(parsed("X-mount.mkdir").mkdir, Some(MakePoint::Alike));
+        assert_eq!(parsed("X-mount.mkdir=2750").mkdir, Some(MakePoint::Directory(0o2750)));
         let range = |inside, outside, count| IdRange { inside, outside, count };
         let both = vec![range(0, 100_000, 65_536)];
         let ids = Ids::Maps { uids: both.clone(), gids: both };
@@ -530,6 +603,36 @@ mod tests {
         let apart = Ids::Maps { uids: vec![range(0, 1, 1), range(1, 5, 2)], gids: vec![range(0, 2, 1)] };
         let parts = parsed("X-mount.idmap=u:0:1:1 g:0:2:1 u:1:5:2").id_map;
         assert_eq!(parts, Some(IdMap { recursive: false, ids: apart }));
+    }
+
+    #[test]
+    fn the_count_of_changes_is_for_ext4_to_be_told() {
+        let told = |word: &str, kind| parsed(word).for_file_system(kind).len();
+        assert_eq!((told("iversion", Some("ext4")), told("noiversion", Some("ext4"))), (1, 0));
+        assert_eq!((told("iversion", Some("tmpfs")), told("iversion", None)), (0, 0));
+        assert_eq!((told("sync,ro", Some("tmpfs")), told("sync,ro", None)), (2, 1));
+    }
+
+    #[test]
+    fn a_word_with_a_slip_is_told_from_others() {
+        for (slip, word) in [("noexce", "noexec"), ("noexe", "noexec"), ("strictatimes", "strictatime")] {
+            assert_eq!(meant(slip), Some(word), "{slip}");
+        }
+        for other in ["bogus", "x", "acl", "discard", "newinstance", "size", ""] {
+            assert_eq!(meant(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_remount_of_nothing_is_seen() {
+        for words in ["remount", "remount,bind,defaults,_netdev", "X-mount.mkdir"] {
+            assert!(parsed(words).changes_nothing(), "{words}");
+        }
+        for words in
+            ["ro", "rw", "relatime", "rro", "private", "size=1M", "sync", "iversion", "idmap", "tmpcopyup"]
+        {
+            assert!(!parsed(words).changes_nothing(), "{words}");
+        }
     }
 
     #[test]
@@ -549,8 +652,15 @@ mod tests {
             ("X-mount.idmap=", "names no id"),
             ("X-mount.idmap=1:2", "no id map"),
             ("X-mount.idmap=\"0,1,2\"", "no id map"),
-            ("X-mount.mkdir", "not here"),
-            ("nofail", "silently"),
+            ("X-mount.mkdir=", "octal"),
+            ("X-mount.mkdir=0788", "octal"),
+            ("X-mount.mkdir=17777", "octal"),
+            ("X-mount.mode=700", "--chmod"),
+            ("X-mount.owner=1", "uid="),
+            ("X-mount.group=1", "gid="),
+            ("X-mount.subdir=a", "bind that directory"),
+            ("X-mount.noloop", "not here"),
+            ("nofail", "--bind-try"),
             ("a\0b", "no option"),
         ] {
             let refused = MountOptions::parse(text);

@@ -4,7 +4,7 @@ use crate::command::Command;
 use crate::error::{Advice, Error};
 use crate::host::Host;
 use crate::id_map::{self, IdRange};
-use crate::mount::{IdMap, Ids, Mount, MountKind, MountOptions, Propagation};
+use crate::mount::{IdMap, Ids, Mount, MountKind, MountOptions, Propagation, meant};
 use crate::namespace::Namespace;
 use crate::plan::ids;
 use crate::plan::step::{Attributes, Change, IdMapped, Source, Step};
@@ -12,21 +12,23 @@ use crate::sys::attr::RDONLY;
 
 /// What is set on `mount`: `base` by itself, then its options.
 pub(super) fn change(command: &Command, mount: &Mount, base: Attributes) -> Result<Change, Error> {
-    if mount.kind == MountKind::Remount && mount.options.is_none() {
-        return Err(Error::invalid_with(
-            format!("a remount of {} without options changes nothing", mount.target.display()),
-            Advice { why: vec![], fix: vec!["say what changes: --options ro,noexec".to_owned()] },
-        ));
+    let remount = mount.is_remount();
+    if remount && mount.options.as_ref().is_none_or(MountOptions::changes_nothing) {
+        return Err(no_change(mount));
     }
     let Some(options) = &mount.options else {
         return Ok(Change::of(base));
     };
     check(command, mount, options)?;
-    let remount = mount.is_remount();
     let base = if remount { Attributes::NONE } else { base };
     let shown = !remount && shows(&mount.kind);
+    // Of the others none has words that are its own.
+    let kind = match &mount.kind {
+        MountKind::FileSystem { kind, .. } => kind.as_str(),
+        _ => "",
+    };
     let mut change = Change {
-        data: if shown { vec![] } else { options.for_file_system(remount) },
+        data: if shown { vec![] } else { options.for_file_system((!remount).then_some(kind)) },
         all: base.then(options.all),
         top: options.top,
         copy_up: options.copy_up,
@@ -39,6 +41,20 @@ pub(super) fn change(command: &Command, mount: &Mount, base: Attributes) -> Resu
         change.top.set &= !RDONLY;
     }
     Ok(change)
+}
+
+/// A remount that would be done and change nothing, most of all where a new mount was meant.
+fn no_change(mount: &Mount) -> Error {
+    let advice = Advice { why: vec![], fix: vec!["say what changes: --options ro,noexec".to_owned()] };
+    let advice = match mount.kind {
+        MountKind::Remount => advice,
+        _ => advice.or("leave the word remount out, for a new mount"),
+    };
+    let target = mount.target.display();
+    Error::invalid_with(
+        format!("a remount of {target} changes nothing: none of its options says what"),
+        advice,
+    )
 }
 
 /// Whether a tmpfs is to be read-only once it has its copy.
@@ -62,6 +78,15 @@ fn check(command: &Command, mount: &Mount, options: &MountOptions) -> Result<(),
     }
     let of_the_whole = options.of_the_whole();
     if let Some(word) = of_the_whole.first().filter(|_| shows || options.reach.is_some()) {
+        let is_unknown = options.data.iter().any(|(key, value)| key == word && value.is_none());
+        if is_unknown {
+            let near = meant(word).map(|meant| format!("perhaps {meant} was meant"));
+            return Err(refused(
+                format!("{word:?} on {target} is no word of mount(8)"),
+                "it may be one of a file system, and a bind only shows one that is mounted",
+                &near.unwrap_or_else(|| "leave it out, or mount the file system with it outside".to_owned()),
+            ));
+        }
         return Err(refused(
             format!("{word:?} on {target} is about a file system as a whole, and a bind only shows one"),
             "a mount has these of its own: ro, nosuid, nodev, noexec, noatime, relatime, strictatime, nodiratime, nosymfollow",

@@ -9,7 +9,7 @@ use crate::error::{Advice, Error};
 use crate::host::Host;
 use crate::id_map::IdRange;
 use crate::mount::{
-    Access, Bind, Create, Device, DeviceType, Mount, MountKind, Propagation, Stay, Upper, is_root,
+    Access, Bind, Create, Device, DeviceType, MakePoint, Mount, MountKind, Propagation, Stay, Upper, is_root,
 };
 use crate::namespace::Namespace;
 use crate::plan::options::{becomes_read_only, change, id_map};
@@ -244,7 +244,12 @@ fn lower(
         _ => return Ok(()),
     };
     let read_only = becomes_read_only(mount).then(|| Step::RemountReadOnly(target.clone()));
-    steps.push(Step::Mount { source, change, target, create: command.create });
+    if let Some(MakePoint::Directory(mode)) = mount.mkdir() {
+        steps.push(Step::MakeDir { at: target.clone(), mode, create: Create::Host });
+    }
+    // Asked for with the mount itself, as mount(8) has it.
+    let create = if mount.mkdir().is_some() { Create::Host } else { command.create };
+    steps.push(Step::Mount { source, change, target, create });
     steps.extend(read_only);
     Ok(())
 }
