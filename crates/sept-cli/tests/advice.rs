@@ -32,6 +32,20 @@ fn a_covered_proc_is_named_with_what_covers_it() {
 }
 
 #[test]
+fn a_covered_sys_is_named_with_options_that_there_are() {
+    let said = nested("mount -t tmpfs none /sys/kernel", "--root / true");
+    assert!(said.contains("parts of the present /sys are covered (/sys/"), "{said}");
+    let fix = said.rsplit("(sept: ").next().and_then(|rest| rest.split(')').next()).expect("there is one");
+    let covered = ["--cap-add", "sys_admin", "--tmpfs", "/sys/kernel"];
+    let sept = path();
+    let within = [sept.as_str(), "run", "--root", "/", "true"];
+    let output = run(&[&covered[..], &within].concat());
+    assert!(stderr(&output).contains(" are covered ("), "{}", stderr(&output));
+    let output = run(&[&covered[..], &fix.split(' ').collect::<Vec<_>>(), &within].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
 fn a_kind_without_a_user_namespace_needs_u_or_root() {
     if is_root() {
         skip("a_kind_without_a_user_namespace_needs_u_or_root", "root may make it");

@@ -37,8 +37,10 @@ pub(super) fn covered(kind: &str, place: &str) -> Advice {
             "parts of the present {place} are covered ({points}); the kernel gives a full {kind} only to who already sees one"
         ),
     };
+    // sept has an option for the one only.
+    let option = if kind == "proc" { "--proc /proc" } else { "--fs sysfs sysfs /sys" };
     Advice::new(why, format!("share the present one: --no-{} --bind {place} {place}", &place[1..]))
-        .or(format!("start the outer container with its {place} unmasked (sept: --{} {place})", &place[1..]))
+        .or(format!("start the outer container with its {place} unmasked (sept: {option})"))
 }
 
 /// An overlay that the kernel finds invalid. `user` is whether it is in a new user namespace.
