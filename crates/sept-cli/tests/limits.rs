@@ -57,6 +57,22 @@ fn at_its_memory_limit_a_command_is_killed_and_the_report_says_so() {
 }
 
 #[test]
+fn time_of_who_was_not_waited_for_is_in_the_report() {
+    let test = "time_of_who_was_not_waited_for_is_in_the_report";
+    if !rooted(test) {
+        return;
+    }
+    let used = |limits: &[&str]| {
+        let line = ["--timeout", "600ms", "--report-fd", "2", "sh", "-c", "(while :; do :; done) & sleep 10"];
+        let report = report(&run(&[limits, &line].concat()));
+        let part = |name: &str| report[name].as_f64().expect("time was counted");
+        part("user_seconds") + part("system_seconds")
+    };
+    assert!(used(&["--pids", "20"]) > 0.1);
+    assert!(used(&[]) < 0.1, "without a cgroup nobody counts it");
+}
+
+#[test]
 fn what_is_written_into_a_tmpfs_counts_as_memory() {
     let test = "what_is_written_into_a_tmpfs_counts_as_memory";
     if !rooted(test) {

@@ -135,6 +135,26 @@ fn an_uncounted_cgroup_has_no_account() {
 }
 
 #[test]
+fn only_who_is_counted_has_a_cgroup_for_time_alone() {
+    let test = "only_who_is_counted_has_a_cgroup_for_time_alone";
+    if !rooted(test) {
+        return;
+    }
+    let cgroups = |pid: u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it can be read");
+        text.lines().filter(|line| line.contains("/sept-")).count()
+    };
+    for (cgroup, more) in [(Cgroup::new().pids(9), 1), (Cgroup::new().pids(9).uncounted(), 0)] {
+        let mut child = Command::new("sleep").arg("1000").cgroup(cgroup).spawn().expect("it starts");
+        let entered = cgroups(child.id());
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        let by_version_1 = std::path::Path::new("/sys/fs/cgroup/cpuacct/tasks").exists();
+        assert_eq!(entered, if by_version_1 { 1 + more } else { 1 });
+    }
+}
+
+#[test]
 fn what_no_kernel_takes_is_refused_before_anything_is_made() {
     for cgroup in [
         Cgroup::new().memory(0),

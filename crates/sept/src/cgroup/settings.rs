@@ -16,6 +16,8 @@ pub(crate) enum Controller {
     NetPriority,
     Devices,
     Freezer,
+    /// Counts processor time, of version 1; limits nothing.
+    Time,
 }
 
 /// One file to write.
@@ -38,7 +40,7 @@ impl Controller {
     pub(crate) fn unified(self) -> Option<&'static str> {
         match self {
             Self::Io => Some("io"),
-            Self::Devices | Self::Freezer | Self::NetClass | Self::NetPriority => None,
+            Self::Devices | Self::Freezer | Self::NetClass | Self::NetPriority | Self::Time => None,
             other => Some(other.name()),
         }
     }
@@ -62,6 +64,7 @@ impl Controller {
             Self::NetPriority => "net_prio",
             Self::Devices => "devices",
             Self::Freezer => "freezer",
+            Self::Time => "cpuacct",
         }
     }
 }
@@ -146,6 +149,7 @@ impl Cgroup {
             Controller::NetPriority => self.net_priorities.clear(),
             Controller::Devices => self.devices = None,
             Controller::Freezer => self.freezer = false,
+            Controller::Time => {}
         }
         self
     }
@@ -210,7 +214,7 @@ impl Cgroup {
                 .collect(),
             Controller::Devices if unified => Vec::new(),
             Controller::Devices => self.device_settings(),
-            Controller::Freezer => Vec::new(),
+            Controller::Freezer | Controller::Time => Vec::new(),
         }
     }
 

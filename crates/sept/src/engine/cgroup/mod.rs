@@ -103,7 +103,28 @@ impl OwnCgroup {
         if !of_two.is_empty() || !named.is_empty() || made.dirs.is_empty() {
             made.unified(cgroup, &hierarchies, (&of_two, &named), late)?;
         }
+        if counted {
+            made.count_time(cgroup, &hierarchies);
+        }
         Ok(made)
+    }
+
+    /// Version 2 counts processor time in every cgroup, version 1 in a hierarchy of its own. Nobody is limited by that: who can't have it
+    /// does without.
+    fn count_time(&mut self, cgroup: &Cgroup, hierarchies: &Hierarchies) {
+        let controller = Controller::Time;
+        let Some(mount) = hierarchies.legacy(controller) else { return };
+        if self.dirs.iter().any(|dir| dir.unified) {
+            return;
+        }
+        let before = self.dirs.len();
+        let parent = hierarchies.parent(cgroup, &mount, Some(controller));
+        if parent.and_then(|parent| self.legacy(cgroup, controller, parent, false)).is_err() {
+            // One that nobody enters would count nothing.
+            for dir in self.dirs.drain(before..) {
+                end::remove_empty(&dir.path);
+            }
+        }
     }
 
     fn legacy(
@@ -196,6 +217,9 @@ impl OwnCgroup {
             } else {
                 account.peak_memory = account.peak_memory.or_else(|| number("memory.max_usage_in_bytes"));
                 account.oom_kills = account.oom_kills.or_else(|| field("memory.oom_control", "oom_kill"));
+                let time = time_of(|file| number(file));
+                (account.user, account.system) =
+                    (account.user.or(time.map(|time| time.0)), account.system.or(time.map(|time| time.1)));
             }
         }
         account
@@ -272,6 +296,17 @@ impl Drop for OwnCgroup {
 /// The settings that wait until set-up is done, and the others.
 fn split(settings: impl IntoIterator<Item = Setting>, late: bool) -> (Vec<Setting>, Vec<Setting>) {
     settings.into_iter().partition(|setting| late && setting.kills)
+}
+
+/// The processor time that version 1 has counted, in user mode and in the kernel. Exact is the sum; whose it is, the kernel looks
+/// at each tick only.
+fn time_of(number: impl Fn(&str) -> Option<u64>) -> Option<(Duration, Duration)> {
+    let sum = number("cpuacct.usage")?;
+    let (user, system) = (number("cpuacct.usage_user")?, number("cpuacct.usage_sys")?);
+    let seen = u128::from(user) + u128::from(system);
+    let part = u128::from(sum) * u128::from(system) / seen.max(1);
+    let system = u64::try_from(part).unwrap_or(sum);
+    Some((Duration::from_nanos(sum - system), Duration::from_nanos(system)))
 }
 
 /// In a file of lines that are a name and a number.
