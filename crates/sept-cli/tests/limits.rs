@@ -84,6 +84,34 @@ fn what_is_written_into_a_tmpfs_counts_as_memory() {
 }
 
 #[test]
+fn what_tcp_holds_has_a_limit_too() {
+    let test = "what_tcp_holds_has_a_limit_too";
+    if !rooted(test) || !need(test, &["perl"]) {
+        return;
+    }
+    let script = r#"
+        use Socket;
+        socket(my $listener, AF_INET, SOCK_STREAM, 0);
+        bind($listener, pack_sockaddr_in(0, INADDR_LOOPBACK));
+        listen($listener, 100);
+        my ($sum, @kept) = 0;
+        for (1..40) {
+            socket(my $one, AF_INET, SOCK_STREAM, 0);
+            connect($one, getsockname($listener)) && accept(my $other, $listener) or last;
+            push @kept, $one, $other;
+            fcntl($one, 4, 2048);
+            while (defined(my $sent = syswrite($one, "x" x 65536))) { $sum += $sent }
+        }
+        print $sum >> 20"#;
+    let held = |limit: &[&str]| {
+        let output = run(&[limit, &["perl", "-e", script]].concat());
+        stdout(&output).parse::<u32>().unwrap_or_else(|_| panic!("{}", stderr(&output)))
+    };
+    let (limited, free) = (held(&["--memory", "32M"]), held(&["--pids", "20"]));
+    assert!(limited <= 40 && free > 60, "{limited} of {free} MiB");
+}
+
+#[test]
 fn no_more_processes_than_allowed() {
     let test = "no_more_processes_than_allowed";
     if !rooted(test) {

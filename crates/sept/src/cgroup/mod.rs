@@ -99,7 +99,8 @@ impl Cgroup {
     }
 
     /// At most so many bytes of memory, page cache and tmpfs included. Nothing is swapped out, where the kernel
-    /// accounts for swap, unless [`swap`](Self::swap) allows it. At the limit the kernel kills a process of the cgroup.
+    /// accounts for swap, unless [`swap`](Self::swap) allows it. At the limit the kernel kills a process of the cgroup. Version 1 does
+    /// not count TCP's buffers among it: they have the same limit once more.
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);

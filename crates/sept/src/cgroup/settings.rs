@@ -242,6 +242,9 @@ impl Cgroup {
             kills: true,
             ..setting("memory.memsw.limit_in_bytes", both)
         }));
+        // What TCP has in its buffers is in no other count of version 1.
+        let tcp = self.memory.map(|bytes| setting("memory.kmem.tcp.limit_in_bytes", bytes));
+        files.extend(tcp.map(|tcp| Setting { may_lack: true, ..tcp }));
         files
     }
 
