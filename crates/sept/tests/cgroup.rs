@@ -134,6 +134,129 @@ fn an_uncounted_cgroup_has_no_account() {
     }
 }
 
+/// What stands in these files of the cgroup of a command that runs in it.
+fn kept<const N: usize>(cgroup: Cgroup, files: [&str; N]) -> Result<[String; N], Error> {
+    // At the top: there all controllers can be passed on.
+    let mut child = Command::new("sleep").arg("1000").cgroup(cgroup.parent("/")).spawn()?;
+    let places = std::fs::read_to_string(format!("/proc/{}/cgroup", child.id())).expect("it can be read");
+    let texts = files.map(|file| {
+        let controller = file.split('.').next().unwrap_or(file);
+        let place = |controller: &str| {
+            let names = |line: &&str| {
+                line.split(':').nth(1).is_some_and(|names| names.split(',').any(|name| name == controller))
+            };
+            places.lines().find(names).and_then(|line| line.splitn(3, ':').nth(2))
+        };
+        let two = || ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(|mount| (mount.to_owned(), place("")));
+        let one = (format!("/sys/fs/cgroup/{controller}"), place(controller));
+        let read = |(mount, place): (String, Option<&str>)| {
+            std::fs::read_to_string(format!("{mount}{}/{file}", place?)).ok()
+        };
+        read(one).or_else(|| two().into_iter().find_map(read)).unwrap_or_default().trim_end().to_owned()
+    });
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    Ok(texts)
+}
+
+#[test]
+fn no_limit_is_a_limit_that_can_be_said() {
+    let test = "no_limit_is_a_limit_that_can_be_said";
+    if !rooted(test) {
+        return;
+    }
+    const NONE: u64 = Cgroup::UNLIMITED;
+    let cgroup = Cgroup::new().memory(NONE).swap(NONE).pids(NONE).cpu(NONE, 50_000).cpu_not_idle();
+    let cgroup = cgroup.kernel_memory(NONE).tcp_memory(NONE).memory_hierarchy();
+    let shown =
+        "enter a cgroup of its own (memory max, swap max, pids max, cpu max us in 50000 us, cpu not idle";
+    let plan = Command::new("true").cgroup(cgroup.clone()).plan().expect("it can be planned").to_string();
+    assert!(plan.contains(shown) && !plan.contains("limit memory"), "{plan}");
+    let files = ["memory.limit_in_bytes", "memory.max", "pids.max", "cpu.cfs_quota_us", "cpu.max"];
+    let [memory_1, memory_2, pids, cpu_1, cpu_2] = kept(cgroup, files).expect("it starts");
+    assert!(memory_2 == "max" || memory_1.parse::<u64>().is_ok_and(|bytes| bytes > 1 << 60), "{memory_1}");
+    assert_eq!(pids, "max");
+    assert!(cpu_2 == "max 50000" || cpu_1 == "-1", "{cpu_1} {cpu_2}");
+}
+
+#[test]
+fn what_only_version_1_can_is_done_there_and_refused_by_name_elsewhere() {
+    let test = "what_only_version_1_can_is_done_there_and_refused_by_name_elsewhere";
+    if !rooted(test) {
+        return;
+    }
+    let new = Cgroup::new;
+    for (cgroup, file, text) in [
+        (new().swappiness(7), "memory.swappiness", "7"),
+        (new().no_oom_killer(), "memory.oom_control", "oom_kill_disable 1"),
+        (new().memory(64 << 20).tcp_memory(1 << 20), "memory.kmem.tcp.limit_in_bytes", "1048576"),
+        (new().memory(64 << 20), "memory.kmem.tcp.limit_in_bytes", "67108864"),
+        (new().kernel_memory(64 << 20), "memory.kmem.limit_in_bytes", ""),
+        (new().no_memory_hierarchy(), "memory.use_hierarchy", "0"),
+        (new().realtime_runtime(1_000).realtime_period(500_000), "cpu.rt_period_us", "500000"),
+        (new().realtime_runtime(1_000), "cpu.rt_runtime_us", "1000"),
+        (new().io_leaf_weight(300), "blkio.leaf_weight", "300"),
+        (new().io_device_leaf_weight((8, 0), 300), "blkio.leaf_weight_device", "8:0 300"),
+    ] {
+        let mount = format!("/sys/fs/cgroup/{}", file.split('.').next().unwrap_or(file));
+        let by_version_1 = std::path::Path::new(&mount).join("tasks").exists();
+        match kept(cgroup, [file]) {
+            Ok([kept]) => assert!(kept.starts_with(text) || !by_version_1, "{file}: {kept}"),
+            Err(error) => {
+                let text = error.to_string();
+                let advice = error.advice().expect("there is some");
+                let (why, fix) = (advice.why.join(" "), advice.fix.join(" "));
+                assert!(text.contains(file) && !fix.is_empty(), "{text}");
+                assert!(by_version_1 || why.contains("version 2"), "{text}");
+            }
+        }
+    }
+}
+
+/// Nobody is killed at the limit, who stands still there is when it is to be.
+#[test]
+fn without_the_oom_killer_a_command_waits_at_its_limit_and_can_be_killed() {
+    let test = "without_the_oom_killer_a_command_waits_at_its_limit_and_can_be_killed";
+    if !rooted(test) || !std::path::Path::new("/sys/fs/cgroup/memory/tasks").exists() {
+        skip(test, "it takes version 1");
+        return;
+    }
+    let mut command = Command::new("sh");
+    command.args(["-c", "x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo $x"]);
+    command.cgroup(Cgroup::new().memory(24 << 20).no_oom_killer()).stdout(sept::Stdio::null());
+    let mut child = command.spawn().expect("it starts");
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(child.try_wait().expect("it can be asked").is_none(), "it waits");
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    assert_eq!(child.account().expect("it was counted").oom_kills, Some(0));
+}
+
+#[test]
+fn a_weight_for_one_device_is_where_its_scheduler_has_it() {
+    let test = "a_weight_for_one_device_is_where_its_scheduler_has_it";
+    if !rooted(test) {
+        return;
+    }
+    // No device has such a number: whatever the kernel lacks, it says so by its file.
+    let error =
+        kept(Cgroup::new().io_device_weight((4_000, 77), 300), []).expect_err("there is no such device");
+    assert!(error.to_string().contains("weight") && error.to_string().contains("4000:77 300"), "{error}");
+}
+
+#[test]
+fn how_many_cgroups_may_be_below_is_a_limit() {
+    let test = "how_many_cgroups_may_be_below_is_a_limit";
+    let mounted = ["/sys/fs/cgroup/unified/cgroup.procs", "/sys/fs/cgroup/cgroup.procs"];
+    if !rooted(test) || !mounted.iter().any(|file| std::path::Path::new(file).exists()) {
+        skip(test, "it takes the right to make cgroups, of version 2");
+        return;
+    }
+    let cgroup = Cgroup::new().unified("cgroup.max.depth", "3").unified("cgroup.max.descendants", "9");
+    let texts = kept(cgroup, ["cgroup.max.depth", "cgroup.max.descendants"]).expect("it starts");
+    assert_eq!(texts, ["3", "9"]);
+}
+
 #[test]
 fn only_who_is_counted_has_a_cgroup_for_time_alone() {
     let test = "only_who_is_counted_has_a_cgroup_for_time_alone";
@@ -166,10 +289,14 @@ fn what_no_kernel_takes_is_refused_before_anything_is_made() {
         Cgroup::new().hugetlb("../x", 1),
         Cgroup::new().unified("memory/x", "1"),
         Cgroup::new().unified("cgroup.kill", "1"),
+        Cgroup::new().unified("cgroup.subtree_control", "-pids"),
         Cgroup::new().unified("pids.max", "1\0"),
         Cgroup::new().parent(""),
         Cgroup::new().parent("a\0b"),
         Cgroup::new().io_weight(0),
+        Cgroup::new().io_weight(100).io_device_weight((8, 0), 0),
+        Cgroup::new().io_device_weight((8, 0), 10_001),
+        Cgroup::new().cpu(100_000, Cgroup::UNLIMITED),
     ] {
         let error = Command::new("true").cgroup(cgroup.clone()).spawn().expect_err("it is refused");
         assert!(matches!(error, Error::Invalid { .. }), "{cgroup:?}: {error}");

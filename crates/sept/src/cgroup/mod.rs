@@ -1,6 +1,7 @@
 //! Limits on a command and all its descendants together; cgroups(7). Pure data: nothing here touches a cgroup.
 
 mod devices;
+mod legacy;
 mod settings;
 
 use std::fmt;
@@ -8,12 +9,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
+use legacy::Legacy;
+pub(crate) use legacy::is_of_version_1;
 pub(crate) use settings::{Controller, Setting};
 
 /// A new cgroup for the command, with limits that hold for it and all its descendants together.
 ///
 /// It is made below the caller's own cgroup, entered before anything else is done, and removed when the command has
 /// been waited for; what still runs in it then is killed. Works with cgroups of version 2, version 1, and both at once.
+/// What a version or a kernel has no file for is an error that names the file.
+///
+/// It can say all that `resources` of the OCI runtime specification 1.3 says but for `intelRdt`, which is no cgroup. There
+/// -1 is [`UNLIMITED`](Self::UNLIMITED), and `swap` the sum with memory. `checkBeforeUpdate` is always so: a limit below what
+/// is in use is refused. `disableOOMKiller: false` is what there is without [`no_oom_killer`](Self::no_oom_killer).
 ///
 /// ```no_run
 /// use sept::{Cgroup, Command};
@@ -33,19 +41,21 @@ pub struct Cgroup {
     cpu: Option<(u64, u64)>,
     cpu_burst: Option<u64>,
     cpu_weight: Option<CpuWeight>,
-    cpu_idle: bool,
+    cpu_idle: Option<bool>,
     cpuset_cpus: Option<String>,
     cpuset_mems: Option<String>,
     pids: Option<u64>,
     pub(crate) hugetlb: Vec<(String, u64)>,
     io: Vec<IoLimit>,
     pub(crate) io_weight: Option<u16>,
+    io_device_weights: Vec<((u32, u32), u16)>,
     rdma: Vec<(String, String)>,
     net_class: Option<u32>,
     net_priorities: Vec<(String, u32)>,
     devices: Option<Vec<DeviceRule>>,
     freezer: bool,
     unified: Vec<(String, String)>,
+    legacy: Legacy,
     pub(crate) uncounted: bool,
 }
 
@@ -79,6 +89,9 @@ struct IoLimit {
 }
 
 impl Cgroup {
+    /// For a limit of memory, swap, processes or processor quota: none, and none that would come with another.
+    pub const UNLIMITED: u64 = u64::MAX;
+
     /// Without a limit.
     pub fn new() -> Self {
         Self::default()
@@ -148,7 +161,14 @@ impl Cgroup {
     /// It runs only when nothing else would: `cpu.idle`, since Linux 5.15.
     #[must_use]
     pub fn cpu_idle(mut self) -> Self {
-        self.cpu_idle = true;
+        self.cpu_idle = Some(true);
+        self
+    }
+
+    /// It runs as others do: as without [`cpu_idle`](Self::cpu_idle), on any kernel.
+    #[must_use]
+    pub fn cpu_not_idle(mut self) -> Self {
+        self.cpu_idle = Some(false);
         self
     }
 
@@ -195,6 +215,13 @@ impl Cgroup {
         self
     }
 
+    /// The same of the block device of this major and minor number alone.
+    #[must_use]
+    pub fn io_device_weight(mut self, device: (u32, u32), weight: u16) -> Self {
+        self.io_device_weights.push((device, weight));
+        self
+    }
+
     /// The limits of an RDMA device, as `rdma.max` takes them: `hca_handle=2 hca_object=2000`.
     #[must_use]
     pub fn rdma(mut self, device: impl Into<String>, limits: impl Into<String>) -> Self {
@@ -233,7 +260,8 @@ impl Cgroup {
         self
     }
 
-    /// Writes `value` to this file of its directory of version 2, after all else.
+    /// Writes `value` to this file of its directory of version 2, after all else. Of those that begin with `cgroup.` only
+    /// `cgroup.max.depth` and `cgroup.max.descendants`.
     #[must_use]
     pub fn unified(mut self, file: impl Into<String>, value: impl Into<String>) -> Self {
         self.unified.push((file.into(), value.into()));
@@ -242,12 +270,14 @@ impl Cgroup {
 
     /// Refuses what no kernel takes.
     pub(crate) fn check(&self) -> Result<(), String> {
+        let limit = |value: Option<u64>| value.filter(|value| *value != Self::UNLIMITED);
         let ranges = [
-            ("the memory limit", self.memory, 1, i64::MAX as u64),
-            ("the number of processes", self.pids, 1, 1 << 22),
-            ("the processor quota", self.cpu.map(|cpu| cpu.0), 1_000, u64::from(u32::MAX)),
+            ("the memory limit", limit(self.memory), 1, i64::MAX as u64),
+            ("the number of processes", limit(self.pids), 1, 1 << 22),
+            ("the processor quota", limit(self.cpu.map(|cpu| cpu.0)), 1_000, u64::from(u32::MAX)),
             ("the processor period", self.cpu.map(|cpu| cpu.1), 1_000, 1_000_000),
-            ("the weight of block devices", self.io_weight.map(u64::from), 1, 10_000),
+            ("the weight of block devices", self.io_weights().min().map(u64::from), 1, 10_000),
+            ("the weight of block devices", self.io_weights().max().map(u64::from), 1, 10_000),
             self.weight_range(),
         ];
         for (what, value, least, most) in ranges {
@@ -263,6 +293,11 @@ impl Cgroup {
             return Err("a burst of processor time needs a quota".to_owned());
         }
         self.check_names()
+    }
+
+    /// That of all block devices, and those of single ones.
+    pub(crate) fn io_weights(&self) -> impl Iterator<Item = u16> {
+        self.io_weight.into_iter().chain(self.io_device_weights.iter().map(|(_, weight)| *weight))
     }
 
     fn weight_range(&self) -> (&'static str, Option<u64>, u64, u64) {
@@ -289,11 +324,18 @@ impl Cgroup {
             return Err(format!("the value for {file} holds a NUL byte: {value:?}"));
         }
         // By these processes move or end, and controllers are passed on; a value of the caller's has no place there.
-        match self.unified.iter().find(|(file, _)| file.starts_with("cgroup.")) {
+        // How many cgroups there may be below bounds the command alone.
+        let moves = |file: &str| file.starts_with("cgroup.") && !file.starts_with("cgroup.max.");
+        match self.unified.iter().find(|(file, _)| moves(file)) {
             Some((file, _)) => Err(format!("{file} is no limit")),
             None => Ok(()),
         }
     }
+}
+
+/// A limit as its file takes it, where `none` is the word for no limit.
+fn at_most(value: u64, none: &str) -> String {
+    if value == Cgroup::UNLIMITED { none.to_owned() } else { value.to_string() }
 }
 
 /// Numbers and ranges with commas between.
@@ -308,31 +350,37 @@ fn is_list(text: &str) -> bool {
 impl fmt::Display for Cgroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Vec::new();
-        let mut number =
-            |name: &str, value: Option<u64>| words.extend(value.map(|value| format!("{name} {value}")));
+        let mut number = |name: &str, value: Option<u64>| {
+            words.extend(value.map(|value| format!("{name} {}", at_most(value, "max"))))
+        };
         number("memory", self.memory);
         number("memory kept", self.memory_low);
         number("swap", self.swap);
         number("pids", self.pids);
         number("io weight", self.io_weight.map(u64::from));
         number("net class", self.net_class.map(u64::from));
-        words.extend(self.cpu.map(|(quota, period)| format!("cpu {quota} us in {period} us")));
+        words.extend(
+            self.cpu.map(|(quota, period)| format!("cpu {} us in {period} us", at_most(quota, "max"))),
+        );
         words.extend(self.cpu_burst.map(|burst| format!("cpu burst {burst} us")));
         words.extend(self.cpu_weight.map(|weight| match weight {
             CpuWeight::Weight(weight) => format!("cpu weight {weight}"),
             CpuWeight::Shares(shares) => format!("cpu shares {shares}"),
         }));
-        words.extend(self.cpu_idle.then(|| "cpu idle".to_owned()));
+        words.extend(self.cpu_idle.map(|idle| if idle { "cpu idle" } else { "cpu not idle" }.to_owned()));
         words.extend(self.cpuset_cpus.as_ref().map(|list| format!("cpus {list}")));
         words.extend(self.cpuset_mems.as_ref().map(|list| format!("mems {list}")));
         words.extend(self.hugetlb.iter().map(|(size, bytes)| format!("huge pages of {size} {bytes}")));
         words.extend(self.io.iter().map(IoLimit::to_string));
+        let weights = self.io_device_weights.iter();
+        words.extend(weights.map(|((major, minor), weight)| format!("io weight {major}:{minor} {weight}")));
         words.extend(self.rdma.iter().map(|(device, limits)| format!("rdma {device} {limits}")));
         words.extend(
             self.net_priorities.iter().map(|(name, priority)| format!("net priority {name} {priority}")),
         );
         words.extend(self.devices.as_ref().map(|rules| format!("devices by {} rules", rules.len())));
         words.extend(self.freezer.then(|| "freezer".to_owned()));
+        words.extend(Some(self.legacy.to_string()).filter(|legacy| !legacy.is_empty()));
         words.extend(self.unified.iter().map(|(file, value)| format!("{file} {}", value.escape_default())));
         f.write_str(&words.join(", "))
     }

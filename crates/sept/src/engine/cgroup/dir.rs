@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, o
 use rustix::io::Errno;
 
 use super::{LateLimit, PREFIX, end, failed};
-use crate::cgroup::Setting;
+use crate::cgroup::{Setting, is_of_version_1};
 use crate::error::{Advice, Error};
 use crate::host::common::read_all;
 use crate::layer::Layer;
@@ -114,8 +114,14 @@ impl Dir {
     }
 
     pub(super) fn set(&self, settings: impl IntoIterator<Item = Setting>) -> Result<(), Error> {
-        for Setting { file, content, may_lack, .. } in settings {
-            let done = match self.file(&file, OFlags::WRONLY) {
+        for Setting { mut file, or, content, may_lack, .. } in settings {
+            let mut open = self.file(&file, OFlags::WRONLY);
+            if let (Err(Errno::NOENT), Some(or)) = (&open, or)
+                && let Ok(other) = self.file(or, OFlags::WRONLY)
+            {
+                (open, file) = (Ok(other), or.to_owned());
+            }
+            let done = match open {
                 Err(Errno::NOENT) if may_lack => continue,
                 Err(Errno::NOENT) => {
                     return Err(Error::Duty {
@@ -159,7 +165,25 @@ impl Dir {
     /// Why there is no such file. The cgroup itself is gone when this is read: the one above it is named.
     fn lacking(&self, file: &str) -> Advice {
         let above = self.path.parent().unwrap_or(Path::new("/")).display();
-        if matches!(file, "blkio.weight" | "io.weight") {
+        if self.unified && is_of_version_1(file) {
+            return Advice::new(
+                "cgroups of version 2 have no such file, and those of this host are of version 2",
+                "leave this out",
+            );
+        }
+        if file.starts_with("cpu.rt_") {
+            return Advice::new(
+                "this kernel shares out no realtime among cgroups (CONFIG_RT_GROUP_SCHED)",
+                "leave this out",
+            );
+        }
+        if file.starts_with("blkio.leaf_weight") {
+            return Advice::new(
+                "the scheduler that knew it, CFQ, left Linux with 5.0",
+                "leave this out, or weigh whole cgroups: blkio.weight",
+            );
+        }
+        if matches!(file, "blkio.weight" | "io.weight" | "blkio.weight_device") {
             return Advice::new(
                 "this kernel has no such file for a cgroup: no scheduler of block devices here knows weights",
                 format!(

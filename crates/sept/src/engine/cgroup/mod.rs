@@ -100,7 +100,7 @@ impl OwnCgroup {
             }
         }
         let named: Vec<&str> = cgroup.named_controllers().collect();
-        if !of_two.is_empty() || !named.is_empty() || made.dirs.is_empty() {
+        if !of_two.is_empty() || cgroup.named().next().is_some() || made.dirs.is_empty() {
             made.unified(cgroup, &hierarchies, (&of_two, &named), late)?;
         }
         if counted {

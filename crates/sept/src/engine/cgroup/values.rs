@@ -10,7 +10,7 @@ const PAGES: &str = "/sys/kernel/mm/hugepages";
 
 /// `legacy`: whether block devices are limited by version 1.
 pub(super) fn check(cgroup: &Cgroup, legacy: impl Fn() -> bool) -> Result<(), Error> {
-    let weight = cgroup.io_weight.filter(|weight| !(10..=1_000).contains(weight) && legacy());
+    let weight = cgroup.io_weights().find(|weight| !(10..=1_000).contains(weight) && legacy());
     if let Some(weight) = weight {
         return Err(Error::invalid_with(
             format!("the weight of block devices is {weight}; the kernel takes 10 to 1000"),
