@@ -86,8 +86,8 @@ impl Limits {
             Id::MemoryReservation => cgroup.memory_low(values.parsed(size)?),
             Id::Cpus => cgroup.cpu(values.parsed(cpus)?, 100_000),
             Id::CpuShares => cgroup.cpu_weight(CpuWeight::Shares(values.parsed(number)?)),
-            Id::CpusetCpus => cgroup.cpuset_cpus(values.parsed(text)?),
-            Id::CpusetMems => cgroup.cpuset_mems(values.parsed(text)?),
+            Id::CpusetCpus => cgroup.cpuset_cpus(values.parsed(list)?),
+            Id::CpusetMems => cgroup.cpuset_mems(values.parsed(list)?),
             Id::Pids => cgroup.pids(values.parsed(number)?),
             Id::BlkioWeight => cgroup.io_weight(values.parsed(weight)?),
             Id::DeviceReadBps => rate(cgroup, IoRate::ReadBytes, values)?,
@@ -97,7 +97,7 @@ impl Limits {
             Id::Hugetlb => {
                 let (page, bytes) = values.parsed(|text| {
                     let (page, bytes) = text.split_once('=').ok_or("write SIZE=BYTES: 2MB=64M")?;
-                    Ok((page.to_owned(), size(bytes)?))
+                    Ok((page_size(page), size(bytes)?))
                 })?;
                 cgroup.hugetlb(page, bytes)
             }
@@ -178,7 +178,7 @@ impl Limits {
     pub fn place(&self, counted: bool, command: &mut Command) -> Result<(), Failure> {
         let by_systemd = match self.manager {
             Manager::Systemd => true,
-            Manager::Auto => self.parent.is_none() && scope::systemd_has_cgroups(),
+            Manager::Auto => self.parent.is_none() && sept::host::systemd_has_cgroups(),
             Manager::Fs | Manager::None => false,
         };
         if let Some(cgroup) = self.cgroup(counted)?.filter(|_| by_systemd) {
@@ -188,8 +188,19 @@ impl Limits {
     }
 }
 
-fn text(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
+/// Of processors or nodes. The library refuses the same; here the option is named.
+fn list(text: &str) -> Result<String, String> {
+    let is_list = text.split(',').all(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        matches!((first.parse::<u32>(), last.parse::<u32>()), (Ok(first), Ok(last)) if first <= last)
+    });
+    if is_list { Ok(text.to_owned()) } else { Err("is no list of numbers such as 0-3,6".to_owned()) }
+}
+
+/// As the kernel names it, 2MB, where it is written as any other size, too: 2M.
+fn page_size(text: &str) -> String {
+    let name = text.to_ascii_uppercase();
+    if name.ends_with(['K', 'M', 'G']) { name + "B" } else { name }
 }
 
 /// Bytes; 0 would be none at all.

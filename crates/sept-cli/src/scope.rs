@@ -9,17 +9,13 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 
-/// Whether systemd runs here, and keeps all cgroups in version 2.
-pub fn systemd_has_cgroups() -> bool {
-    Path::new("/run/systemd/system").is_dir() && Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-}
-
 /// Moves this process to a scope of its own. The path of that, as in `/proc/PID/cgroup`, with nobody in it itself: a
 /// cgroup that has processes can't pass controllers on.
 pub fn enter() -> Result<PathBuf, Failure> {
-    if !systemd_has_cgroups() {
+    if !sept::host::systemd_has_cgroups() {
         return Err(failure("no systemd that keeps all cgroups in version 2 runs here")
-            .fix("--cgroup-manager fs, as root"));
+            .fix("leave --cgroup-manager out, as root")
+            .fix("name one that was delegated to this user instead: --cgroup-parent PATH"));
     }
     let pid = std::process::id();
     // Another process may have had this pid, and its scope may not be gone yet: with when this one began it comes but once.

@@ -370,7 +370,8 @@ fn limits_that_contradict_each_other_are_refused() {
         (&["--cgroup-manager", "none", "--pids", "1"], "--cgroup-manager none"),
         (&["--cgroup-manager", "systemd", "--cgroup-parent", "/", "--pids", "1"], "contradict"),
         (&["--cgroup-manager", "other", "--pids", "1"], "one of auto"),
-        (&["--cpuset-cpus", "0-x"], "no list of numbers"),
+        (&["--cpuset-cpus", "0-x"], "--cpuset-cpus"),
+        (&["--cpuset-mems", "3-1"], "no list of numbers"),
         (&["--device-read-bps", "/dev/null:1M"], "no block device"),
         (&["--device-read-bps", "/dev/none:1M"], "no such file"),
         (&["--device-cgroup-rule", "d 1:3 r"], "a, b or c"),
@@ -402,9 +403,74 @@ fn a_value_that_no_cgroup_takes_names_what_it_takes() {
         assert!(said("--blkio-weight", "5").contains("10 to 1000"));
     }
     said("--blkio-weight", "500");
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("it can be read");
+    assert!(said("--cpuset-cpus", "7000").contains(&format!("choose among {}", online.trim())));
     let sizes = said("--hugetlb", "3MB=4M");
     assert!(sizes.contains("no huge pages of 3MB"), "{sizes}");
     if Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists() {
         assert!(sizes.contains("2MB"), "{sizes}");
+        let small = said("--hugetlb", "2MB=1K");
+        assert!(small.contains("less than one huge page") && small.contains("2097152"), "{small}");
+        assert!(!said("--hugetlb", "2M=4M").contains("no huge pages of"), "another name for 2MB");
     }
+}
+
+/// A process of set-up is one, too.
+#[test]
+fn a_limit_that_set_up_does_not_fit_in_is_named() {
+    if !rooted("a_limit_that_set_up_does_not_fit_in_is_named") {
+        return;
+    }
+    let output = run(&["--pids", "1", "--init", "true"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains("pids.max of its cgroup is 1") && said.contains("--pids 2"), "{said}");
+    assert!(run(&["--pids", "2", "--init", "true"]).status.success());
+}
+
+/// The kernel of version 1 says "permission denied".
+#[test]
+fn processors_that_the_cgroup_above_does_not_have_are_named() {
+    let test = "processors_that_the_cgroup_above_does_not_have_are_named";
+    let mount = Path::new("/sys/fs/cgroup/cpuset");
+    if !rooted(test) {
+        return;
+    }
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("it can be read");
+    if !mount.join("tasks").exists() || online.trim() == "0" {
+        skip(test, "it takes the right hierarchy of version 1, and two processors");
+        return;
+    }
+    let scratch = Scratch::new();
+    let name = scratch.0.file_name().expect("it has a name").to_string_lossy().into_owned();
+    let above = mount.join(&name);
+    std::fs::create_dir(&above).expect("a cgroup can be made");
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        std::fs::write(above.join(file), "0").expect("it can be written");
+    }
+    let output = run(&["--cgroup-parent", &name, "--cpuset-cpus", "1", "true"]);
+    std::fs::remove_dir(&above).expect("nothing is left in it");
+    let said = stderr(&output);
+    assert!(said.contains("cpuset.cpus is 0: no others") && said.contains("choose among 0"), "{said}");
+    assert!(!said.contains("run as root"), "{said}");
+}
+
+/// Each names a way that is there, and none leads back to the other.
+#[test]
+fn who_may_make_no_cgroup_is_told_ways_that_are_there() {
+    if is_root() {
+        skip("who_may_make_no_cgroup_is_told_ways_that_are_there", "root may");
+        return;
+    }
+    let said = |manager: &str| stderr(&run(&["--cgroup-manager", manager, "--pids", "5", "true"]));
+    let (fs, systemd) = (said("fs"), said("systemd"));
+    let has_systemd = sept::host::systemd_has_cgroups();
+    if fs.contains("may not change the cgroups") {
+        assert_eq!(fs.contains("--cgroup-manager systemd"), has_systemd, "{fs}");
+    }
+    assert!(
+        has_systemd || systemd.contains("no systemd") && systemd.contains("--cgroup-parent"),
+        "{systemd}"
+    );
+    assert!(!systemd.contains("--cgroup-manager fs"), "{systemd}");
 }

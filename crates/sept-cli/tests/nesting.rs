@@ -375,12 +375,16 @@ fn limits_are_given_up_where_cgroups_are_not_to_be_had() {
         // The root around it is one of those that refuse cgroup namespaces.
         assert_eq!(layers(&report(&output)), ["memory", "pids", "cgroup"]);
     }
-    // What is left is still asked for, and rules for devices are no matter of how much.
-    for more in [["--cgroup-conf", "memory.high=1G"], ["--device-cgroup-rule", "c 10:229 r"]] {
-        let declared = ["--if-possible", if more[0] == "--cgroup-conf" { "memory,pids" } else { "limits" }];
-        let refused = inner(&[declared, more].concat());
+    // What is left is still asked for: rules for devices are given up with all limits only, and that is told.
+    let rule = ["--device-cgroup-rule", "c 10:229 r"];
+    for more in [["--cgroup-conf", "memory.high=1G"], rule] {
+        let refused = inner(&[["--if-possible", "memory,pids"], more].concat());
         assert_eq!(refused.status.code(), Some(125), "{more:?}: {}", stderr(&refused));
     }
+    let output = inner(&[["--if-possible", "limits"], rule, ["--report-fd", "1"]].concat());
+    let report = report(&output);
+    assert_eq!(layers(&report), ["memory", "pids", "limits", "cgroup"], "{}", stderr(&output));
+    assert!(report["missing"][2]["instead"].to_string().contains("no rule for device files"), "{report}");
 }
 
 #[test]

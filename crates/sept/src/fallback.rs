@@ -344,9 +344,8 @@ impl Command {
 
     fn give_up_limits(&mut self, layer: Layer, why: String) -> bool {
         let Some(cgroup) = &self.own_cgroup else { return false };
-        // Which devices may be used is no limit on how much, and who wants to freeze needs the cgroup.
-        let stays = |controller| matches!(controller, Controller::Devices | Controller::Freezer);
-        if cgroup.controllers().any(stays) {
+        // Who wants to freeze needs the cgroup.
+        if cgroup.controllers().any(|controller| controller == Controller::Freezer) {
             return false;
         }
         let of = |controller| match controller {
@@ -368,11 +367,15 @@ impl Command {
         if gone.is_empty() || !gone.iter().all(|one| self.may_lack(*one)) {
             return false;
         }
-        let left = lacking.into_iter().fold(cgroup.clone(), Cgroup::without);
+        let left = lacking.iter().copied().fold(cgroup.clone(), Cgroup::without);
         let all = layer == Layer::Limits;
         let limits = |left: &Cgroup| left.controllers().next().is_some() || left.named().next().is_some();
         self.own_cgroup = Some(left).filter(|left| !all && limits(left));
-        gone.into_iter().all(|one| self.record(one, why.clone(), one.without()))
+        let devices = lacking.contains(&Controller::Devices);
+        gone.into_iter().all(|one| {
+            let rules = if one == Layer::Limits && devices { ", and no rule for device files" } else { "" };
+            self.record(one, why.clone(), &format!("{}{rules}", one.without()))
+        })
     }
 
     /// On record, once for each layer: a lower rung adds to what is there.

@@ -23,7 +23,7 @@ pub enum Layer {
     Seccomp,
     /// Landlock. Else what the kernel's ABI has of it; else none.
     Landlock,
-    /// All limits by a cgroup; not where rules for devices or a freezer are asked for with them.
+    /// All limits by a cgroup, and its rules for devices; not where a freezer is asked for with them.
     Limits,
     /// The limit of memory by a cgroup.
     Memory,

@@ -42,9 +42,9 @@ pub struct Cgroup {
     cpu_burst: Option<u64>,
     cpu_weight: Option<CpuWeight>,
     cpu_idle: Option<bool>,
-    cpuset_cpus: Option<String>,
-    cpuset_mems: Option<String>,
-    pids: Option<u64>,
+    pub(crate) cpuset_cpus: Option<String>,
+    pub(crate) cpuset_mems: Option<String>,
+    pub(crate) pids: Option<u64>,
     pub(crate) hugetlb: Vec<(String, u64)>,
     io: Vec<IoLimit>,
     pub(crate) io_weight: Option<u16>,
@@ -286,7 +286,7 @@ impl Cgroup {
             }
         }
         let lists = [&self.cpuset_cpus, &self.cpuset_mems].into_iter().flatten();
-        if let Some(list) = lists.into_iter().find(|list| !is_list(list)) {
+        if let Some(list) = lists.into_iter().find(|list| number_ranges(list).is_none()) {
             return Err(format!("{list:?} is no list of numbers such as 0-3,6"));
         }
         if self.cpu_burst.is_some() && self.cpu.is_none() {
@@ -338,13 +338,13 @@ fn at_most(value: u64, none: &str) -> String {
     if value == Cgroup::UNLIMITED { none.to_owned() } else { value.to_string() }
 }
 
-/// Numbers and ranges with commas between.
-fn is_list(text: &str) -> bool {
-    let number = |text: &str| text.parse::<u32>().is_ok();
-    text.split(',').all(|part| match part.split_once('-') {
-        Some((first, last)) => number(first) && number(last),
-        None => number(part),
-    })
+/// Numbers and ranges with commas between: the first and the last of each. None where it is something else.
+pub(crate) fn number_ranges(text: &str) -> Option<Vec<(u32, u32)>> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some((first.parse().ok()?, last.parse().ok()?)).filter(|(first, last)| first <= last)
+    };
+    text.split(',').map(range).collect()
 }
 
 impl fmt::Display for Cgroup {

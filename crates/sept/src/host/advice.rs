@@ -284,6 +284,14 @@ fn apparmor() -> Advice {
     .or("run as root")
 }
 
+/// How many processes the command's own cgroup allows.
+fn own_pids(plan: &Plan) -> Option<u64> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::EnterCgroup(cgroup) => cgroup.pids,
+        _ => None,
+    })
+}
+
 /// Any step but exec.
 pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
     let user = plan.namespaces.contains(Namespace::User);
@@ -300,6 +308,14 @@ pub(crate) fn step(step: &Step, plan: &Plan, errno: i32) -> Advice {
         Step::BeginNet | Step::JoinNet => {
             clone(Namespaces::from_iter([Namespace::Net]), Errno::from_raw_os_error(errno))
         }
+        Step::Reap | Step::Fork(_) if errno == libc::EAGAIN && own_pids(plan).is_some() => Advice::new(
+            format!(
+                "pids.max of its cgroup is {}, and who sets it up counts, too: the reaper, or who joins namespaces",
+                own_pids(plan).unwrap_or_default()
+            ),
+            "allow more: --pids 2, and one more for each process that the command starts",
+        ),
+        Step::Reap => clone(Namespaces::NONE, Errno::from_raw_os_error(errno)),
         Step::Unshare(kinds) | Step::Fork(kinds) => clone(*kinds, Errno::from_raw_os_error(errno)),
         Step::Join { kinds, of, .. } => join(*kinds, of, plan.way, errno),
         Step::DenySetgroups | Step::MapUid(_) | Step::MapGid(_) | Step::OffsetClocks(_)

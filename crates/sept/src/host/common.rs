@@ -36,6 +36,11 @@ pub fn advice_on_proc(error: &io::Error) -> Advice {
     Advice::new("no proc file system is mounted on /proc", "mount -t proc proc /proc")
 }
 
+/// Whether systemd runs here, and keeps all cgroups in version 2.
+pub fn systemd_has_cgroups() -> bool {
+    Path::new("/run/systemd/system").is_dir() && Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
 /// What statfs(2) calls a proc file system.
 pub(crate) const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 

@@ -13,7 +13,7 @@ pub(crate) mod subid;
 use std::os::fd::{OwnedFd, RawFd};
 
 pub use crate::target::{find_in_proc, has_file, pid_in_proc};
-pub use common::{advice_on, advice_on_proc, has_proc, mounted, read_text, stat_field};
+pub use common::{advice_on, advice_on_proc, has_proc, mounted, read_text, stat_field, systemd_has_cgroups};
 pub use facts::{Host, own_maps};
 pub use inventory::{Entry, Holder, Inventory, Source, Unread};
 pub use joins::JoinFact;

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::{LateLimit, PREFIX, end, failed};
 use crate::cgroup::{Setting, is_of_version_1};
 use crate::error::{Advice, Error};
-use crate::host::common::read_all;
+use crate::host::common::{read_all, read_kernel};
 use crate::layer::Layer;
 use crate::plan::layers;
 
@@ -159,7 +159,18 @@ impl Dir {
     }
 
     fn not_written(&self, file: &str, content: &str, errno: Errno) -> Error {
-        failed(format!("write {content} to {}", self.path.join(file).display()), &errno.into())
+        let what = format!("write {content} to {}", self.path.join(file).display());
+        let taken = matches!(errno, Errno::ACCESS | Errno::INVAL | Errno::RANGE);
+        let above = self.path.with_file_name(file);
+        match read_kernel(&above) {
+            // Of version 1, where the kernel says EACCES to what the cgroup above does not have.
+            Ok(has) if taken && file.starts_with("cpuset.") => {
+                let why = format!("{} is {}: no others can be had below it", above.display(), has.trim());
+                let advice = Advice::new(why, format!("choose among {}", has.trim()));
+                Error::Duty { what, errno: Some(errno.raw_os_error()), advice, layer: Some(Layer::Limits) }
+            }
+            _ => failed(what, &errno.into()),
+        }
     }
 
     /// Why there is no such file. The cgroup itself is gone when this is read: the one above it is named.

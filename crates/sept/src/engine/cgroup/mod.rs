@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::cgroup::{Account, Cgroup, Controller, Setting};
 use crate::error::{Advice, Error, describe};
-use crate::host::common::{advice_on, read_kernel};
+use crate::host::common::{advice_on, read_kernel, systemd_has_cgroups};
 use crate::layer::Layer;
 use crate::plan::layers;
 use crate::sys;
@@ -58,11 +58,7 @@ fn failed(what: String, error: &io::Error) -> Error {
             "the cgroups are read-only here, as inside of a sandbox with limits, or of a container",
             "set these limits outside, or have cgroups bound there that may be written: --bind /sys/fs/cgroup /sys/fs/cgroup",
         ),
-        Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
-            Advice::new("this process may not change the cgroups here", "run as root")
-                .or("let systemd make one for this user: --cgroup-manager systemd")
-                .or("name one that was delegated to this user: --cgroup-parent PATH")
-        }
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => may_not_change(),
         Some(libc::EBUSY) => Advice::new(
             "a cgroup of version 2 that has processes of its own can't pass controllers on (cgroups(7), no internal processes)",
             "name a cgroup without processes: --cgroup-parent PATH",
@@ -78,6 +74,15 @@ fn failed(what: String, error: &io::Error) -> Error {
     let errno = error.raw_os_error();
     let layer = Some(Layer::Limits).filter(|_| !errno.is_some_and(layers::is_want));
     Error::Duty { what, errno, advice, layer }
+}
+
+fn may_not_change() -> Advice {
+    let advice = Advice::new("this process may not change the cgroups here", "run as root");
+    let delegated = "name one that was delegated to this user: --cgroup-parent PATH";
+    if systemd_has_cgroups() {
+        return advice.or("let systemd make one for this user: --cgroup-manager systemd").or(delegated);
+    }
+    advice.or(delegated).or("limit each process: --rlimit")
 }
 
 impl OwnCgroup {
