@@ -103,11 +103,14 @@ fn what_tcp_holds_has_a_limit_too() {
             while (defined(my $sent = syswrite($one, "x" x 65536))) { $sum += $sent }
         }
         print $sum >> 20"#;
-    let held = |limit: &[&str]| {
-        let output = run(&[limit, &["perl", "-e", script]].concat());
-        stdout(&output).parse::<u32>().unwrap_or_else(|_| panic!("{}", stderr(&output)))
-    };
-    let (limited, free) = (held(&["--memory", "32M"]), held(&["--pids", "20"]));
+    let held = |limit: &[&str]| run(&[limit, &["perl", "-e", script]].concat());
+    let limited = held(&["--memory", "32M"]);
+    // Version 2 counts it with all else, and kills at the limit.
+    if limited.status.code() == Some(137) {
+        return;
+    }
+    let [limited, free] = [limited, held(&["--pids", "20"])]
+        .map(|output| stdout(&output).parse::<u32>().unwrap_or_else(|_| panic!("{}", stderr(&output))));
     assert!(limited <= 40 && free > 60, "{limited} of {free} MiB");
 }
 
@@ -421,11 +424,16 @@ fn a_limit_that_set_up_does_not_fit_in_is_named() {
     if !rooted("a_limit_that_set_up_does_not_fit_in_is_named") {
         return;
     }
-    let output = run(&["--pids", "1", "--init", "true"]);
+    let limited = |most: &str| run(&["--cgroup-manager", "fs", "--pids", most, "--init", "true"]);
+    let output = limited("1");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(125), "{said}");
     assert!(said.contains("pids.max of its cgroup is 1") && said.contains("--pids 2"), "{said}");
-    assert!(run(&["--pids", "2", "--init", "true"]).status.success());
+    // A thread of set-up that has ended is counted for a moment.
+    for _ in 0..20 {
+        let output = limited("2");
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
 }
 
 /// The kernel of version 1 says "permission denied".

@@ -312,7 +312,7 @@ fn own_cgroup(command: &Command, way: Way, steps: &mut Vec<Step>) -> Result<(), 
 
 /// Whether a second thread makes the net namespace: where lo is to be set up there, for which the kernel has one lock, and there
 /// is more to do meanwhile than to mount proc. Not where somebody looks at it in between, where only one thread may move, or
-/// where memory is scarce.
+/// where memory or processes are scarce: the kernel counts a thread for a moment after its end.
 fn makes_net_beside(command: &Command, host: &Host, way: Way) -> bool {
     command.namespaces.contains(Namespace::Net)
         && command.loopback
@@ -321,6 +321,7 @@ fn makes_net_beside(command: &Command, host: &Host, way: Way) -> bool {
         && way == Way::Spawn
         && host.joins.is_empty()
         && !(command.init && command.namespaces.contains(Namespace::Time))
+        && command.own_cgroup.as_ref().and_then(|cgroup| cgroup.pids).is_none_or(|most| most > 2)
         && command.persist.iter().all(|(kind, _)| *kind != Namespace::Net)
 }
 
