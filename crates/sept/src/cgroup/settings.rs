@@ -31,10 +31,19 @@ pub(crate) struct Setting {
     pub may_lack: bool,
     /// Whether the kernel kills at this limit.
     pub kills: bool,
+    /// Whether it takes the kernel so long that it is set while the child sets up.
+    pub beside: bool,
 }
 
 pub(super) fn setting(file: impl Into<String>, content: impl ToString) -> Setting {
-    Setting { file: file.into(), or: None, content: content.to_string(), may_lack: false, kills: false }
+    Setting {
+        file: file.into(),
+        or: None,
+        content: content.to_string(),
+        may_lack: false,
+        kills: false,
+        beside: false,
+    }
 }
 
 impl Controller {
@@ -260,9 +269,13 @@ impl Cgroup {
             kills: true,
             ..setting("memory.memsw.limit_in_bytes", both)
         }));
-        // What TCP has in its buffers is in no other count of version 1.
+        // What TCP has in its buffers is in no other count of version 1. Where no other cgroup has such a limit, the kernel patches itself.
         let tcp = self.least_memory().filter(|_| !self.legacy.sets(legacy::TCP));
-        files.extend(tcp.map(|bytes| Setting { may_lack: true, ..setting(legacy::TCP, bytes) }));
+        files.extend(tcp.map(|bytes| Setting {
+            may_lack: true,
+            beside: true,
+            ..setting(legacy::TCP, bytes)
+        }));
         files
     }
 

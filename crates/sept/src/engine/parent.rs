@@ -294,6 +294,7 @@ impl Started {
         let done = duties(&self.prepared, process, &mut bound, stop, || self.stopped());
         self.bound = bound;
         done?;
+        self.prepared.cgroup.as_ref().map_or(Ok(()), cgroup::OwnCgroup::set_beside)?;
         self.arrive(stop)
     }
 

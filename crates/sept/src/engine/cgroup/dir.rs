@@ -154,6 +154,25 @@ impl Dir {
         Ok(Some(LateLimit { usage, files }))
     }
 
+    /// Opens what is to be written by the parent itself.
+    pub(super) fn keep_beside(
+        &self,
+        settings: Vec<Setting>,
+    ) -> Result<Vec<(OwnedFd, String, String)>, Error> {
+        let mut files = Vec::new();
+        for Setting { file, content, may_lack, .. } in settings {
+            match self.file(&file, OFlags::WRONLY) {
+                Err(Errno::NOENT) if may_lack => {}
+                open => {
+                    let open = open.map_err(|errno| self.not_opened(&file, errno))?;
+                    let what = format!("write {content} to {}", self.path.join(file).display());
+                    files.push((open, content, what));
+                }
+            }
+        }
+        Ok(files)
+    }
+
     fn not_opened(&self, file: &str, errno: Errno) -> Error {
         failed(format!("open {}", self.path.join(file).display()), &errno.into())
     }
@@ -210,6 +229,6 @@ impl Dir {
 }
 
 /// The kernel takes such a file's content in one piece, or refuses it.
-fn put(file: &OwnedFd, content: &str) -> Result<(), Errno> {
+pub(super) fn put(file: &OwnedFd, content: &str) -> Result<(), Errno> {
     rustix::io::retry_on_intr(|| rustix::io::write(file, content.as_bytes())).map(drop)
 }

@@ -35,6 +35,8 @@ pub(crate) struct OwnCgroup {
     pub procs: Option<OwnedFd>,
     /// The limit of memory, where the child sets it itself.
     pub limit: Option<LateLimit>,
+    /// What is set while the child sets up: where, what, and by which words.
+    beside: Vec<(OwnedFd, String, String)>,
     /// Whether there is an account at the end.
     counted: bool,
     /// Whether it is removed when this is dropped.
@@ -92,8 +94,16 @@ impl OwnCgroup {
         values::check(cgroup, || hierarchies.legacy(Controller::Io).is_some())?;
         let counted = !cgroup.uncounted;
         let (armed, process) = (true, sys::own_process());
-        let mut made =
-            Self { dirs: Vec::new(), tasks: Vec::new(), procs: None, limit: None, counted, armed, process };
+        let mut made = Self {
+            dirs: Vec::new(),
+            tasks: Vec::new(),
+            procs: None,
+            limit: None,
+            beside: Vec::new(),
+            counted,
+            armed,
+            process,
+        };
         let mut of_two = Vec::new();
         for controller in cgroup.controllers() {
             match hierarchies.legacy(controller) {
@@ -143,13 +153,25 @@ impl OwnCgroup {
         if controller == Controller::Cpuset {
             inherit_cpuset(&parent, dir)?;
         }
-        let (kept, now) = split(cgroup.settings(controller, false), late);
+        let (beside, settings): (Vec<_>, Vec<_>) =
+            cgroup.settings(controller, false).into_iter().partition(|setting| setting.beside);
+        let (kept, now) = split(settings, late);
         dir.set(now)?;
+        let beside = dir.keep_beside(beside)?;
         let limit = dir.keep("memory.usage_in_bytes", kept)?;
         // Two controllers of one hierarchy have one directory, which is entered once.
         let tasks = is_new.then(|| dir.open("tasks")).transpose()?;
         self.tasks.extend(tasks);
+        self.beside.extend(beside);
         self.limit = limit.or(self.limit.take());
+        Ok(())
+    }
+
+    /// Not before the child is on its way, and before it is the command.
+    pub(crate) fn set_beside(&self) -> Result<(), Error> {
+        for (file, content, what) in &self.beside {
+            dir::put(file, content).map_err(|errno| failed(what.clone(), &errno.into()))?;
+        }
         Ok(())
     }
 
