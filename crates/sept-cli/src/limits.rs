@@ -158,6 +158,7 @@ impl Limits {
         if let Some(parent) = &self.parent {
             cgroup = cgroup.parent(parent);
         }
+        let cgroup = cgroup.held();
         Ok(Some(if counted { cgroup } else { cgroup.uncounted() }))
     }
 

@@ -334,6 +334,84 @@ fn what_a_killed_sept_leaves_is_taken_away_by_the_next() {
     });
 }
 
+/// The command dies with sept; what it has started may not, and is nobody's then.
+#[test]
+fn what_runs_in_the_cgroup_of_a_killed_sept_is_killed_by_the_next() {
+    let test = "what_runs_in_the_cgroup_of_a_killed_sept_is_killed_by_the_next";
+    if !rooted(test) || !need(test, &["setsid", "pgrep", "unshare"]) {
+        return;
+    }
+    let two = "test -e /sys/fs/cgroup/cgroup.controllers || mount -t cgroup2 none /sys/fs/cgroup";
+    for (n, (begin, limits)) in
+        [("true", "--pids 20 --memory 100M"), (two, "--device-cgroup-rule 'c 1:3 rwm'")].iter().enumerate()
+    {
+        let word = format!("9876{n}{}", std::process::id());
+        let script = format!(
+            r#"{begin}; run() {{ exec {} run --share pid --cgroup-manager fs {limits} "$@"; }}
+            count() {{ pgrep -fc "^sleep $1{word}$"; }}
+            run sleep 1{word} >/dev/null 2>&1 & lives=$!
+            run sh -c 'sleep {word} & setsid sleep {word} & setsid setsid sleep {word} & sleep {word}' >/dev/null 2>&1 & killed=$!
+            while test "$(count)" -lt 4 -o "$(count 1)" -lt 1; do sleep 0.01; done
+            kill -KILL $killed; wait $killed; sleep 0.1; left=$(count); (run true); echo $left $(count) $(count 1)
+            kill $lives; wait"#,
+            path()
+        );
+        let line = ["-m", "--propagation", "private", "sh", "-c", &script];
+        let output = std::process::Command::new("unshare").args(line).output().expect("unshare starts");
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        host("pkill", &["-f", &format!("^sleep 1?{word}$")]);
+        assert_eq!(said, "4 0 1", "{limits}: {}", stderr(&output));
+    }
+}
+
+/// Only what a sept has made that was to end all in it, and that is held by none any more, in scopes of systemd, too.
+#[test]
+fn nobody_is_killed_in_a_cgroup_that_is_not_left_by_a_sept() {
+    let test = "nobody_is_killed_in_a_cgroup_that_is_not_left_by_a_sept";
+    if !rooted(test) {
+        return;
+    }
+    let legacy = Path::new("/sys/fs/cgroup/pids");
+    let mount = if legacy.join("cgroup.procs").exists() { legacy } else { Path::new("/sys/fs/cgroup") };
+    let own = format!("sept-test-left-{}", std::process::id());
+    let scopes = ["sept-1-1.scope", "sept-2-2.scope"].map(|scope| format!("{own}/{scope}"));
+    let mut members = Vec::new();
+    for dir in [
+        own.clone(),
+        format!("{own}/sept-1-1"),
+        format!("{own}/sept-mine-held"),
+        format!("{own}/sept-1-1-held"),
+        scopes[0].clone(),
+        scopes[1].clone(),
+        format!("{}/sept-1-1-held", scopes[1]),
+    ] {
+        let dir = mount.join(dir);
+        std::fs::create_dir(&dir).expect("a cgroup can be made");
+        if !dir.to_string_lossy().ends_with(['1', 'd']) {
+            continue;
+        }
+        let sleeps = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep starts");
+        std::fs::write(dir.join("cgroup.procs"), sleeps.id().to_string()).expect("it can be moved");
+        members.push((dir, sleeps));
+    }
+    for below in [&own, &scopes[0]] {
+        let output = run(&["--cgroup-manager", "fs", "--cgroup-parent", below, "--pids", "20", "true"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let mut found = Vec::new();
+    for (dir, mut sleeps) in members {
+        let lives = sleeps.try_wait().expect("it can be asked").is_none();
+        sleeps.kill().expect("it can be killed");
+        sleeps.wait().expect("it ends");
+        found.push((lives, dir.exists()));
+        soon("the cgroup can be removed", || !dir.exists() || std::fs::remove_dir(&dir).is_ok());
+    }
+    for dir in scopes.iter().chain([&own]) {
+        std::fs::remove_dir(mount.join(dir)).expect("it is empty");
+    }
+    assert_eq!(found, [(true, true), (true, true), (false, false), (false, false)]);
+}
+
 /// A directory of version 1 that is its own lets an ordinary user limit what it starts.
 #[test]
 fn an_ordinary_user_uses_a_cgroup_that_was_given_to_it() {

@@ -57,6 +57,7 @@ pub struct Cgroup {
     unified: Vec<(String, String)>,
     legacy: Legacy,
     pub(crate) uncounted: bool,
+    pub(crate) held: bool,
 }
 
 /// A share of the processor time, in the words of either version; each is converted for the other.
@@ -108,6 +109,15 @@ impl Cgroup {
     #[must_use]
     pub fn uncounted(mut self) -> Self {
         self.uncounted = true;
+        self
+    }
+
+    /// What is in it is to live no longer than the [`Child`](crate::Child) is held: where that is gone, and nobody has waited for the
+    /// command, because the caller was killed, who makes the next cgroup beside it kills what is left there, and removes it. Without this
+    /// it is removed then if it is empty.
+    #[must_use]
+    pub fn held(mut self) -> Self {
+        self.held = true;
         self
     }
 

@@ -54,13 +54,14 @@ impl Parent {
 }
 
 impl Dir {
-    /// A new one, after what killed runs left here has been swept away.
-    pub(super) fn make(parent: &Parent, unified: bool) -> Result<Self, Error> {
+    /// A new one, with this at the end of its name, after what killed runs left here has been swept away.
+    pub(super) fn make(parent: &Parent, unified: bool, mark: &str) -> Result<Self, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         end::sweep(&parent.path, parent.entry.as_fd());
+        end::sweep_scopes(&parent.path);
         let pid = process::id();
         for _ in 0..TRIES {
-            let name = format!("{PREFIX}{pid}-{}", NEXT.fetch_add(1, Relaxed));
+            let name = format!("{PREFIX}{pid}-{}{mark}", NEXT.fetch_add(1, Relaxed));
             let path = parent.path.join(&name);
             match mkdirat(&parent.entry, &name, Mode::from_raw_mode(0o777)) {
                 Err(Errno::EXIST) => continue,

@@ -8,7 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, flock, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, Stat, flock, fstat, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
@@ -19,27 +21,70 @@ use crate::sys;
 /// So long for what one killed run has left: whoever may, can make more of it all the time.
 const SWEEPING: Duration = Duration::from_millis(100);
 
-/// Removes what killed runs have left: only what is empty can be removed, and only what nobody holds is tried.
+/// At the end of a name: what is left there is killed once nobody holds it.
+pub(super) const HELD: &str = "-held";
+
+/// Removes what killed runs have left, and nobody holds any more.
 pub(super) fn sweep(path: &Path, parent: BorrowedFd) {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut entries = RawDir::new(parent, &mut buffer);
     while let Some(Ok(entry)) = entries.next() {
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if !is_ours(&name.to_string_lossy()) {
+        let Some(left) = of_ours(&name.to_string_lossy()) else { continue };
+        let Ok(dir) = File::open(path.join(name)) else { continue };
+        if flock(dir.as_fd(), FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
-        let Ok(dir) = File::open(path.join(name)) else { continue };
-        if flock(dir.as_fd(), FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let begun = Instant::now();
-            let _ = remove_tree(&path.join(name), |_, _| (), &mut || begun.elapsed() >= SWEEPING);
+        // Somebody else may have removed it in between, and a new process of that number may have made it anew.
+        let inode = |stat: Result<Stat, Errno>| stat.map(|stat| stat.st_ino);
+        if inode(fstat(&dir)) == inode(statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)) {
+            let path = path.join(name);
+            match left {
+                Left::Empty => drop(remove_tree(&path, |_, _| (), &mut lateness(SWEEPING))),
+                Left::Killed if remove_empty(&path) => {}
+                Left::Killed => {
+                    forbid_forks(&path);
+                    remove(&path, SWEEPING);
+                }
+            }
         }
     }
 }
 
+/// The same in the scopes of systemd beside this one, if it is one: each run has its own.
+pub(super) fn sweep_scopes(path: &Path) {
+    let is_scope = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(PREFIX) && name.ends_with(".scope")
+    };
+    let Some(above) = path.parent().filter(|_| is_scope(path)) else { return };
+    for entry in fs::read_dir(above).into_iter().flatten().flatten() {
+        let beside = entry.path();
+        if !is_scope(&beside) || beside == path {
+            continue;
+        }
+        if let Ok(dir) = File::open(&beside) {
+            sweep(&beside, dir.as_fd());
+        }
+    }
+}
+
+/// What is left of a killed run, and is to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Only if it is empty: who is in it may go on without the one who made it.
+    Empty,
+    /// And who is in it is killed.
+    Killed,
+}
+
 /// A pid and a count; a name that somebody chose is somebody's.
-fn is_ours(name: &str) -> bool {
-    let numbers = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
-    numbers.is_some_and(|(pid, count)| pid.parse::<u32>().is_ok() && count.parse::<u32>().is_ok())
+fn of_ours(name: &str) -> Option<Left> {
+    let numbers = name.strip_prefix(PREFIX)?;
+    let (numbers, left) =
+        numbers.strip_suffix(HELD).map_or((numbers, Left::Empty), |numbers| (numbers, Left::Killed));
+    let (pid, count) = numbers.split_once('-')?;
+    (pid.parse::<u32>().is_ok() && count.parse::<u32>().is_ok()).then_some(left)
 }
 
 /// Removes it if it is empty, as it mostly is. Whether it is gone.
@@ -52,12 +97,12 @@ pub(super) fn forbid_forks(path: &Path) {
     let _ = fs::write(path.join("pids.max"), "0");
 }
 
+/// So long for the end of a run.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Kills all in it, and removes it with what the command made below, however deep that lies.
-pub(super) fn remove(path: &Path) {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let mut begun = None;
-    // Only where it does not go at once: mostly it does, and nobody asks what time it is.
-    let mut is_late = || begun.get_or_insert_with(Instant::now).elapsed() >= PATIENCE;
+pub(super) fn remove(path: &Path, patience: Duration) {
+    let mut is_late = lateness(patience);
     while let Err(errno) = remove_tree(path, kill, &mut is_late) {
         let refused = matches!(errno, Errno::ACCESS | Errno::PERM | Errno::ROFS);
         if is_late() || refused || fs::symlink_metadata(path).is_err() {
@@ -65,6 +110,12 @@ pub(super) fn remove(path: &Path) {
         }
         std::thread::sleep(Duration::from_micros(200));
     }
+}
+
+/// Counted from when it is first asked for: mostly it is not, and nobody asks what time it is.
+fn lateness(patience: Duration) -> impl FnMut() -> bool {
+    let mut begun = None;
+    move || begun.get_or_insert_with(Instant::now).elapsed() >= patience
 }
 
 /// As far as it is empty. What is in the way is left to `full`: before what it has made below, or it would make more.

@@ -39,6 +39,8 @@ pub(crate) struct OwnCgroup {
     beside: Vec<(OwnedFd, String, String)>,
     /// Whether there is an account at the end.
     counted: bool,
+    /// Whether what is left in it may be killed once nobody holds it.
+    held: bool,
     /// Whether it is removed when this is dropped.
     pub armed: bool,
     /// Whose it is, by `sys::own_process`: a copy of this ends nothing.
@@ -92,18 +94,10 @@ impl OwnCgroup {
     pub(crate) fn make(cgroup: &Cgroup, late: bool) -> Result<Self, Error> {
         let hierarchies = Hierarchies::read()?;
         values::check(cgroup, || hierarchies.legacy(Controller::Io).is_some())?;
-        let counted = !cgroup.uncounted;
+        let (counted, held) = (!cgroup.uncounted, cgroup.held);
         let (armed, process) = (true, sys::own_process());
-        let mut made = Self {
-            dirs: Vec::new(),
-            tasks: Vec::new(),
-            procs: None,
-            limit: None,
-            beside: Vec::new(),
-            counted,
-            armed,
-            process,
-        };
+        let (dirs, tasks, beside) = (Vec::new(), Vec::new(), Vec::new());
+        let mut made = Self { dirs, tasks, procs: None, limit: None, beside, counted, held, armed, process };
         let mut of_two = Vec::new();
         for controller in cgroup.controllers() {
             match hierarchies.legacy(controller) {
@@ -222,7 +216,7 @@ impl OwnCgroup {
         let at = match known {
             Some(at) => at,
             None => {
-                self.dirs.push(Dir::make(parent, unified)?);
+                self.dirs.push(Dir::make(parent, unified, if self.held { end::HELD } else { "" })?);
                 self.dirs.len() - 1
             }
         };
@@ -275,7 +269,7 @@ impl OwnCgroup {
         if !full.is_empty() {
             self.let_die();
         }
-        full.iter().for_each(|dir| end::remove(&dir.path));
+        full.iter().for_each(|dir| end::remove(&dir.path, end::PATIENCE));
         account
     }
 
