@@ -45,7 +45,7 @@ pub fn main(parser: &mut Parser) -> Result<u8, Failure> {
         Failure::from(command.exec()).end();
     }
     command.die_with_parent();
-    let around = Around { is_pid_1: false, other_pids, agent: None };
+    let around = Around { is_pid_1: false, other_pids, adopts: false, agent: None };
     run::start_and_wait(&request, &mut command, around, &mut report::Report::default())
 }
 

@@ -6,6 +6,7 @@ mod around;
 mod build;
 mod confine;
 mod degrade;
+mod descendants;
 mod diff;
 mod disposition;
 mod doctor;

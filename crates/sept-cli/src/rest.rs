@@ -1,33 +1,34 @@
-//! What is left of a command beside its first process, when that does not end: the other processes of its pid namespace, and threads
-//! that made this process their tracer.
+//! What is left of a command beside its first process: the other processes of its pid namespace, when that does not end, and what this
+//! process has to wait for, orphans and threads that made it their tracer.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use sept::{Child, NamespaceFile, NamespaceId};
 
 /// `__WALL` of waitid(2), Linux 4.7: also who was not made by fork.
-const ALL_KINDS: WaitIdOptions = WaitIdOptions::from_bits_retain(0x4000_0000);
+pub const ALL_KINDS: WaitIdOptions = WaitIdOptions::from_bits_retain(0x4000_0000);
 
-/// Collects threads of the command that called PTRACE_TRACEME and have ended: as long as nobody has, the command does not end.
-pub fn collect_traced(child: &Child) {
+/// Collects who else has ended: orphans that have come to this process, and threads of the command that called PTRACE_TRACEME. As long
+/// as nobody has collected those, the command does not end.
+pub fn collect(command: Option<&Child>) {
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | ALL_KINDS;
-    // Mostly there is nobody to be waited for.
-    if !matches!(rustix::process::waitid(WaitId::All, ended | WaitIdOptions::NOWAIT), Ok(Some(_))) {
-        return;
-    }
-    let Some(pid) = sept::host::pid_in_proc(child.as_fd()).filter(|pid| *pid as u32 == child.id()) else {
-        return;
-    };
-    for entry in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-        let number = entry.file_name().to_string_lossy().parse().ok();
-        if let Some(thread) = number.filter(|number| *number != pid).and_then(Pid::from_raw) {
-            let _ = rustix::process::waitid(WaitId::Pid(thread), ended);
-        }
-    }
+    // How the command itself has ended is for the next turn.
+    let is_command = |pid: &u32| command.is_some_and(|command| command.id() == *pid);
+    while let Ok(Some(pid)) = sept::signal::ended_child()
+        && !is_command(&pid)
+        && let Some(pid) = Pid::from_raw(pid as i32)
+        && matches!(rustix::process::waitid(WaitId::Pid(pid), ended), Ok(Some(_)))
+    {}
+}
+
+/// Holds a process by its directory in /proc: the number may be another's by the time it is killed.
+pub fn hold(process: &Path) -> Option<File> {
+    File::options().read(true).custom_flags(OFlags::DIRECTORY.bits() as i32).open(process).ok()
 }
 
 /// Kills all who are in the pid namespace of a command that is PID 1 there, or in one below: the kernel does that, but not before
@@ -43,9 +44,7 @@ pub fn kill_namespace(child: &Child) {
         if entry.file_name().to_string_lossy().parse::<u32>().is_err() {
             continue;
         }
-        // Held by its directory: the number may be another's by the time it is killed.
-        let flags = OFlags::DIRECTORY.bits() as i32;
-        let Ok(process) = File::options().read(true).custom_flags(flags).open(entry.path()) else { continue };
+        let Some(process) = hold(&entry.path()) else { continue };
         if is_in(&process, namespace) {
             let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
         }

@@ -7,6 +7,7 @@ use sept::{Command, Missing, Namespace, Namespaces, Plan, Stdio, Target};
 
 use crate::build::{self, Built};
 use crate::degrade;
+use crate::descendants::Descendants;
 use crate::failure::Failure;
 use crate::job::{self, Background};
 use crate::options;
@@ -54,7 +55,9 @@ fn carry_out(request: &Request, report: &mut Report) -> Result<u8, Failed> {
     {
         return Err(early(failure));
     }
-    let around = Around { is_pid_1, other_pids, agent: agent.as_ref() };
+    // One that can be given up may not be there in the end.
+    let adopts = !other_pids || !request.if_possible.is_empty();
+    let around = Around { is_pid_1, other_pids, adopts, agent: agent.as_ref() };
     start_and_wait(request, &mut command, around, report)
         .map_err(|failure| (failure, command.missing().to_vec()))
 }
@@ -93,6 +96,8 @@ pub struct Around<'a> {
     pub is_pid_1: bool,
     /// Whether its pid namespace is another one, in which our process group has no number.
     pub other_pids: bool,
+    /// Whether what it has started is to end with it where it has no pid namespace of its own.
+    pub adopts: bool,
     /// Who answers the calls that its filter asks about.
     pub agent: Option<&'a Agent>,
 }
@@ -112,7 +117,8 @@ pub fn start_and_wait(
         command.foreground();
     }
     let mut planned = report.is_wanted().then(|| plan(request, command, around.agent)).transpose()?;
-    let spawned = spawn(request, command, around.agent, &mut watch);
+    let mut descendants = around.adopts.then(Descendants::adopt).transpose()?;
+    let spawned = spawn(request, command, around.agent, &mut watch, descendants.as_mut());
     degrade::tell(command.missing());
     let child = match spawned {
         Ok(child) => child,
@@ -138,9 +144,11 @@ pub fn start_and_wait(
     if let (Some(relay), None) = (&mut relay, &background) {
         relay.resume();
     }
-    let is_pid_1 = around.is_pid_1 && command.namespaces().contains(Namespace::Pid);
+    let has_own_pids = command.namespaces().contains(Namespace::Pid);
+    let is_pid_1 = around.is_pid_1 && has_own_pids;
     let supervisor = Supervisor {
         is_pid_1,
+        descendants: descendants.filter(|_| !has_own_pids),
         has_session: request.new_session,
         has_init: request.init,
         leads_job,
@@ -175,6 +183,7 @@ fn spawn(
     command: &mut Command,
     agent: Option<&Agent>,
     watch: &mut Watch,
+    descendants: Option<&mut Descendants>,
 ) -> Result<sept::Child, Failure> {
     if !is_parked(request, agent) {
         return command.spawn_unless(|| watch.give_up()).map_err(|error| degrade::explain(request, error));
@@ -188,6 +197,8 @@ fn spawn(
     }
     if let Some(name) = &request.pin {
         pins::pin(&[Target::process(parked.id())?], Namespaces::NONE, name)?;
+        // The keeper, if that took one.
+        descendants.into_iter().for_each(|descendants| descendants.spare_all_but(parked.id()));
     }
     parked.start_unless(|| watch.give_up()).map_err(|error| {
         // What was kept is the namespaces of a command that never ran.

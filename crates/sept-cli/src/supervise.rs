@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use sept::signal::{Received, Receiver};
 use sept::{Account, Child, State, Usage};
 
+use crate::descendants::Descendants;
 use crate::disposition::{
     SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
 };
@@ -232,6 +233,8 @@ pub struct Supervisor<'a> {
     pub hung_up: bool,
     /// Whether it has a session of its own: what is typed on the shared terminal does not reach it.
     pub has_session: bool,
+    /// What it has started, where that is to end with it and no pid namespace sees to it.
+    pub descendants: Option<Descendants>,
 }
 
 /// For so long a signal is looked at all the time whose way is not clear, and then after each.
@@ -240,7 +243,7 @@ pub const MOMENT: Duration = Duration::from_millis(20);
 /// For how long a command that was killed may take to end: freeing much memory takes its time, and a thread may hang in the kernel.
 const DYING: Duration = Duration::from_secs(10);
 
-/// Mostly it ends at once, and with it all of its pid namespace. After so long that is done from here, again and again.
+/// Mostly it ends at once, and with it all of its pid namespace. After so long those are ended from here, again and again.
 const ENDING: Duration = Duration::from_secs(1);
 
 /// For so long after Ctrl-C an exit is taken to come from it.
@@ -268,6 +271,7 @@ impl<'a> Supervisor<'a> {
             refuses: false,
             hung_up: false,
             has_session: false,
+            descendants: None,
         }
     }
 
@@ -357,6 +361,9 @@ impl<'a> Supervisor<'a> {
         if ready.parent {
             self.kill()?;
         }
+        if ready.command {
+            self.kill_group();
+        }
         match self.child.poll_change()? {
             State::Running if self.killed.is_some_and(|at| at.elapsed() >= DYING) => {
                 self.child.abandon();
@@ -366,7 +373,10 @@ impl<'a> Supervisor<'a> {
                 ));
                 Ok(Some(ExitStatus::from_raw(SIGKILL)))
             }
-            State::Ended(status) => Ok(Some(status)),
+            State::Ended(status) => {
+                self.descendants.iter().for_each(Descendants::end);
+                Ok(Some(status))
+            }
             // Without a terminal there is no shell that waits for it, and who stops itself would stop the time, too.
             State::Stopped(_) => {
                 if crate::build::has_controlling_terminal() {
@@ -375,21 +385,38 @@ impl<'a> Supervisor<'a> {
                 Ok(None)
             }
             State::Running => {
-                rest::collect_traced(&self.child);
+                rest::collect(Some(&self.child));
                 self.withheld = ready.command;
-                // In a pid namespace that is joined there are others.
-                let is_own = self.is_pid_1 || self.has_init;
-                if is_own && self.killed.is_some_and(|at| at.elapsed() >= ENDING) {
-                    rest::kill_namespace(&self.child);
+                if self.killed.is_some_and(|at| at.elapsed() >= ENDING) {
+                    self.kill_rest();
                 }
                 Ok(None)
             }
         }
     }
 
+    /// What has not ended with a command that was killed: who keeps the end of that back may be among them.
+    fn kill_rest(&self) {
+        // In a pid namespace that is joined there are others.
+        if self.is_pid_1 || self.has_init {
+            rest::kill_namespace(&self.child);
+        }
+        if let Some(descendants) = &self.descendants {
+            descendants.kill_all();
+        }
+    }
+
+    /// Of a command that is to end, or has ended, and is not collected yet.
+    fn kill_group(&self) {
+        if self.descendants.is_some() {
+            Descendants::kill_group(&self.child);
+        }
+    }
+
     pub fn kill(&mut self) -> io::Result<()> {
         self.tell(SIGKILL)?;
         if !self.refuses {
+            self.kill_group();
             self.killed.get_or_insert_with(Instant::now);
         }
         Ok(())

@@ -36,6 +36,7 @@ fn unshare(parser: &mut Parser) -> Result<u8, Failure> {
     let around = Around {
         is_pid_1: set.contains(Namespace::Pid),
         other_pids: set.contains(Namespace::Pid),
+        adopts: false,
         agent: None,
     };
     run::start_and_wait(&request, &mut command, around, &mut report::Report::default())

@@ -293,7 +293,7 @@ fn a_keeper_is_found_in_the_proc_of_an_outer_pid_namespace() {
     assert_eq!(keepers(&name), [""; 0]);
 }
 
-/// What /proc says of its start is shifted by the clocks of who reads that.
+/// What /proc says of its start is shifted by the clocks of who reads that. By `unshare`: what `run` starts ends with it.
 #[test]
 fn a_keeper_is_found_from_another_time_namespace() {
     let test = "a_keeper_is_found_from_another_time_namespace";
@@ -304,7 +304,7 @@ fn a_keeper_is_found_from_another_time_namespace() {
     let (scratch, name, sept) = (Scratch::new(), name("clocks"), common::path());
     let file = scratch.path("script");
     let script = format!(
-        "{sept} run -UT --map-user 1000 --map-group 1000 --boottime 100000 sh -c '{sept} pin -UT $$ {name}'
+        "{sept} unshare -UTf --map-user 1000 --map-group 1000 --boottime 100000 sh -c '{sept} pin -UT $$ {name}'
          {sept} enter --preserve-credentials {name} true && {sept} unpin {name}; echo $?"
     );
     std::fs::write(&file, script).expect("a file can be made");

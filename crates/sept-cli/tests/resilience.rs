@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
-use common::{Scratch, host, path, sept, soon, stderr, stdout};
+use common::{
+    Pins, Scratch, children, host, is_root, need, path, sept, sept_with_default_signals, soon, stderr, stdout,
+};
 
 /// The processes with this word in their command line.
 fn with(word: &str) -> Vec<String> {
@@ -23,6 +25,11 @@ fn with(word: &str) -> Vec<String> {
     found
 }
 
+/// So many programs sleep for this time.
+fn sleeping(word: &str) -> usize {
+    with(word).iter().filter(|line| line.starts_with("sleep ")).count()
+}
+
 /// A number from 0 to below `end`, another one each time (xorshift).
 fn random(state: &mut u64, end: u64) -> u64 {
     *state ^= *state << 13;
@@ -34,14 +41,21 @@ fn random(state: &mut u64, end: u64) -> u64 {
 #[test]
 fn five_hundred_kills_at_random_moments_leave_nothing() {
     let word = format!("98765{}", std::process::id());
-    let mounts = host("sh", &["-c", "grep -c . /proc/self/mountinfo"]);
+    // Another test has a pin.
+    let mounts = || host("grep", &["-vc", "/sept/pins", "/proc/self/mountinfo"]);
+    let before = mounts();
     let mut state = u64::from(std::process::id()) | 1 << 40;
-    let lines: [&[&str]; 4] = [
+    let all: [&[&str]; 7] = [
         &["run"],
         &["run", "--tmpfs", "/mnt", "--bind", "/usr", "/mnt/usr", "--seccomp", "default"],
         &["run", "--init", "--cap-drop", "all"],
         &["unshare", "-Urpf", "--kill-child", "--mount-proc"],
+        &["run", "--share", "pid"],
+        &["run", "--namespaces", "none"],
+        &["run", "--share", "pid", "--cgroup-manager", "fs", "--pids", "20"],
     ];
+    // Only root may make cgroups.
+    let lines = if is_root() { &all[..] } else { &all[..6] };
     for n in 0..500 {
         let mut command = sept();
         command
@@ -56,7 +70,100 @@ fn five_hundred_kills_at_random_moments_leave_nothing() {
         child.wait().expect("it ends");
     }
     soon("nothing is left", || with(&word).is_empty());
-    assert_eq!(host("sh", &["-c", "grep -c . /proc/self/mountinfo"]), mounts);
+    assert_eq!(mounts(), before);
+}
+
+/// In the same process group, in a session of its own, and orphaned.
+fn starts_some(word: &str) -> String {
+    format!("sleep {word} & setsid sleep {word} & (setsid sleep {word} &)")
+}
+
+/// In a pid namespace the kernel sees to it.
+#[test]
+fn what_the_command_has_started_ends_with_it_without_a_pid_namespace() {
+    let test = "what_the_command_has_started_ends_with_it_without_a_pid_namespace";
+    if !need(test, &["setsid"]) {
+        return;
+    }
+    for (n, options) in [&["--namespaces", "none"][..], &["--share", "pid"], &["-U", "-n"]].iter().enumerate()
+    {
+        let word = format!("9871{n}{}", std::process::id());
+        let start = |more: &[&str], end: &str| {
+            let mut command = sept_with_default_signals();
+            command.arg("run").args(*options).args(more);
+            command.args(["sh", "-c", &format!("{}; {end}", starts_some(&word))]);
+            let child = command.spawn().expect("sept starts");
+            soon("they have started", || sleeping(&word) >= 3);
+            child
+        };
+        let gone = |mut child: Child, code: i32| {
+            let status = child.wait().expect("it ends");
+            assert_eq!((status.code(), with(&word)), (Some(code), Vec::new()), "{options:?}");
+        };
+        gone(start(&["--timeout", "1"], "sleep 100"), 124);
+        gone(start(&[], "sleep 1; exit 3"), 3);
+        for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("KILL", 137)] {
+            let child = start(&[], "exec sleep 100");
+            // The command's own end by SIGKILL.
+            let target = if signal == "KILL" { children(child.id())[0] } else { child.id() };
+            host("kill", &["-s", signal, &target.to_string()]);
+            gone(child, code);
+        }
+    }
+}
+
+#[test]
+fn what_the_command_has_started_ends_with_septs_parent_when_asked() {
+    let test = "what_the_command_has_started_ends_with_septs_parent_when_asked";
+    if !need(test, &["setsid"]) {
+        return;
+    }
+    let word = format!("9872{}", std::process::id());
+    let script = r#""$0" run --share pid --die-with-parent sh -c "$1; sleep 100" & exec sleep 100"#;
+    let mut parent = Command::new("sh");
+    let mut parent =
+        parent.args(["-c", script, &path(), &starts_some(&word)]).spawn().expect("a shell starts");
+    soon("they have started", || sleeping(&word) >= 3);
+    parent.kill().expect("it can be killed");
+    parent.wait().expect("it ends");
+    soon("all are gone", || with(&word).is_empty());
+}
+
+/// Orphans are sept's children then, which it has to wait for; what else it has for children is not the command's.
+#[test]
+fn orphans_are_waited_for_and_other_children_left_alone() {
+    let test = "orphans_are_waited_for_and_other_children_left_alone";
+    if !need(test, &["setsid"]) {
+        return;
+    }
+    let word = format!("9873{}", std::process::id());
+    let (pins, pin) = (Pins::new(), format!("resilience{}", std::process::id()));
+    let scratch = Scratch::new();
+    let inner = scratch.path("inner");
+    let text = format!(
+        "{{ {}; }} >/dev/null 2>&1\nfor n in 1 2 3 4 5; do (sleep 0.01 &); done\n\
+         (sh -c 'sleep 0.2; cut -d \" \" -f 4 /proc/$$/stat' &)\nsleep 0.5; echo $PPID\n\
+         for child in $(cat /proc/$PPID/task/$PPID/children); do cut -d ' ' -f 3 /proc/$child/stat; done | grep -c Z",
+        starts_some(&word)
+    );
+    std::fs::write(&inner, text).expect("a file can be made");
+    let script =
+        format!("sleep 1{word} >/dev/null 2>&1 & exec {} run -U -u --pin {pin} sh {inner}; true", path());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).stdin(Stdio::null());
+    let output = pins.within(&mut command).output().expect("a shell starts");
+    let others = with(&format!("1{word}")).len();
+    host("pkill", &["-f", &format!("^sleep 1{word}")]);
+    let kept = pins.sept(&["enter", &pin, "true"]);
+    stdout(&pins.sept(&["unpin", &pin]));
+    assert_eq!((others, with(&format!("sleep {word}"))), (1, Vec::new()), "{output:?}");
+    stdout(&kept);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        matches!(lines[..], [parent, sept, "0"] if parent == sept),
+        "the parent of an orphan is sept: {said}"
+    );
 }
 
 #[test]
@@ -98,10 +205,16 @@ fn a_fork_bomb_ends_with_its_sandbox() {
     let word = format!("bomb{}", std::process::id());
     // Bounded by the limit of processes of its user, where that is not root's, and by time in each case.
     let script = format!("bomb() {{ sleep 1000 {word} & sleep 0.01; bomb & bomb; }}; bomb 2>/dev/null");
-    let mut command = sept();
-    command.args(["run", "--timeout", "0.3", "sh", "-c", &script]).stderr(Stdio::null());
-    assert_eq!(command.status().expect("sept starts").code(), Some(124));
-    soon("every process of it is gone", || with(&word).is_empty());
+    for options in [&[][..], &["--share", "pid"], &["--namespaces", "none"]] {
+        let mut command = sept();
+        command
+            .arg("run")
+            .args(options)
+            .args(["--timeout", "0.3", "sh", "-c", &script])
+            .stderr(Stdio::null());
+        assert_eq!(command.status().expect("sept starts").code(), Some(124));
+        soon("every process of it is gone", || with(&word).is_empty());
+    }
 }
 
 /// A named pipe that is full, with somebody who could read from it.

@@ -57,6 +57,15 @@ pub fn is_ignored(signal: i32) -> bool {
     sys::is_ignored(signal)
 }
 
+/// A child of this process that has ended and waits to be collected, if there is one: for one SIGCHLD there may be many. Also a thread that
+/// has made this process its tracer. It is not collected by that.
+///
+/// # Errors
+/// ECHILD where this process has no child.
+pub fn ended_child() -> io::Result<Option<u32>> {
+    Ok(sys::ended_child().map(|pid| u32::try_from(pid).ok().filter(|pid| *pid != 0))?)
+}
+
 /// All signals that can be, blocked for this thread and read one by one instead; signalfd(2).
 ///
 /// To be made before other threads are: they inherit the mask.

@@ -244,7 +244,7 @@ static OPTIONS: &[Opt] = &[
         "timeout",
         &["DURATION"],
         PROCESS,
-        "Kill COMMAND after this time (10, 1.5s, 200ms, 2m, 1h, 1d); exit 124",
+        "Kill COMMAND and what it has started after this time (10, 1.5s, 200ms, 2m, 1h, 1d); exit 124",
     ),
     opt(
         Id::DieWithParent,

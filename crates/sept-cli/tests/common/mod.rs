@@ -167,11 +167,15 @@ impl Pins {
 
     /// sept with these words, where the pins are.
     pub fn sept(&self, words: &[&str]) -> Output {
-        let mut command = sept();
+        self.within(sept().args(words)).output().expect("sept starts")
+    }
+
+    /// A command, where the pins are.
+    pub fn within<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         if let Some(dir) = &self.dir {
             command.env("XDG_RUNTIME_DIR", &dir.0);
         }
-        command.args(words).output().expect("sept starts")
+        command
     }
 
     /// Where the pin of this name lies.

@@ -593,31 +593,32 @@ fn wait4(pid: i32, options: i32) -> Result<usize, Errno> {
     check(unsafe { syscall(libc::SYS_wait4, [pid as usize, 0, options as usize, 0, 0, 0]) })
 }
 
+/// Who has ended among the children and is not collected yet, or 0.
+pub(crate) fn ended_child() -> Result<i32, Errno> {
+    const P_ALL: usize = 0;
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let (info, _) = waitid(P_ALL, 0, options)?;
+    Ok(info[4])
+}
+
+/// waitid(2), with what it tells: siginfo_t of SIGCHLD on 64-bit (signo, errno, code, (gap), pid, uid, status), and rusage.
+fn waitid(kind: usize, id: usize, options: i32) -> Result<([i32; 32], [i64; 18]), Errno> {
+    let mut info = [0_i32; 32];
+    let mut usage = [0_i64; 18];
+    let (told, used) = (info.as_mut_ptr() as usize, usage.as_mut_ptr() as usize);
+    // SAFETY: `info` (128 bytes) and `usage` (144 bytes) are as large as the kernel's siginfo_t and rusage.
+    check(unsafe { syscall(libc::SYS_waitid, [kind, id, told, options as usize, used, 0]) })?;
+    Ok((info, usage))
+}
+
 /// waitid(2) on a pidfd (Linux 5.4), whatever its exit signal, with the usage of wait4(2).
 pub(crate) fn wait_pidfd(fd: BorrowedFd<'_>, block: bool, stops: bool) -> Result<Change, Errno> {
     const P_PIDFD: usize = 3;
-    let mut info = [0_i32; 32];
-    let mut usage = [0_i64; 18];
     let options = libc::WEXITED
         | libc::__WALL
         | if block { 0 } else { libc::WNOHANG }
         | if stops { libc::WSTOPPED } else { 0 };
-    // SAFETY: `info` (128 bytes) and `usage` (144 bytes) are as large as the kernel's siginfo_t and rusage.
-    let answer = unsafe {
-        syscall(
-            libc::SYS_waitid,
-            [
-                P_PIDFD,
-                fd.as_raw_fd() as usize,
-                info.as_mut_ptr() as usize,
-                options as usize,
-                usage.as_mut_ptr() as usize,
-                0,
-            ],
-        )
-    };
-    check(answer)?;
-    // siginfo_t of SIGCHLD on 64-bit: signo, errno, code, (gap), pid, uid, status.
+    let (info, usage) = waitid(P_PIDFD, fd.as_raw_fd() as usize, options)?;
     let (signo, code, status) = (info[0], info[2], info[6]);
     let ended = |status| {
         let us = |at: usize| (usage[at] * 1_000_000 + usage[at + 1]).max(0) as u64;
