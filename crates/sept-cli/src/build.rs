@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use rustix::fs::{Mode, OFlags};
 use sept::{Access, Command, Create, Host, Mount, Namespace, Namespaces, Stay, SubIds, Target};
 
-use crate::confine::{Places, refuses_namespaces};
+use crate::confine::{Places, is_top, refuses_namespaces};
 use crate::failure::Failure;
 use crate::policy::Agent;
 use crate::request::{EnvChange, Keep, Network, Request};
@@ -294,7 +294,7 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     }
     let fresh_proc = new_mount && !request.no_proc && !request.own_proc;
     if let Some(root) = &request.root {
-        command.root(root);
+        command.root(if is_top(root) { Path::new("/") } else { root });
     }
     // What is mounted on the root comes before all that is there by default, or it would cover that.
     let new_root = request.mounts.iter().rposition(Mount::is_root).map_or(0, |last| last + 1);

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use sept::{
     Capabilities, CapabilitySet, Command, Host, Landlock, Layer, Mount, Namespace, Namespaces, PathAccess,
     PortAccess, Resource, Rlimit, Scope, Stay,
@@ -247,9 +248,9 @@ fn holds(request: &Request, set: Namespaces) -> bool {
 /// How the mounts of the line are kept in their places. None where nothing keeps them there: the command may mount, which undoes that by
 /// itself, say.
 pub struct Places {
-    /// The directories of a root that the command may have: it keeps nothing from it but what is masked, and what is in it and read-only
-    /// elsewhere.
-    images: Vec<(u64, u64)>,
+    /// The directories of a root that the command may have, with their numbers: it keeps nothing from it but what is masked, and what is in it
+    /// and read-only elsewhere.
+    images: Vec<(PathBuf, (u64, u64))>,
     /// Where something of the line has been mounted so far, other than what is there.
     covered: HashSet<PathBuf>,
 }
@@ -262,7 +263,8 @@ impl Places {
         }
         let root = request.mounts.iter().rev().find(|mount| mount.is_root());
         let dirs = root.map_or_else(|| request.root.iter().map(PathBuf::as_path).collect(), Mount::shown);
-        let images = dirs.into_iter().filter(|dir| *dir != Path::new("/")).filter_map(number).collect();
+        let dirs = dirs.into_iter().filter(|dir| !is_top(dir));
+        let images = dirs.filter_map(|dir| Some((dir.to_owned(), number(dir)?))).collect();
         Some(Self { images, covered: HashSet::new() })
     }
 
@@ -270,7 +272,9 @@ impl Places {
     pub fn stay(&mut self, mount: &Mount) -> Stay {
         let is_covered = || mount.target().ancestors().any(|place| self.covered.contains(place));
         match mount.stay() {
-            Stay::GuardBelow if mount.narrows() && mount.shown().iter().any(|dir| self.is_part(dir)) => {
+            Stay::GuardBelow
+                if mount.narrows() && mount.shown().iter().any(|dir| self.is_part(dir, mount.target())) =>
+            {
                 Stay::Guard
             }
             // By then that is something else.
@@ -283,11 +287,26 @@ impl Places {
         }
     }
 
-    /// By whatever name, as in another mount of the same.
-    fn is_part(&self, path: &Path) -> bool {
-        !self.images.is_empty()
-            && without_links(path).ancestors().filter_map(number).any(|dir| self.images.contains(&dir))
+    /// By whatever name, as in another mount of the same; or if it is what is at that place anyway.
+    fn is_part(&self, path: &Path, target: &Path) -> bool {
+        let there = target.strip_prefix("/").unwrap_or(target);
+        let is_there =
+            |dir: &PathBuf| number(path).is_some_and(|file| number(&dir.join(there)) == Some(file));
+        let is_in = |dir| self.images.iter().any(|(_, image)| *image == dir);
+        self.images.iter().any(|(dir, _)| is_there(dir))
+            || !self.images.is_empty() && without_links(path).ancestors().filter_map(number).any(is_in)
     }
+}
+
+/// Whether it is the directory that `/` is, in the same mount, however it is spelled.
+pub fn is_top(dir: &Path) -> bool {
+    let place = |path: &Path| {
+        let found =
+            rustix::fs::statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::INO | StatxFlags::MNT_ID);
+        found.ok().map(|found| (found.stx_dev_major, found.stx_dev_minor, found.stx_ino, found.stx_mnt_id))
+    };
+    dir == Path::new("/")
+        || sept::host::answers(dir) && place(dir).is_some_and(|found| place(Path::new("/")) == Some(found))
 }
 
 /// The device and the number of a file.

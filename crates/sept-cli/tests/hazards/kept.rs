@@ -314,6 +314,8 @@ fn what_hides_stays_in_its_place_however_the_root_is_spelled() {
     for options in [
         ["--root", "//", "--ro-bind", &hidden, &hidden].as_slice(),
         &["--root", "/usr/..", "--ro-bind", &hidden, &hidden],
+        &["--root", "/usr/..", "--tmpfs", &hidden],
+        &["--root", "/proc/self/root", "--tmpfs", &hidden],
         &["--root", "//", "--tmpfs", &hidden],
         &["--bind", "//", "/", "--ro-bind", &hidden, &hidden],
     ] {
@@ -415,5 +417,115 @@ fn a_part_of_a_root_is_as_closed_as_the_line_says() {
     ] {
         turned_away(&options, ["/", "/own", "conf", "/key"]);
         assert_eq!(std::fs::read_to_string(&key).expect("it is there"), "secret\n", "{options:?}");
+    }
+}
+
+/// The directories that are kept in their places are parts of the mounts that they are in.
+#[test]
+fn a_mount_that_is_changed_is_changed_as_a_whole() {
+    let scratch = Scratch::new();
+    let p = linked(&scratch, "p");
+    let (data, key, file) = (format!("{p}/data"), format!("{p}/data/a/key"), format!("{p}/data/pub/file"));
+    std::fs::create_dir(format!("{p}/data/pub/deep")).expect("a directory can be made");
+    std::fs::write(&file, "before").expect("a file can be made");
+    let hidden = format!("{p}/data/pub/deep");
+    let tries = |options: &[&str]| {
+        run(&[options, &["sh", "-c", "echo after >$0", &file]].concat());
+        std::fs::read_to_string(&file).expect("it is there")
+    };
+    for options in [
+        ["--bind", &data, &data, "--mask", &hidden, "--options", "ro", "--remount", &data].as_slice(),
+        &[
+            "--bind",
+            &data,
+            &data,
+            "--bind",
+            &format!("{p}/data/a"),
+            &hidden,
+            "--options",
+            "ro,noexec",
+            "--remount",
+            &data,
+        ],
+        &["--mask", &hidden, "--options", "ro", "--remount", "/"],
+    ] {
+        assert_eq!(tries(options), "before", "{options:?}");
+    }
+    let again = ["--ro-bind", &data, &data, "--mask", &hidden, "--options", "rw", "--remount", &data];
+    assert_eq!(tries(&again), "after\n");
+    // By a link among many, which are not opened before anything is mounted.
+    std::fs::write(&file, "before").expect("a file can be made");
+    let link = scratch.path("to");
+    std::os::unix::fs::symlink(&data, &link).expect("a link can be made");
+    let flat = scratch.path("flat");
+    let mut many: Vec<String> = Vec::new();
+    for n in 0..66 {
+        std::fs::create_dir_all(format!("{flat}/{n}")).expect("a directory can be made");
+        many.extend(["--ro-bind".to_owned(), flat.clone(), format!("{flat}/{n}")]);
+    }
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let script = "echo after >/mnt/pub/file";
+    let line = ["--mask", &hidden, "--options", "ro", "--bind", &link, "/mnt", "sh", "-c", script];
+    let output = run(&[&many[..], &line].concat());
+    assert!(!output.status.success(), "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "before", "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(&key).expect("it is there"), "secret\n");
+}
+
+#[test]
+fn what_is_bound_on_itself_by_its_words_may_be_something_else_by_then() {
+    let test = "what_is_bound_on_itself_by_its_words_may_be_something_else_by_then";
+    if !need(test, &["unshare", "perl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (other, dir) = (linked(&scratch, "other"), scratch.path("dir"));
+    let (shown, x) = (format!("{other}/data"), format!("{dir}/x"));
+    std::fs::create_dir_all(format!("{x}/a")).expect("a directory can be made");
+    std::fs::create_dir_all(format!("{dir}/z")).expect("a directory can be made");
+    let link = format!("{dir}/link");
+    std::os::unix::fs::symlink("x", &link).expect("a link can be made");
+    let (inner, strange) = (format!("{x}/a"), format!("{dir}/z/../x/a"));
+    for (target, itself) in [(&link, &inner), (&x, &strange)] {
+        let options = ["--ro-bind", "/", "/", "--dev", "/dev", "--bind", &shown, target, "--mask", &shown];
+        let line = [&options[..], &["--bind", itself, itself]].concat();
+        assert_eq!(turned_away(&line, [&x, &format!("{x}/pub"), "a", "/key"]), "", "{line:?}");
+    }
+}
+
+/// Directories that set-up makes are kept as well: nothing lies below one that is fixed later.
+#[test]
+fn what_is_mounted_in_directories_that_were_made_can_be_worked_below() {
+    let scratch = Scratch::new();
+    let (p, new) = (linked(&scratch, "p"), scratch.path("new"));
+    let (data, one) = (format!("{p}/data"), format!("{p}/data/a"));
+    std::fs::create_dir(&new).expect("a directory can be made");
+    for options in [
+        ["--create=host", "--bind", &data, &format!("{new}/n/m"), "--bind", &one, &format!("{new}/n/m/pub")]
+            .as_slice(),
+        &[
+            "--create=host",
+            "--dir",
+            &format!("{new}/y"),
+            "--bind",
+            &data,
+            &format!("{new}/x/m"),
+            "--mask",
+            &format!("{new}/x/m/a/key"),
+        ],
+        &[
+            "--overlay-src",
+            &p,
+            "--tmp-overlay",
+            &p,
+            "--tmpfs",
+            &format!("{p}/new/t"),
+            "--bind",
+            &one,
+            &format!("{p}/new/t/x"),
+        ],
+    ] {
+        let output = run(&[options, &["true"]].concat());
+        assert!(output.status.success(), "{options:?} {}", stderr(&output));
     }
 }

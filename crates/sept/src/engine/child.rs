@@ -19,7 +19,7 @@ mod wait;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_void};
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
@@ -39,7 +39,7 @@ use crate::engine::wire;
 use crate::namespace::{Namespace, Namespaces};
 use crate::plan::Way;
 use crate::plan::step::{Held, Source, Step};
-use crate::sys::{self, CloneRequest, Reach};
+use crate::sys::{self, CloneRequest};
 
 type Result<T = ()> = std::result::Result<T, Errno>;
 
@@ -57,6 +57,7 @@ struct Child<'a> {
     by_name: u32,
     /// Whether what was looked up last below an earlier mount led through a link or a `..`.
     strayed: bool,
+    fixes: keep::Fixes,
     /// The device numbers of tmpfs that this child mounted.
     own: [u64; MOST_OWN],
     own_count: usize,
@@ -189,6 +190,7 @@ impl<'a> Child<'a> {
             near: None,
             by_name: 0,
             strayed: false,
+            fixes: keep::Fixes::default(),
             own: [0; MOST_OWN],
             own_count: 0,
             at_root: false,
@@ -413,24 +415,6 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// Opens what later steps take. What can't be opened is told by the step that wants it.
-    fn hold(&self, sources: &[(CString, Held)]) -> Result {
-        for ((path, kind), held) in sources.iter().zip(&self.prepared.held) {
-            let opened = match kind {
-                Held::Tree => mounts::open_tree(path, Reach::Tree),
-                Held::One => mounts::open_tree(path, Reach::One),
-                Held::Place => rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
-            };
-            let fd = match opened {
-                // No fault of this one: those that come after would not be found either.
-                Err(Errno::MFILE | Errno::NFILE) => return Err(Errno::MFILE),
-                opened => opened.map_or_else(|errno| -errno.raw_os_error(), IntoRawFd::into_raw_fd),
-            };
-            held.store(fd, Release);
-        }
-        Ok(())
-    }
-
     /// A tree that is held; once.
     fn held(&self, n: usize) -> Result<OwnedFd> {
         let fd = self.prepared.held.get(n).map_or(-libc::EBADF, |held| held.swap(-libc::EBADF, AcqRel));
@@ -439,6 +423,13 @@ impl<'a> Child<'a> {
         }
         // SAFETY: `hold` gave up this descriptor of this process; the swap hands it out once.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// The same, to be looked at.
+    fn seen_held(&self, n: usize) -> Option<BorrowedFd<'_>> {
+        let fd = self.prepared.held.get(n)?.load(Acquire);
+        // SAFETY: `hold` opened it, and only the step that wants it takes it.
+        (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
     /// A place that is held, if this one is.
@@ -454,11 +445,6 @@ impl<'a> Child<'a> {
         }
         // SAFETY: `hold` opened it, and nothing closes a place but exec.
         Some(Ok(unsafe { BorrowedFd::borrow_raw(fd) }))
-    }
-
-    /// The number of this step.
-    fn at(&self) -> usize {
-        self.prepared.control.step.load(Acquire) as usize
     }
 
     /// What an earlier step has mounted, and what of a path is below it.

@@ -14,6 +14,11 @@ use crate::plan::step::Step;
 use crate::sys;
 
 impl Child<'_> {
+    /// The number of this step.
+    pub(super) fn at(&self) -> usize {
+        self.prepared.control.step.load(Acquire) as usize
+    }
+
     /// That of this step's path.
     pub(super) fn anchor(&self) -> Option<Anchor> {
         self.prepared.anchors.of_step(self.at())

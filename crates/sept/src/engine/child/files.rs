@@ -1,19 +1,20 @@
 //! The child's files: mounts, the root, directories.
 
-use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::Ordering::Release;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
-use super::mounts::{attach, new_fs, open_tree_at};
+use super::mounts::{attach, new_fs, open_tree, open_tree_at};
 use super::place::{PATH_MAX, or_root, split};
 use super::wait::await_data;
 use super::{Child, Result};
 use crate::mount::{Create, Device, DeviceType, Propagation};
 use crate::plan;
-use crate::plan::step::{Change, Restriction, Step};
+use crate::plan::step::{Change, Held, Restriction, Step};
 use crate::sys::{self, Attributes, Reach, attr};
 
 /// What an empty directory that covers another one has.
@@ -43,6 +44,24 @@ impl Child<'_> {
         attach(tree.as_fd(), place.as_fd())?;
         self.settle(tree.as_fd(), &change, Reach::Tree)?;
         (self.root, self.near) = (Some(tree), None);
+        Ok(())
+    }
+
+    /// Opens what later steps take. What can't be opened is told by the step that wants it.
+    pub(super) fn hold(&self, sources: &[(CString, Held)]) -> Result {
+        for ((path, kind), held) in sources.iter().zip(&self.prepared.held) {
+            let opened = match kind {
+                Held::Tree => open_tree(path, Reach::Tree),
+                Held::One => open_tree(path, Reach::One),
+                Held::Place => rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
+            };
+            let fd = match opened {
+                // No fault of this one: those that come after would not be found either.
+                Err(Errno::MFILE | Errno::NFILE) => return Err(Errno::MFILE),
+                opened => opened.map_or_else(|errno| -errno.raw_os_error(), IntoRawFd::into_raw_fd),
+            };
+            held.store(fd, Release);
+        }
         Ok(())
     }
 

@@ -4,22 +4,37 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Release};
 
-use rustix::fs::{Access, AtFlags, OFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-use super::files::{identity, open_under, prefix};
+use super::files::{open_under, prefix};
 use super::mounts::{attach, open_tree_at};
 use super::place::{PATH_MAX, or_root, split};
 use super::{Child, Result, filters};
 use crate::mount::Stay;
-use crate::plan::step::{Change, Guard, Renames, Step};
-use crate::sys::{self, Attributes, Reach};
+use crate::plan::step::{Change, Guard, Renames, Source, Step};
+use crate::sys::{self, Attributes, Reach, attr};
 
 /// What statfs(2) calls file systems in which nobody renames anything; linux/magic.h.
 const UNCHANGING: [u64; 3] = [0x9fa0, 0x6265_6572, 0x1cd1];
 const TMPFS: u64 = 0x0102_1994;
 /// `ST_RDONLY` of statvfs(3).
 const READ_ONLY: u64 = 1;
+
+/// Directories that were fixed, where a later step changes mounts: the numbers of the mount that each lay in, and of its own.
+#[derive(Default)]
+pub(super) struct Fixes {
+    kept: [Option<(u64, u64, OwnedFd)>; 32],
+    any: bool,
+}
+
+impl Fixes {
+    fn add(&mut self, of: u64, tree: BorrowedFd<'_>) -> Result {
+        let free = self.kept.iter_mut().find(|fix| fix.is_none()).ok_or(Errno::NOBUFS)?;
+        *free = Some((of, sys::mount_number(tree)?, rustix::io::fcntl_dupfd_cloexec(tree, 0)?));
+        Ok(())
+    }
+}
 
 /// What the command could rename in a mount.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,21 +54,60 @@ impl Child<'_> {
     /// place that the path really leads to, by whatever links. Done before each mount, so that none is below a directory that is fixed
     /// later, and covered by that.
     pub(super) fn keep_in_place(&mut self, at: &CStr, stay: Stay, renames: Renames) -> Result {
-        let movable = match self.resolve(at) {
+        let place = match self.resolve(at) {
             Err(Errno::NOENT | Errno::NOTDIR) => return self.keep_above(at, renames),
-            place => self.walk(at, place?.as_fd(), false, (stay, renames))?,
+            place => place?,
         };
+        let stay = if stay == Stay::Fixed && !self.is_bound_on_itself(place.as_fd())? {
+            Stay::GuardBelow
+        } else {
+            stay
+        };
+        let movable = self.walk(at, place.as_fd(), false, (stay, renames))?;
         if movable && stay > Stay::Fixed {
             self.prepared.anchors.movable.store(true, Release);
         }
         Ok(())
     }
 
+    /// Whether the next step binds what is there by now: by its words it would.
+    fn is_bound_on_itself(&self, place: BorrowedFd<'_>) -> Result<bool> {
+        let next = self.prepared.plan.steps.iter().skip(self.at() + 1).find_map(|step| match step {
+            Step::Mount { source, .. } => Some(source),
+            _ => None,
+        });
+        let Some(Source::Bind { path, held, .. }) = next else { return Ok(false) };
+        let held = held.and_then(|held| self.seen_held(held));
+        let source = match held {
+            Some(held) => seen(held)?,
+            // What can't be had is told by that step.
+            None => match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(found) => seen(found.as_fd())?,
+                Err(_) => return Ok(true),
+            },
+        };
+        Ok(source.0 == seen(place)?.0)
+    }
+
+    /// Mount points were made for what is mounted in this step: as all directories above, those stay in their place.
+    pub(super) fn keep_made(&mut self, at: &CStr) -> Result {
+        let before = self.prepared.plan.steps.get(..self.at()).unwrap_or_default();
+        let last = before.iter().rev().find_map(|step| match step {
+            Step::Keep { at: kept, renames, .. } => Some((kept.as_c_str() == at, *renames)),
+            _ => None,
+        });
+        let Some((true, renames)) = last else { return Ok(()) };
+        let place = self.resolve(at)?;
+        self.walk(at, place.as_fd(), false, (Stay::Fixed, renames)).map(drop)
+    }
+
     /// What is made only now hides nothing, and stays in its place as well.
     fn keep_above(&mut self, at: &CStr, renames: Renames) -> Result {
         let mut path = split(at)?.0;
         // Looked at for the last mount.
-        if self.near.as_ref().is_some_and(|near| near.is(path)) {
+        if let Some(near) = self.near.as_ref().filter(|near| near.is(path))
+            && self.content(near.directory())? == Content::Own
+        {
             return Ok(());
         }
         loop {
@@ -106,7 +160,7 @@ impl Child<'_> {
             if is_open && may_rename(dir.as_fd(), next.as_fd(), renames)? {
                 movable = true;
                 if !crosses && !is_foreign && (all || !is_last) {
-                    next = self.fix(next.as_fd())?;
+                    next = self.fix(next.as_fd(), mount)?;
                     below = sys::mount_number(next.as_fd())?;
                 }
             }
@@ -118,11 +172,11 @@ impl Child<'_> {
             (dir, mount) = (next, below);
         }
         // Somebody has moved something meanwhile.
-        if identity(dir.as_fd())? == identity(place)? { Ok(movable) } else { Err(Errno::XDEV) }
+        if seen(dir.as_fd())?.0 == seen(place)?.0 { Ok(movable) } else { Err(Errno::XDEV) }
     }
 
     /// A mount of a directory on itself.
-    fn fix(&mut self, directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+    fn fix(&mut self, directory: BorrowedFd<'_>, of: u64) -> Result<OwnedFd> {
         const SLAVE: Change = Change::of(Attributes { propagation: libc::MS_SLAVE, ..Attributes::NONE });
         let tree = open_tree_at(directory, c"", Reach::Tree)?;
         // Of one that told of its mounts each next one would appear twice as often.
@@ -131,7 +185,35 @@ impl Child<'_> {
         self.settle(tree.as_fd(), &SLAVE, Reach::Tree)?;
         self.by_name += 1;
         self.near = None;
+        self.fixes.any = true;
+        if self.prepared.plan.steps.iter().any(|step| matches!(step, Step::Remount { .. })) {
+            self.fixes.add(of, tree.as_fd())?;
+        }
         Ok(tree)
+    }
+
+    /// A mount was changed, alone: the directories that were fixed in it are mounts of their own, and parts of it all the same.
+    pub(super) fn change_fixed(&self, mount: u64, change: &Change) -> Result {
+        let mut parts = [0_u64; 33];
+        parts[0] = mount;
+        for (n, (of, own, tree)) in self.fixes.kept.iter().flatten().enumerate() {
+            if parts.contains(of) {
+                self.change(tree.as_fd(), &Change::of(change.top), Reach::One)?;
+                *parts.get_mut(n + 1).ok_or(Errno::NOBUFS)? = *own;
+            }
+        }
+        Ok(())
+    }
+
+    /// Among what a bind takes along may be such directories, which are to allow no more than the bind: so all does.
+    pub(super) fn restrict_fixed(&self, tree: BorrowedFd<'_>, change: &Change) -> Result {
+        let takes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+        let set = change.top.set & takes;
+        if !self.fixes.any || set == 0 {
+            return Ok(());
+        }
+        let change = Change::of(Attributes::set(set));
+        self.set(tree, &change, Reach::Tree)
     }
 
     /// The names from the root to a place, without links.
@@ -145,7 +227,7 @@ impl Child<'_> {
         let goes_up = at.to_bytes().split(|byte| *byte == b'/').any(|name| name == b"..");
         if !goes_up
             && let Ok(found) = open_under(self.root()?, at, OFlags::PATH, plainly)
-            && identity(found.as_fd())? == identity(place)?
+            && seen(found.as_fd())?.0 == seen(place)?.0
         {
             return Ok(at.to_bytes());
         }
@@ -194,13 +276,21 @@ fn may_rename(dir: BorrowedFd<'_>, entry: BorrowedFd<'_>, renames: Renames) -> R
     if renames == Renames::All {
         return Ok(true);
     }
-    let (user, above) = (rustix::process::geteuid().as_raw(), rustix::fs::fstat(dir)?);
-    if above.st_uid == user {
+    let (user, (_, mode, owner)) = (rustix::process::geteuid().as_raw(), seen(dir)?);
+    if owner == user {
         return Ok(true);
     }
-    if rustix::fs::accessat(dir, c".", Access::WRITE_OK, AtFlags::EACCESS).is_err() {
+    // A mount that is read-only may be so no longer by the end.
+    if rustix::fs::accessat(dir, c".", Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ACCESS) {
         return Ok(false);
     }
-    let is_sticky = above.st_mode & libc::S_ISVTX != 0;
-    Ok(!is_sticky || rustix::fs::fstat(entry)?.st_uid == user)
+    Ok(mode & libc::S_ISVTX == 0 || seen(entry)?.2 == user)
+}
+
+/// Which file it is, its mode and its owner, as the kernel has it at hand: a file system in user space may never answer.
+fn seen(file: BorrowedFd<'_>) -> Result<((u32, u32, u64), u32, u32)> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let found = rustix::fs::statx(file, c"", flags, StatxFlags::BASIC_STATS)?;
+    let which = (found.stx_dev_major, found.stx_dev_minor, found.stx_ino);
+    Ok((which, u32::from(found.stx_mode), found.stx_uid))
 }

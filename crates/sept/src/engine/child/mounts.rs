@@ -40,7 +40,9 @@ impl Child<'_> {
                 tree
             }
             Source::Bind { path, recursive, id_map, .. } => {
-                self.bind(path, *recursive, id_map.as_ref(), change)?
+                let tree = self.bind(path, *recursive, id_map.as_ref(), change)?;
+                self.restrict_fixed(tree.as_fd(), change)?;
+                tree
             }
             Source::Data { mode, .. } => self.data(from.ok_or(Errno::BADF)?, *mode, change)?,
             Source::Device { device, make: true, .. } if self.make_node(device, target, create)? => {
@@ -227,7 +229,8 @@ impl Child<'_> {
             configure(fs.as_fd(), change)?;
             rustix::mount::fsconfig_reconfigure(fs.as_fd())?;
         }
-        self.change(place.as_fd(), change, Reach::Tree)
+        self.change(place.as_fd(), change, Reach::Tree)?;
+        self.change_fixed(sys::mount_number(place.as_fd())?, change)
     }
 
     /// The directories are given by descriptor, `/proc/self/fd/N`: a path with a colon or a comma is no other path then.

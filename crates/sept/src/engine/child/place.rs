@@ -35,6 +35,10 @@ impl Near {
         self.own
     }
 
+    pub(super) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
     pub(super) fn is(&self, path: &[u8]) -> bool {
         self.path.get(..self.length) == Some(path)
     }
@@ -83,6 +87,7 @@ impl Child<'_> {
         let place = match self.resolve(target) {
             Err(Errno::NOENT) => {
                 self.make_mount_point(target, create, is_directory(mount)?)?;
+                self.keep_made(target)?;
                 self.resolve(target)?
             }
             found => found?,
