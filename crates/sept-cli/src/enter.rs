@@ -221,15 +221,16 @@ fn build(request: &Request, targets: Option<&Vec<Target>>, joined: &Joined) -> R
         command.join(target, kinds.iter());
     }
     ids(request, process, joined, &mut command)?;
-    let other_root = directories(request, &needs, joined, &mut command)?;
+    // Before its root is held: who is judged must not have left an outer one meanwhile.
+    if enter.env {
+        environment::take(request, needs("env")?, joined, &mut command)?;
+    }
+    directories(request, &needs, joined, &mut command)?;
     if enter.follow_context {
         command.selinux_label(context(needs("follow-context")?)?);
     }
     if request.keep_caps {
         command.keep_capabilities();
-    }
-    if enter.env {
-        environment::take(request, needs("env")?, joined, other_root, &mut command)?;
     }
     if enter.cgroup {
         command.join_cgroup(cgroup(needs("join-cgroup")?)?);
@@ -337,26 +338,23 @@ fn inside_id(process: Option<&Target>, map: &str, field: &str) -> Result<u32, Fa
     })
 }
 
-/// Whether the command gets TARGET's root, and that is not ours.
+/// The root and the working directory.
 fn directories<'a>(
     request: &Request,
     needs: &impl Fn(&str) -> Result<&'a Target, Failure>,
     joined: &Joined,
     command: &mut Command,
-) -> Result<bool, Failure> {
+) -> Result<(), Failure> {
     let enter = &request.enter;
     let open = |path: &Path| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty())
             .map_err(|errno| Failure::io(format!("cannot open {}", path.display()), &errno.into()))
     };
-    let mut other_root = false;
     match &enter.root {
         Some(OfTarget::Own) => {
             let target = needs("root")?;
-            let dir = target.directory("root")?;
-            other_root = enter.env && environment::is_other_root(dir.as_fd())?;
-            command.chroot_to(dir, format!("that of {target}"));
+            command.chroot_to(target.directory("root")?, format!("that of {target}"));
         }
         Some(OfTarget::Dir(dir)) => {
             command.chroot_to(open(dir)?, dir.display().to_string());
@@ -382,7 +380,7 @@ fn directories<'a>(
         }
         (None, None) => {}
     }
-    Ok(other_root)
+    Ok(())
 }
 
 /// The target's SELinux context.

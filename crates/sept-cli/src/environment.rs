@@ -9,27 +9,37 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
-use sept::{Command, Host, Namespace, Target};
+use sept::{Capabilities, CapabilitySet, Command, Host, Namespace, Target};
 
 use crate::enter::{Joined, can_drop_groups, ids_inside, ranges, status_field, status_numbers};
 use crate::failure::Failure;
-use crate::request::Request;
+use crate::request::{OfTarget, Request};
 
-/// Gives COMMAND the environment of TARGET. `other_root`: whether it gets TARGET's root by `--root`, and that is not ours.
+/// Why it is taken.
+#[derive(PartialEq)]
+enum Ground {
+    /// COMMAND gets TARGET's root, and no rights that TARGET has not got.
+    Confined,
+    /// TARGET is a process of the caller's, and no more confined than he is.
+    Alike,
+}
+
+/// Gives COMMAND the environment of TARGET, and takes from it what TARGET has not got.
 pub fn take(
     request: &Request,
     target: &Target,
     joined: &Joined,
-    other_root: bool,
     command: &mut Command,
 ) -> Result<(), Failure> {
     // An open file of a process goes on to show the memory of what was executed before, for as long as reading takes. So that is
     // judged which is there before and after.
     let before = execution(target)?;
-    trust(request, target, joined, other_root)?;
+    trust(request, target, joined)?;
     let environ = target.read("environ")?;
     // Ids and roots change without an execution, too; who is confined by now can't have been so less before, and come back.
-    trust(request, target, joined, other_root)?;
+    if trust(request, target, joined)? == Ground::Confined {
+        confine(request, target, joined, command)?;
+    }
     if execution(target)? != before {
         return Err(Failure::usage(format!(
             "{target} has executed another program while its environment was read"
@@ -55,14 +65,31 @@ fn execution(target: &Target) -> Result<Vec<u8>, Failure> {
             .fix("sudo sysctl kernel.randomize_va_space=2, and start TARGET anew")
             .fix("or leave --env out, and set what is needed: env NAME=VALUE before sept"));
     }
-    Ok(target.read("auxv")?)
+    const AT_RANDOM: u32 = 25;
+    let vector = target.read("auxv")?;
+    // In the middle of an execution the memory is new, and the vector has nothing but zeros, as at the next execution, while ids and the
+    // environment may be of either program. That lasts as long as the kernel waits for the file system that has the program.
+    if values(&vector, AT_RANDOM).all(|address| address == 0) {
+        return Err(Failure::usage(format!("{target} is executing a program"))
+            .why("whose environment it has can't be told before that is there")
+            .fix("try again"));
+    }
+    Ok(vector)
 }
 
-fn trust(request: &Request, target: &Target, joined: &Joined, other_root: bool) -> Result<(), Failure> {
-    let other_files = match &request.enter.root {
-        Some(_) => other_root,
-        None => joined.is_processes(Namespace::Mount) && has_other_top(target)?,
-    };
+/// What a vector has of a kind, as a program of 64 bits lays it out, and as one of 32 bits does: that has both in eight bytes.
+fn values(vector: &[u8], kind: u32) -> impl Iterator<Item = u64> {
+    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+    let half = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_ne_bytes);
+    let wide = vector.chunks_exact(16).filter(move |entry| number(&entry[..8]) == u64::from(kind));
+    let narrow = vector.chunks_exact(8).filter(move |entry| half(&entry[..4]) == kind);
+    wide.map(move |entry| number(&entry[8..])).chain(narrow.map(move |entry| u64::from(half(&entry[4..]))))
+}
+
+fn trust(request: &Request, target: &Target, joined: &Joined) -> Result<Ground, Failure> {
+    // In the mount namespace of the caller who has rights leaves a root of TARGET's as he likes.
+    let moves = joined.is_processes(Namespace::Mount) && joined.differs(Namespace::Mount)?;
+    let other_files = moves && has_other_files(request, target)?;
     let other_user = target.differs(Namespace::User)? || joined.differs(Namespace::User)?;
     let whose = if other_user && !joined.is_processes(Namespace::User) {
         Some("which its user namespace is to confine".to_owned())
@@ -73,11 +100,67 @@ fn trust(request: &Request, target: &Target, joined: &Joined, other_root: bool) 
     } else {
         whose_environment(target)?
     };
-    let Some(whose) = whose else { return Ok(()) };
+    let Some(whose) = whose else {
+        return Ok(if other_files { Ground::Confined } else { Ground::Alike });
+    };
+    let by_chroot = moves
+        && !other_files
+        && request.enter.root.is_none()
+        && is_other_root(target.directory("root")?.as_fd())?;
     Err(Failure::usage(format!("--env takes the environment of {target}, {whose}"))
         .why("it would choose which programs and libraries are run, with this side's files, or with other ids or rights than it has")
         .fix("leave it out, and set what is needed: env NAME=VALUE before sept")
-        .fix("where TARGET has a root of its own: join all that it has, as its user (-S UID -G GID)"))
+        .fix(if by_chroot {
+            "TARGET's root is not the top of its mounts: enter that root, too, as its user (-r -S UID -G GID)"
+        } else {
+            "where TARGET has a root of its own: join all that it has, as its user (-S UID -G GID)"
+        }))
+}
+
+/// Whether COMMAND, once in the mount namespace of TARGET, has the files of that alone.
+fn has_other_files(request: &Request, target: &Target) -> Result<bool, Failure> {
+    match (&request.enter.root, &request.enter.wd) {
+        // From a working directory of this side `..` leads to all of its files.
+        (Some(OfTarget::Dir(_)), _) | (_, Some(OfTarget::Dir(_))) => Ok(false),
+        // The very root that TARGET has: COMMAND leaves it by nothing that TARGET could not leave it by.
+        (Some(OfTarget::Own), _) => is_other_root(target.directory("root")?.as_fd()),
+        (None, _) => has_other_top(target),
+    }
+}
+
+/// Takes from COMMAND what TARGET has not got: by the environment it is TARGET who decides what is done with that.
+fn confine(
+    request: &Request,
+    target: &Target,
+    joined: &Joined,
+    command: &mut Command,
+) -> Result<(), Failure> {
+    let enters = joined.differs(Namespace::User)?;
+    let is_root = match asked_ids(request, target, enters)?.0 {
+        Some(inside) => inside == 0,
+        None if enters => outside_id(target, "uid_map", 0)? == Some(Host::caller().uid),
+        None => Host::caller().uid == 0,
+    };
+    let [bound, permitted] =
+        [mask(target, "CapBnd:")?, mask(target, "CapPrm:")?].map(CapabilitySet::from_bits);
+    // Exec gives user 0 all that is in the bounding set, also what TARGET has laid down since it was executed.
+    let bounding = if is_root { bound.both(permitted) } else { bound };
+    // Who enters a user namespace has all of it there.
+    let own = if enters { CapabilitySet::from_bits(u64::MAX) } else { own_capabilities() };
+    let until_exec = bounding.both(permitted).both(own);
+    // Ambient ones would come to any user; securebits may keep them over a change of ids.
+    let none = CapabilitySet::NONE;
+    command.capabilities(Capabilities {
+        bounding,
+        permitted: until_exec,
+        effective: until_exec,
+        inheritable: none,
+        ambient: none,
+    });
+    if status_numbers(target, "NoNewPrivs:")? != [0] {
+        command.no_new_privs();
+    }
+    Ok(())
 }
 
 fn unseen_root(errno: Errno) -> Failure {
@@ -96,16 +179,30 @@ fn look_at(dir: BorrowedFd<'_>, path: &Path) -> Result<Statx, Failure> {
     rustix::fs::statx(dir, path, flags, StatxFlags::INO | StatxFlags::MNT_ID).map_err(unseen_root)
 }
 
+/// The directory, and the mount by which it is seen.
+fn place(dir: BorrowedFd<'_>, path: &Path) -> Result<((u32, u32, u64), u64), Failure> {
+    let found = look_at(dir, path)?;
+    Ok(((found.stx_dev_major, found.stx_dev_minor, found.stx_ino), found.stx_mnt_id))
+}
+
 /// Whether its root is the top of its mounts, where who joins them comes to, and another than ours.
 fn has_other_top(target: &Target) -> Result<bool, Failure> {
     let root = target.directory("root")?;
-    // For who stands elsewhere it ends at the top alone.
+    // For who stands elsewhere it ends at a top alone.
     let above = above(target, &root)?;
-    let place = |dir: &OwnedFd| {
-        let found = look_at(dir.as_fd(), Path::new(""))?;
-        Ok::<_, Failure>((found.stx_dev_major, found.stx_dev_minor, found.stx_ino, found.stx_mnt_id))
-    };
-    Ok(place(&root)? == place(&above)? && is_other_root(root.as_fd())?)
+    let [found, above] = [place(root.as_fd(), Path::new(""))?, place(above.as_fd(), Path::new(""))?];
+    // That of its own mounts: chroot(2) leads into those of others, too, by /proc/PID/root, and what is unmounted lazily has a top.
+    Ok(found == above && is_root_of_its_mounts(target, found.1)? && is_other_root(root.as_fd())?)
+}
+
+/// Whether its mount namespace has this mount, and it sees that as its root. Of others, and of what is above its root, there is no line.
+fn is_root_of_its_mounts(target: &Target, mount: u64) -> Result<bool, Failure> {
+    let lines = target.read("mountinfo")?;
+    let mount = mount.to_string();
+    Ok(lines.split(|byte| *byte == b'\n').any(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        fields.next() == Some(mount.as_bytes()) && fields.nth(3) == Some(b"/".as_slice())
+    }))
 }
 
 fn above(target: &Target, root: &OwnedFd) -> Result<OwnedFd, Failure> {
@@ -127,27 +224,21 @@ fn above(target: &Target, root: &OwnedFd) -> Result<OwnedFd, Failure> {
 }
 
 /// Whether it is another directory than our root: the same in another mount, or a copy of the mounts, has the same files.
-pub fn is_other_root(dir: BorrowedFd<'_>) -> Result<bool, Failure> {
-    let [found, own] = [look_at(dir, Path::new(""))?, look_at(CWD, Path::new("/"))?]
-        .map(|found| (found.stx_dev_major, found.stx_dev_minor, found.stx_ino));
-    Ok(found != own)
+fn is_other_root(dir: BorrowedFd<'_>) -> Result<bool, Failure> {
+    Ok(place(dir, Path::new(""))?.0 != place(CWD, Path::new("/"))?.0)
 }
 
 /// Whether the program was started with the set-user-ID bit or its like: then another has made its environment (AT_SECURE, getauxval(3)).
 fn is_secure(target: &Target) -> Result<bool, Failure> {
-    const AT_SECURE: u64 = 23;
-    let vector = target.read("auxv")?;
-    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
-    let is_set = |entry: &[u8]| number(&entry[..8]) == AT_SECURE && number(&entry[8..]) != 0;
-    // A program of 32 bits has both in eight bytes. In the vector of another this is no address.
-    let (low, high) = (AT_SECURE as u32, 1_u32);
-    let is_set_in_half = |entry: &[u8]| entry == [low.to_ne_bytes(), high.to_ne_bytes()].concat();
-    Ok(vector.chunks_exact(16).any(is_set) || vector.chunks_exact(8).any(is_set_in_half))
+    const AT_SECURE: u32 = 23;
+    // The vector of another width has an address at most where this looks for a number.
+    Ok(values(&target.read("auxv")?, AT_SECURE).any(|value| value == 1))
 }
 
-/// Whether the caller has capabilities: such as are ambient COMMAND has, too.
-fn has_capabilities() -> bool {
-    rustix::thread::capabilities(None).map_or(true, |sets| !sets.permitted.is_empty())
+/// Those of the caller: such as are ambient COMMAND has, too.
+fn own_capabilities() -> CapabilitySet {
+    let sets = rustix::thread::capabilities(None);
+    CapabilitySet::from_bits(sets.map_or(u64::MAX, |sets| sets.permitted.bits()))
 }
 
 /// Whose it is, if COMMAND is another user there, or has more than that one.
@@ -157,15 +248,10 @@ fn whose_ids(request: &Request, target: &Target, joined: &Joined) -> Result<Opti
         return Ok(Some("which has not got what --keep-caps keeps".to_owned()));
     }
     // Who enters a user namespace has no others than those of that.
-    if caller.uid != 0 && !enters && has_capabilities() {
+    if caller.uid != 0 && !enters && !own_capabilities().is_empty() {
         return Ok(Some("which has not got the capabilities of the caller".to_owned()));
     }
-    let (user, group) = if enters && !request.enter.preserve_credentials {
-        let (user, group) = ids_inside(request, Some(target))?;
-        (Some(user), Some(group))
-    } else {
-        (request.uid, request.gid)
-    };
+    let (user, group) = asked_ids(request, target, enters)?;
     // What is asked for is a number of the user namespace that is entered; what is left as it is, one of ours.
     let outside = |map, asked: Option<u32>, own: u32| match asked {
         Some(inside) if enters => outside_id(target, map, inside),
@@ -183,6 +269,19 @@ fn whose_ids(request: &Request, target: &Target, joined: &Joined) -> Result<Opti
     let allowed = enters && target.read("setgroups")?.trim_ascii() == b"allow";
     let drops = group.is_some() && (allowed || can_drop_groups());
     if drops { Ok(None) } else { lacked_group(target) }
+}
+
+/// The user and the group that COMMAND becomes, if another one: numbers of the user namespace that is entered.
+fn asked_ids(
+    request: &Request,
+    target: &Target,
+    enters: bool,
+) -> Result<(Option<u32>, Option<u32>), Failure> {
+    if !enters || request.enter.preserve_credentials {
+        return Ok((request.uid, request.gid));
+    }
+    let (user, group) = ids_inside(request, Some(target))?;
+    Ok((Some(user), Some(group)))
 }
 
 /// What a number inside of its user namespace is as seen from here, if it is any.
@@ -211,7 +310,7 @@ fn whose_environment(target: &Target) -> Result<Option<String>, Failure> {
         return Ok(Some(format!("which belongs to user {user}")));
     }
     // Whoever has started a program with the set-user-ID bit has made its environment.
-    if caller.uid == 0 || has_capabilities() {
+    if caller.uid == 0 || !own_capabilities().is_empty() {
         return Ok(Some("which may be another's, whatever its ids".to_owned()));
     }
     if let Some(group) = other("Gid:", caller.gid)? {
@@ -227,7 +326,8 @@ fn whose_environment(target: &Target) -> Result<Option<String>, Failure> {
 
 /// Whether its root or one of its namespaces is another than ours.
 fn is_apart(target: &Target) -> Result<bool, Failure> {
-    if is_other_root(target.directory("root")?.as_fd())? {
+    // The same directory by another mount may be there to be read only.
+    if place(target.directory("root")?.as_fd(), Path::new(""))? != place(CWD, Path::new("/"))? {
         return Ok(true);
     }
     // A kernel may be without one.
@@ -258,13 +358,15 @@ fn is_confined(target: &Target) -> Result<bool, Failure> {
         return Ok(true);
     }
     // What a program with rights of its own gets at most, or because of who starts it.
-    let mask = |process, field| {
-        Ok::<_, Failure>(u64::from_str_radix(&status_field(process, field)?, 16).unwrap_or(u64::MAX))
-    };
     for field in ["CapBnd:", "CapInh:"] {
         if mask(&own, field)? & !mask(target, field)? != 0 {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// A set of capabilities of its status, empty where there is none.
+fn mask(process: &Target, field: &str) -> Result<u64, Failure> {
+    Ok(u64::from_str_radix(&status_field(process, field)?, 16).unwrap_or_default())
 }

@@ -212,6 +212,10 @@ fn an_environment_with_a_root_of_its_own_comes_to_who_has_no_more_than_that() {
     let some = "+sys_admin,+sys_chroot";
     let capable = [user.as_slice(), &["--inh-caps", some, "--ambient-caps", some], &enter].concat();
     refused(&capable, "which has not got the capabilities of the caller");
+    // Those that are ambient come over a change of ids where securebits say so.
+    let fixed = ["setpriv", "--securebits", "+no_setuid_fixup", "--inh-caps", some, "--ambient-caps", some];
+    let eff = ["-S", "1234", "-G", "0", "grep", "CapEff", "/proc/self/status"];
+    assert_eq!(stdout(&output(&[fixed.as_slice(), &enter, &eff].concat())), "CapEff:\t0000000000000000");
     // The number that is asked for is one of inside, where nothing else is changed, too.
     let maps = ["--map-users", "5:1234:1", "--map-users", "1234:0:1", "--map-groups", "5:1234:1"];
     let maps = [maps.as_slice(), &["--map-groups", "1234:0:1", "-S", "5", "-G", "5"]].concat();
@@ -289,4 +293,140 @@ fn no_file_system_in_user_space_holds_up_who_asks_for_an_environment() {
         let (code, said) = served.looked_at("/bin/sh", line);
         assert!(code.is_some(), "{line:?} waits for an answer: {said}");
     }
+}
+
+/// By chroot(2) a process has for a root what is another's, or in no mount namespace any more, and who joins its mounts finds the host's.
+#[test]
+fn a_root_that_is_not_of_the_targets_own_mounts_gives_no_environment() {
+    let test = "a_root_that_is_not_of_the_targets_own_mounts_gives_no_environment";
+    if !need_root(test, "only root can have such a root") || !need(test, &["unshare", "chroot"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (root, sept) = (root_of(&scratch), path());
+    let why = "which may be another's";
+    let files = ["run", "-mu", "--root", &root, "--ro-bind", "/usr", "/usr", "cat"];
+    let container = Process::new(&[[sept.as_str()].as_slice(), &files].concat());
+    let foreign = format!("/proc/{}/root", container.named("cat"));
+    let inside = ["chroot", &foreign, "env", "WHERE=inside", "cat"];
+    for before in [[].as_slice(), &["unshare", "-m"]] {
+        let target = Process::new(&[before, &inside].concat());
+        let pid = target.named("cat");
+        refused(&[&sept, "enter", "-t", &pid, "-e"], why);
+        // A root in the caller's own mounts is left by who has rights there.
+        let by_chroot = [sept.as_str(), "enter", "-t", &pid, "-r", "-e"];
+        if before.is_empty() {
+            refused(&by_chroot, why);
+        } else {
+            taken(&by_chroot);
+        }
+    }
+    let script = r#"mount --bind "$0" "$0" && mount --bind /usr "$0/usr" || exit
+        exec 3<&0; chroot "$0" env WHERE=inside cat <&3 & until grep -q cat "/proc/$!/comm"; do :; done; umount -l "$0"; wait"#;
+    let target = Process::new(&["unshare", "-m", "sh", "-c", script, &root]);
+    let pid = target.named("cat");
+    let mounts = format!("/proc/{pid}/mountinfo");
+    soon("it is unmounted", || std::fs::read_to_string(&mounts).is_ok_and(|lines| lines.is_empty()));
+    refused(&[&sept, "enter", "-t", &pid, "-e"], why);
+}
+
+/// The environment runs what TARGET likes, which would undo by COMMAND's rights what TARGET is confined by.
+#[test]
+fn who_comes_with_the_environment_of_a_target_has_no_more_rights_than_that() {
+    let test = "who_comes_with_the_environment_of_a_target_has_no_more_rights_than_that";
+    if !need(test, &["umount", "grep"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (root, sept) = (root_of(&scratch), path());
+    let files =
+        ["--root", &root, "--ro-bind", "/usr", "/usr", "--ro-bind", "/usr", "/target", "--mask", "/target"];
+    let fields = ["CapPrm:", "CapEff:", "CapBnd:", "NoNewPrivs:"];
+    let rights = "grep -E '^(CapPrm|CapEff|CapBnd|NoNewPrivs):' /proc/self/status; umount -n /target; ls /target; echo $WHERE";
+    for options in [[].as_slice(), &["--cap-drop", "all"], &["--no-new-privs", "--cap-drop", "sys_admin"]] {
+        let line =
+            [[sept.as_str(), "run"].as_slice(), options, &files, &["--env", "WHERE=inside", "cat"]].concat();
+        let target = Process::new(&line);
+        let pid = target.named("cat");
+        let output = output(&[&sept, "enter", "-t", &pid, "-e", "sh", "-c", rights]);
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
+        let its = status.lines().filter(|line| fields.iter().any(|field| line.starts_with(field)));
+        let expected: Vec<&str> = its.chain(["inside"]).collect();
+        assert_eq!(stdout(&output).lines().collect::<Vec<_>>(), expected, "{options:?}: {output:?}");
+    }
+}
+
+/// In the middle of an execution the vector is empty, as here, and ids and environment can be those of two programs.
+#[test]
+fn who_executes_a_program_just_now_gives_no_environment() {
+    let test = "who_executes_a_program_just_now_gives_no_environment";
+    if !need(test, &["perl"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (root, sept) = (root_of(&scratch), path());
+    // Its struct prctl_mm_map as it is (proc_pid_stat(5)), with another vector: PR_SET_MM, PR_SET_MM_MAP.
+    let script = format!(
+        r#"open my $f, "<", "/proc/self/stat"; my @is = split " ", <$f>; my ($none, $at) = ("\0" x 320, 0);
+        my @parts = (@is[25, 26, 44, 45, 46], syscall({}, $at), @is[27, 47 .. 50], unpack "Q", pack "P", $none);
+        my $map = pack "Q12 L l", @parts, 320, -1;
+        $0 = syscall({}, 35, 14, $map, length $map, 0) == 0 ? "ready" : "denied"; <STDIN>"#,
+        libc::SYS_brk,
+        libc::SYS_prctl
+    );
+    let files = ["run", "--root", &root, "--ro-bind", "/usr", "/usr", "--env", "WHERE=inside"];
+    let target = Process::new(&[[sept.as_str()].as_slice(), &files, &["perl", "-e", &script]].concat());
+    let found = || {
+        let all = children(target.child.id());
+        all.iter()
+            .flat_map(|pid| children(*pid))
+            .chain(all.clone())
+            .map(|pid| pid.to_string())
+            .find(|pid| is_named(pid, "ready") || is_named(pid, "denied"))
+    };
+    soon("it has tried", || found().is_some());
+    let pid = found().expect("it waits");
+    if is_named(&pid, "denied") {
+        skip(test, "this kernel lets nobody change it");
+        return;
+    }
+    refused(&[&sept, "enter", "-t", &pid, "-e"], "is executing a program");
+}
+
+/// The same files, but for the mount that shows them: that may be for reading only.
+#[test]
+fn who_has_the_callers_root_by_another_mount_is_confined() {
+    let test = "who_has_the_callers_root_by_another_mount_is_confined";
+    if !need_root(test, "only root can make such a root") || !need(test, &["unshare", "chroot", "setpriv"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (root, sept) = (scratch.path("bound"), scratch.path("sept"));
+    std::fs::create_dir(&root).expect("a directory can be made");
+    host("cp", &[&path(), &sept]);
+    host("chmod", &["755", scratch.0.to_str().expect("UTF-8"), &sept]);
+    let script = r#"mount --rbind / "$0" && mount -o remount,bind,ro "$0" || exit
+        user="setpriv --reuid 65534 --regid 65534 --clear-groups"
+        chroot "$0" $user env WHERE=inside sleep 60 & until grep -q sleep "/proc/$!/comm"; do :; done
+        $user "$1" enter -t $! -u -e sh -c 'echo ${WHERE-outside}'; kill $!"#;
+    let output = output(&["unshare", "-m", "sh", "-c", script, &root, &sept]);
+    assert!(stderr(&output).contains("which is confined as the caller is not"), "{output:?}");
+}
+
+/// Who joins the mounts only does not have it.
+#[test]
+fn a_root_by_chroot_comes_with_its_environment_where_it_is_entered() {
+    let test = "a_root_by_chroot_comes_with_its_environment_where_it_is_entered";
+    if !need(test, &["unshare"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (root, sept) = (root_of(&scratch), path());
+    let script = r#"mount --bind /usr "$0/usr" && exec unshare --root="$0" env WHERE=inside cat"#;
+    let target = Process::new(&["unshare", "-Urm", "sh", "-c", script, &root]);
+    let pid = target.named("cat");
+    refused(&[&sept, "enter", "-t", &pid, "-e"], "enter that root, too, as its user (-r");
+    // From a directory of this side everything of it can be reached.
+    refused(&[&sept, "enter", "-t", &pid, "-r", "-e", "--wd=/"], "--env takes the environment of");
+    taken(&[&sept, "enter", "-t", &pid, "-r", "-e"]);
 }
