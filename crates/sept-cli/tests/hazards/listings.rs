@@ -410,11 +410,9 @@ fn hoarded(clone_flags: i32) -> (Value, String) {
     let number = std::os::unix::fs::MetadataExt::ino(&uts.metadata().expect("it is there"));
     drop(target);
     let mut keeper = Command::new("sleep").arg("60").stdin(uts).spawn().expect("sleep starts");
-    let begun = Instant::now();
     let (list, noted) = listed("uts");
     keeper.kill().expect("it can be killed");
     keeper.wait().expect("it ends");
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert!(is_listed(&list, |one| one["ns"] == number), "{list}");
     (list, noted)
 }
