@@ -4,7 +4,7 @@ mod common;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
@@ -56,6 +56,7 @@ fn five_hundred_kills_at_random_moments_leave_nothing() {
     ];
     // Only root may make cgroups.
     let lines = if is_root() { &all[..] } else { &all[..6] };
+    let mut killed = Vec::new();
     for n in 0..500 {
         let mut command = sept();
         command
@@ -68,9 +69,21 @@ fn five_hundred_kills_at_random_moments_leave_nothing() {
         std::thread::sleep(Duration::from_micros(random(&mut state, 6000)));
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
+        killed.push(format!("/sept-{}-", child.id()));
     }
     soon("nothing is left", || with(&word).is_empty());
     assert_eq!(mounts(), before);
+    if is_root() {
+        soon("the next run takes empty cgroups away", || {
+            assert!(sept().args(all[6]).arg("true").status().expect("sept starts").success());
+            let left = Command::new("find")
+                .args(["/sys/fs/cgroup", "-name", "sept-*"])
+                .output()
+                .expect("find starts");
+            let left = stdout(&Output { status: ExitStatus::default(), ..left });
+            !killed.iter().any(|name| left.contains(name))
+        });
+    }
 }
 
 /// In the same process group, in a session of its own, and orphaned.
