@@ -53,6 +53,21 @@ impl Parent {
     }
 }
 
+/// A file of a cgroup, and what is to be written there later.
+#[derive(Debug)]
+pub(super) struct Later {
+    pub file: OwnedFd,
+    path: PathBuf,
+    pub content: String,
+}
+
+impl Later {
+    pub(super) fn write(&self) -> Result<(), Error> {
+        let what = || format!("write {} to {}", self.content, self.path.display());
+        put(&self.file, &self.content).map_err(|errno| failed(what(), &errno.into()))
+    }
+}
+
 impl Dir {
     /// A new one, with this at the end of its name, after what killed runs left here has been swept away.
     pub(super) fn make(parent: &Parent, unified: bool, mark: &str) -> Result<Self, Error> {
@@ -141,33 +156,24 @@ impl Dir {
 
     /// Opens what is to be written later, and the file that tells how much is in use by then.
     pub(super) fn keep(&self, usage: &str, settings: Vec<Setting>) -> Result<Option<LateLimit>, Error> {
-        let mut files = Vec::new();
-        for Setting { file, content, may_lack, .. } in settings {
-            match self.file(&file, OFlags::WRONLY) {
-                Err(Errno::NOENT) if may_lack => {}
-                open => files.push((open.map_err(|errno| self.not_opened(&file, errno))?, content)),
-            }
-        }
+        let files = self.open_all(settings)?;
         if files.is_empty() {
             return Ok(None);
         }
         let usage = self.file(usage, OFlags::RDONLY).map_err(|errno| self.not_opened(usage, errno))?;
+        let files = files.into_iter().map(|later| (later.file, later.content)).collect();
         Ok(Some(LateLimit { usage, files }))
     }
 
-    /// Opens what is to be written by the parent itself.
-    pub(super) fn keep_beside(
-        &self,
-        settings: Vec<Setting>,
-    ) -> Result<Vec<(OwnedFd, String, String)>, Error> {
+    /// Opens what is to be written later.
+    pub(super) fn open_all(&self, settings: Vec<Setting>) -> Result<Vec<Later>, Error> {
         let mut files = Vec::new();
         for Setting { file, content, may_lack, .. } in settings {
             match self.file(&file, OFlags::WRONLY) {
                 Err(Errno::NOENT) if may_lack => {}
                 open => {
                     let open = open.map_err(|errno| self.not_opened(&file, errno))?;
-                    let what = format!("write {content} to {}", self.path.join(file).display());
-                    files.push((open, content, what));
+                    files.push(Later { file: open, path: self.path.join(file), content });
                 }
             }
         }
@@ -230,6 +236,6 @@ impl Dir {
 }
 
 /// The kernel takes such a file's content in one piece, or refuses it.
-pub(super) fn put(file: &OwnedFd, content: &str) -> Result<(), Errno> {
+fn put(file: &OwnedFd, content: &str) -> Result<(), Errno> {
     rustix::io::retry_on_intr(|| rustix::io::write(file, content.as_bytes())).map(drop)
 }

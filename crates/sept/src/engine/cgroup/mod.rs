@@ -16,7 +16,7 @@ use crate::host::common::{advice_on, read_kernel, systemd_has_cgroups};
 use crate::layer::Layer;
 use crate::plan::layers;
 use crate::sys;
-use dir::{Dir, Parent};
+use dir::{Dir, Later, Parent};
 use place::Hierarchies;
 pub(super) use place::join;
 #[cfg(feature = "fuzz")]
@@ -35,8 +35,8 @@ pub(crate) struct OwnCgroup {
     pub procs: Option<OwnedFd>,
     /// The limit of memory, where the child sets it itself.
     pub limit: Option<LateLimit>,
-    /// What is set while the child sets up: where, what, and by which words.
-    beside: Vec<(OwnedFd, String, String)>,
+    /// What is set while the child sets up.
+    beside: Vec<Later>,
     /// Whether there is an account at the end.
     counted: bool,
     /// Whether what is left in it may be killed once nobody holds it.
@@ -151,7 +151,7 @@ impl OwnCgroup {
             cgroup.settings(controller, false).into_iter().partition(|setting| setting.beside);
         let (kept, now) = split(settings, late);
         dir.set(now)?;
-        let beside = dir.keep_beside(beside)?;
+        let beside = dir.open_all(beside)?;
         let limit = dir.keep("memory.usage_in_bytes", kept)?;
         // Two controllers of one hierarchy have one directory, which is entered once.
         let tasks = is_new.then(|| dir.open("tasks")).transpose()?;
@@ -163,10 +163,7 @@ impl OwnCgroup {
 
     /// Not before the child is on its way, and before it is the command.
     pub(crate) fn set_beside(&self) -> Result<(), Error> {
-        for (file, content, what) in &self.beside {
-            dir::put(file, content).map_err(|errno| failed(what.clone(), &errno.into()))?;
-        }
-        Ok(())
+        self.beside.iter().try_for_each(Later::write)
     }
 
     fn unified(
