@@ -114,6 +114,20 @@ pub struct Rule {
     pub action: Action,
 }
 
+impl Rule {
+    /// What it refuses, by name, with the calls of its groups.
+    fn refused(&self) -> Vec<Cow<'static, str>> {
+        let expanded = |call: &Cow<'static, str>| match group(call) {
+            Some(group) => group.calls().into_iter().map(Cow::Borrowed).collect(),
+            None => vec![call.clone()],
+        };
+        match self.action {
+            Action::Allow | Action::Log => Vec::new(),
+            _ => self.calls.iter().flat_map(expanded).collect(),
+        }
+    }
+}
+
 /// What happens with every call. The first rule that fits decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {

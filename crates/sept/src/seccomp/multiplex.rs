@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Action, Compare, Condition, Rule, group};
+use super::{Compare, Condition, Rule};
 
 type Many = (&'static str, u64, &'static [(u64, &'static str)]);
 
@@ -70,14 +70,8 @@ pub fn with_multiplexed(rules: impl IntoIterator<Item = Rule>) -> Vec<Rule> {
 }
 
 fn parts(rule: &Rule) -> Vec<Rule> {
-    if matches!(rule.action, Action::Allow | Action::Log) {
-        return Vec::new();
-    }
-    let names = rule.calls.iter().flat_map(|call| match group(call) {
-        Some(group) => group.calls(),
-        None => vec![call.as_ref()],
-    });
-    let names: Vec<&str> = names.collect();
+    let names = rule.refused();
+    let names: Vec<&str> = names.iter().map(Cow::as_ref).collect();
     let part = |call: &'static str, mask: u64, number: u64| Rule {
         calls: vec![Cow::Borrowed(call)],
         conditions: vec![Condition { argument: 0, compare: Compare::Masked(mask, number) }],
@@ -99,6 +93,7 @@ fn parts(rule: &Rule) -> Vec<Rule> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Action;
     use super::*;
 
     #[test]

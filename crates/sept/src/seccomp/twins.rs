@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Action, Rule, group};
+use super::Rule;
 
 /// What stands behind the name of a call in that of its twin, and the calls. Their arguments are in the same places.
 const LONGER: [(&str, &str); 3] = [
@@ -88,14 +88,7 @@ pub fn with_twins(rules: impl IntoIterator<Item = Rule>) -> Vec<Rule> {
 
 /// The rules for the twins of what a rule refuses: one with its conditions, and one without, as far as there are such twins.
 fn of_rule(rule: &Rule, named: &[Cow<'static, str>]) -> Vec<Rule> {
-    if matches!(rule.action, Action::Allow | Action::Log) {
-        return Vec::new();
-    }
-    let expanded = |call: &Cow<'static, str>| match group(call) {
-        Some(group) => group.calls().into_iter().map(Cow::Borrowed).collect(),
-        None => vec![call.clone()],
-    };
-    let calls: Vec<Cow<'static, str>> = rule.calls.iter().flat_map(expanded).collect();
+    let calls = rule.refused();
     let compared = rule.conditions.iter().map(|condition| condition.argument + 1).max().unwrap_or(0);
     let (mut alike, mut others) = (Vec::new(), Vec::new());
     for (twin, same) in calls.iter().flat_map(|call| twins(call)) {
@@ -112,7 +105,7 @@ fn of_rule(rule: &Rule, named: &[Cow<'static, str>]) -> Vec<Rule> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Compare, Condition, abis, is_known};
+    use super::super::{Action, Compare, Condition, abis, is_known};
     use super::*;
 
     const NO: Action = Action::Errno(13);
