@@ -354,23 +354,8 @@ fn known(word: &str) -> Option<(Meaning, Layer)> {
 
 /// The word of the table that was meant, perhaps: few letters are others.
 pub(crate) fn meant(word: &str) -> Option<&'static str> {
-    let near = WORDS.iter().map(|(known, _)| (distance(word, known), *known)).min();
+    let near = WORDS.iter().map(|(known, _)| (strsim::levenshtein(word, known), *known)).min();
     near.filter(|(away, _)| *away <= 2 && 2 * away < word.len()).map(|(_, known)| known)
-}
-
-/// How many letters are to be changed, put in or left out: the distance of Levenshtein.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (n, letter) in one.bytes().enumerate() {
-        let mut before = row[0];
-        row[0] = n + 1;
-        for (m, wanted) in other.bytes().enumerate() {
-            let changed = before + usize::from(letter != wanted);
-            before = row[m + 1];
-            row[m + 1] = changed.min(before + 1).min(row[m] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 /// What stands behind `X-mount.`, but idmap.
