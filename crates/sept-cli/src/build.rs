@@ -298,13 +298,13 @@ fn files(request: &Request, set: Namespaces, host: &Host, command: &mut Command)
     }
     // What is mounted on the root comes before all that is there by default, or it would cover that.
     let new_root = request.mounts.iter().rposition(Mount::is_root).map_or(0, |last| last + 1);
-    let mut places = Places::new(request, set);
+    let places = Places::new(request, set);
     if places.is_some() {
         command.keep_in_place(!refuses_namespaces(request));
     }
-    let mut mounts = |range: Range<usize>, command: &mut Command| {
+    let mounts = |range: Range<usize>, command: &mut Command| {
         let stays = |mount: &Mount| {
-            let stay = places.as_mut().map_or(Stay::Loose, |places| places.stay(mount));
+            let stay = places.as_ref().map_or(Stay::Loose, |places| places.stay(mount));
             mount.clone().stays(stay)
         };
         mount_all(request.mounts[range].iter().map(stays), command);

@@ -1,17 +1,17 @@
 //! The options that take rights away: capabilities, Landlock, limits.
 
-use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::fs::CWD;
 use sept::{
     Capabilities, CapabilitySet, Command, Host, Landlock, Layer, Mount, Namespace, Namespaces, PathAccess,
     PortAccess, Resource, Rlimit, Scope, Stay,
 };
 
 use crate::failure::Failure;
+use crate::place;
 use crate::policy::{self, Agent};
 use crate::request::Request;
 
@@ -251,8 +251,6 @@ pub struct Places {
     /// The directories of a root that the command may have, with their numbers: it keeps nothing from it but what is masked, and what is in it
     /// and read-only elsewhere.
     images: Vec<(PathBuf, (u64, u64))>,
-    /// Where something of the line has been mounted so far, other than what is there.
-    covered: HashSet<PathBuf>,
 }
 
 impl Places {
@@ -265,24 +263,13 @@ impl Places {
         let dirs = root.map_or_else(|| request.root.iter().map(PathBuf::as_path).collect(), Mount::shown);
         let dirs = dirs.into_iter().filter(|dir| !is_top(dir));
         let images = dirs.filter_map(|dir| Some((dir.to_owned(), number(dir)?))).collect();
-        Some(Self { images, covered: HashSet::new() })
+        Some(Self { images })
     }
 
-    /// Of the next mount.
-    pub fn stay(&mut self, mount: &Mount) -> Stay {
-        let is_covered = || mount.target().ancestors().any(|place| self.covered.contains(place));
+    pub fn stay(&self, mount: &Mount) -> Stay {
+        let is_part = || mount.shown().iter().any(|dir| self.is_part(dir, mount.target()));
         match mount.stay() {
-            Stay::GuardBelow
-                if mount.narrows() && mount.shown().iter().any(|dir| self.is_part(dir, mount.target())) =>
-            {
-                Stay::Guard
-            }
-            // By then that is something else.
-            Stay::Fixed if is_covered() => Stay::GuardBelow,
-            Stay::GuardBelow => {
-                self.covered.insert(mount.target().to_owned());
-                Stay::GuardBelow
-            }
+            Stay::GuardBelow if mount.narrows() && is_part() => Stay::Guard,
             stay => stay,
         }
     }
@@ -300,11 +287,7 @@ impl Places {
 
 /// Whether it is the directory that `/` is, in the same mount, however it is spelled.
 pub fn is_top(dir: &Path) -> bool {
-    let place = |path: &Path| {
-        let found =
-            rustix::fs::statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::INO | StatxFlags::MNT_ID);
-        found.ok().map(|found| (found.stx_dev_major, found.stx_dev_minor, found.stx_ino, found.stx_mnt_id))
-    };
+    let place = |path: &Path| place::seen(CWD, path).ok();
     dir == Path::new("/")
         || sept::host::answers(dir) && place(dir).is_some_and(|found| place(Path::new("/")) == Some(found))
 }

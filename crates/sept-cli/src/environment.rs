@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sept::{Capabilities, CapabilitySet, Command, Host, Namespace, Target};
 
 use crate::enter::{Joined, can_drop_groups, ids_inside, ranges, status_field, status_numbers};
 use crate::failure::Failure;
+use crate::place;
 use crate::request::{OfTarget, Request};
 
 /// Why it is taken.
@@ -173,16 +174,9 @@ fn unseen_root(errno: Errno) -> Failure {
     )
 }
 
-/// As the kernel has it at hand.
-fn look_at(dir: BorrowedFd<'_>, path: &Path) -> Result<Statx, Failure> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    rustix::fs::statx(dir, path, flags, StatxFlags::INO | StatxFlags::MNT_ID).map_err(unseen_root)
-}
-
 /// The directory, and the mount by which it is seen.
 fn place(dir: BorrowedFd<'_>, path: &Path) -> Result<((u32, u32, u64), u64), Failure> {
-    let found = look_at(dir, path)?;
-    Ok(((found.stx_dev_major, found.stx_dev_minor, found.stx_ino), found.stx_mnt_id))
+    place::seen(dir, path).map_err(unseen_root)
 }
 
 /// Whether its root is the top of its mounts, where who joins them comes to, and another than ours.

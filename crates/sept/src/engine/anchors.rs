@@ -30,6 +30,10 @@ pub(crate) struct Anchors {
     seen: Vec<AtomicU32>,
     /// Whether the root may be somebody's who has laid links in it.
     pub(super) foreign_root: bool,
+    /// Whether some step changes a mount that is there.
+    pub(super) remounts: bool,
+    /// Whether a tmpfs of the line's has a copy of what it covers.
+    pub(super) copies_up: bool,
     /// Whether something that guards lies where the command could rename what it lies on.
     pub(super) movable: AtomicBool,
 }
@@ -59,6 +63,11 @@ impl Anchors {
             mounts,
             seen,
             foreign_root: plan.steps.iter().any(brings_a_root),
+            remounts: plan.steps.iter().any(|step| matches!(step, Step::Remount { .. })),
+            copies_up: plan
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Mount { change, .. } if change.copy_up)),
             movable: AtomicBool::new(false),
         }
     }

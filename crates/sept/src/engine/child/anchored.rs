@@ -115,6 +115,6 @@ impl Child<'_> {
     }
 }
 
-fn goes_up(path: &CStr) -> bool {
+pub(super) fn goes_up(path: &CStr) -> bool {
     path.to_bytes().split(|byte| *byte == b'/').any(|name| name == b"..")
 }

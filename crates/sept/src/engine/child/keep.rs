@@ -7,16 +7,18 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-use super::files::{open_under, prefix};
+use super::anchored::goes_up;
+use super::files::{identity, open_under, prefix};
 use super::mounts::{attach, open_tree_at};
 use super::place::{PATH_MAX, or_root, split};
 use super::{Child, Result, filters};
+use crate::host::common::PROC_SUPER_MAGIC;
 use crate::mount::Stay;
 use crate::plan::step::{Change, Guard, Renames, Source, Step};
 use crate::sys::{self, Attributes, Reach, attr};
 
 /// What statfs(2) calls file systems in which nobody renames anything; linux/magic.h.
-const UNCHANGING: [u64; 3] = [0x9fa0, 0x6265_6572, 0x1cd1];
+const UNCHANGING: [u64; 3] = [PROC_SUPER_MAGIC, 0x6265_6572, 0x1cd1];
 const TMPFS: u64 = 0x0102_1994;
 /// `ST_RDONLY` of statvfs(3).
 const READ_ONLY: u64 = 1;
@@ -79,14 +81,14 @@ impl Child<'_> {
         let Some(Source::Bind { path, held, .. }) = next else { return Ok(false) };
         let held = held.and_then(|held| self.seen_held(held));
         let source = match held {
-            Some(held) => seen(held)?,
+            Some(held) => identity(held)?,
             // What can't be had is told by that step.
             None => match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-                Ok(found) => seen(found.as_fd())?,
+                Ok(found) => identity(found.as_fd())?,
                 Err(_) => return Ok(true),
             },
         };
-        Ok(source.0 == seen(place)?.0)
+        Ok(source == identity(place)?)
     }
 
     /// Mount points were made for what is mounted in this step: as all directories above, those stay in their place.
@@ -172,7 +174,7 @@ impl Child<'_> {
             (dir, mount) = (next, below);
         }
         // Somebody has moved something meanwhile.
-        if seen(dir.as_fd())?.0 == seen(place)?.0 { Ok(movable) } else { Err(Errno::XDEV) }
+        if identity(dir.as_fd())? == identity(place)? { Ok(movable) } else { Err(Errno::XDEV) }
     }
 
     /// A mount of a directory on itself.
@@ -186,7 +188,7 @@ impl Child<'_> {
         self.by_name += 1;
         self.near = None;
         self.fixes.any = true;
-        if self.prepared.plan.steps.iter().any(|step| matches!(step, Step::Remount { .. })) {
+        if self.prepared.anchors.remounts {
             self.fixes.add(of, tree.as_fd())?;
         }
         Ok(tree)
@@ -224,10 +226,9 @@ impl Child<'_> {
         buffer: &'b mut [u8; PATH_MAX],
     ) -> Result<&'b [u8]> {
         let plainly = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        let goes_up = at.to_bytes().split(|byte| *byte == b'/').any(|name| name == b"..");
-        if !goes_up
+        if !goes_up(at)
             && let Ok(found) = open_under(self.root()?, at, OFlags::PATH, plainly)
-            && seen(found.as_fd())?.0 == seen(place)?.0
+            && identity(found.as_fd())? == identity(place)?
         {
             return Ok(at.to_bytes());
         }
@@ -253,15 +254,11 @@ impl Child<'_> {
 
     fn content(&self, place: BorrowedFd<'_>) -> Result<Content> {
         let fs = rustix::fs::fstatfs(place)?;
-        let kind = fs.f_type as u64 & 0xffff_ffff;
-        let steps = &self.prepared.plan.steps;
-        let copies = |step: &Step| matches!(step, Step::Mount { change, .. } if change.copy_up);
-        let changes = |step: &Step| matches!(step, Step::Remount { .. });
-        let is_own =
-            UNCHANGING.contains(&kind) || kind == TMPFS && self.is_own(place)? && !steps.iter().any(copies);
+        let (kind, anchors) = (fs.f_type as u64 & 0xffff_ffff, &self.prepared.anchors);
+        let is_own = UNCHANGING.contains(&kind) || kind == TMPFS && self.is_own(place)? && !anchors.copies_up;
         Ok(match fs.f_flags as u64 & READ_ONLY {
             _ if is_own => Content::Own,
-            READ_ONLY if !steps.iter().any(changes) => Content::ReadOnly,
+            READ_ONLY if !anchors.remounts => Content::ReadOnly,
             _ => Content::Open,
         })
     }
@@ -276,7 +273,7 @@ fn may_rename(dir: BorrowedFd<'_>, entry: BorrowedFd<'_>, renames: Renames) -> R
     if renames == Renames::All {
         return Ok(true);
     }
-    let (user, (_, mode, owner)) = (rustix::process::geteuid().as_raw(), seen(dir)?);
+    let (user, (mode, owner)) = (rustix::process::geteuid().as_raw(), owner_of(dir)?);
     if owner == user {
         return Ok(true);
     }
@@ -284,13 +281,12 @@ fn may_rename(dir: BorrowedFd<'_>, entry: BorrowedFd<'_>, renames: Renames) -> R
     if rustix::fs::accessat(dir, c".", Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ACCESS) {
         return Ok(false);
     }
-    Ok(mode & libc::S_ISVTX == 0 || seen(entry)?.2 == user)
+    Ok(mode & libc::S_ISVTX == 0 || owner_of(entry)?.1 == user)
 }
 
-/// Which file it is, its mode and its owner, as the kernel has it at hand: a file system in user space may never answer.
-fn seen(file: BorrowedFd<'_>) -> Result<((u32, u32, u64), u32, u32)> {
+/// The mode of a file and its owner, as the kernel has them at hand: a file system in user space may never answer.
+fn owner_of(file: BorrowedFd<'_>) -> Result<(u32, u32)> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let found = rustix::fs::statx(file, c"", flags, StatxFlags::BASIC_STATS)?;
-    let which = (found.stx_dev_major, found.stx_dev_minor, found.stx_ino);
-    Ok((which, u32::from(found.stx_mode), found.stx_uid))
+    let found = rustix::fs::statx(file, c"", flags, StatxFlags::MODE | StatxFlags::UID)?;
+    Ok((u32::from(found.stx_mode), found.stx_uid))
 }
