@@ -95,6 +95,17 @@ fn high_halves_of_arguments_hide_nothing() {
     assert!(!said("off").contains("1 1 1"), "{}", said("off"));
 }
 
+/// A program that makes a call of i386 by its number, with one argument, and none behind it.
+fn i386(scratch: &Scratch, name: &str, number: u32, argument: u32) -> String {
+    let mut code = vec![0xb8];
+    code.extend(number.to_le_bytes());
+    code.push(0xbb);
+    code.extend(argument.to_le_bytes());
+    code.extend([0x31, 0xc9, 0x31, 0xd2, 0xcd, 0x80]);
+    code.extend(EXIT_WITH_ERRNO);
+    program(scratch, name, &code)
+}
+
 #[test]
 fn other_abis_get_nothing_more_under_strict() {
     if !cfg!(target_arch = "x86_64") {
@@ -102,15 +113,6 @@ fn other_abis_get_nothing_more_under_strict() {
         return;
     }
     let scratch = Scratch::new();
-    let i386 = |name: &str, number: u32, argument: u32| {
-        let mut code = vec![0xb8];
-        code.extend(number.to_le_bytes());
-        code.push(0xbb);
-        code.extend(argument.to_le_bytes());
-        code.extend([0x31, 0xc9, 0x31, 0xd2, 0xcd, 0x80]);
-        code.extend(EXIT_WITH_ERRNO);
-        program(&scratch, name, &code)
-    };
     let code = |policy: &str, program: &str| run(&["--seccomp", policy, program]).status.code();
     // By the numbers of i386.
     for (name, number, argument) in [
@@ -122,13 +124,13 @@ fn other_abis_get_nothing_more_under_strict() {
         ("io_uring_setup", 425, 0),
         ("fsopen", 430, 0),
     ] {
-        let program = i386(name, number, argument);
+        let program = i386(&scratch, name, number, argument);
         let (open, strict) = (code("off", &program), code("strict", &program));
         assert!(open.is_some_and(|errno| !refused(errno)), "{name}: {open:?}");
         assert!(strict.is_some_and(refused), "{name}: {strict:?}");
     }
     // Its arguments are in memory: a socket of a family that is refused, by both policies.
-    let call = i386("socketcall", 102, 1);
+    let call = i386(&scratch, "socketcall", 102, 1);
     for policy in ["default", "strict"] {
         assert_eq!(
             (code("off", &call), code(policy, &call)),
@@ -250,16 +252,6 @@ fn what_a_policy_refuses_is_refused_under_the_names_of_i386() {
         return;
     }
     let scratch = Scratch::new();
-    // By number, with one argument, and none behind it.
-    let i386 = |name: &str, number: u32, argument: u32| {
-        let mut code = vec![0xb8];
-        code.extend(number.to_le_bytes());
-        code.push(0xbb);
-        code.extend(argument.to_le_bytes());
-        code.extend([0x31, 0xc9, 0x31, 0xd2, 0xcd, 0x80]);
-        code.extend(EXIT_WITH_ERRNO);
-        program(&scratch, name, &code)
-    };
     let policy = |name: &str, text: &str| {
         let file = scratch.path(name);
         std::fs::write(&file, text).expect("the file can be made");
@@ -284,7 +276,7 @@ fn what_a_policy_refuses_is_refused_under_the_names_of_i386() {
         ("clock_gettime64", 403, 9999),
         ("utimensat_time64", 412, u32::MAX),
     ] {
-        let program = i386(name, number, argument);
+        let program = i386(&scratch, name, number, argument);
         assert_ne!(code(&open, &program), Some(libc::EXDEV), "{name} by itself");
         assert_eq!(code(&own, &program), Some(libc::EXDEV), "{name}");
         assert_ne!(code(&oci, &program), Some(libc::EXDEV), "{name}: a profile means what it names");
